@@ -1,0 +1,1 @@
+"""A gateway that gives services behind NAT a public address."""

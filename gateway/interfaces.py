@@ -1,0 +1,140 @@
+"""Seams: what can be replaced, and what the replacement must do.
+
+`tests/contracts` holds one suite for each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IProtocolFactory, ITCPTransport
+from zope.interface import Attribute, Interface
+
+from gateway.policy.mapping import Mapping
+
+
+class StoredMappings(NamedTuple):
+    """What a store holds.
+
+    Attributes:
+        mappings: every readable row, ordered by protocol and port.
+        faults: one sentence for each row that could not be read.
+    """
+
+    mappings: list[Mapping]
+    faults: list[str]
+
+
+class IMappingStore(Interface):
+    """Where mappings survive a restart.
+
+    Every method raises `StoreError` when the store cannot be used.  A change is
+    whole or absent, whatever happens to the process while it is made.
+    """
+
+    def open() -> Awaitable[None]:
+        """Create or migrate the store and make it ready.
+
+        Raises:
+            SchemaVersionError: a newer release wrote it.
+            StoreError: it is corrupt, locked, read-only or cannot be created.
+        """
+
+    def close() -> Awaitable[None]:
+        """Release everything; may be called twice, and without `open`."""
+
+    def load() -> Awaitable[StoredMappings]:
+        """Return all mappings; unreadable rows become faults."""
+
+    def insert(mapping: Mapping) -> Awaitable[Mapping]:
+        """Store a new mapping and return it with its `id`.
+
+        Raises:
+            PortMappedError: its protocol and port are taken.
+        """
+
+    def update(mapping: Mapping) -> Awaitable[bool]:
+        """Replace the row with the id of `mapping`; False if there is none."""
+
+    def delete(protocol: str, port: int) -> Awaitable[bool]:
+        """Remove a mapping; False if there was none."""
+
+    def ping() -> Awaitable[None]:
+        """Return if the store answers; for the health check."""
+
+
+class IByteTransport(ITCPTransport):
+    """A TCP transport of the fast path.
+
+    Beyond `ITCPTransport`: `write` copies what it keeps, so a caller may pass a
+    view of a buffer that it uses again; a paused transport still notices a reset
+    (not a FIN) and reports `connectionLost`; the registered producer is paused
+    when `unsent` passes `pause_mark` and resumed when nothing is unsent.
+    """
+
+    unsent: int = Attribute("bytes taken by `write` that the kernel has not taken")
+    pause_mark: int = Attribute("`unsent` above which the producer is paused")
+
+
+class IListening(Interface):
+    """A public port that is reserved, and later served."""
+
+    def getHost() -> IAddress:
+        """Return the address that is listened on."""
+
+    def startAccepting() -> None:
+        """Hand connections to the factory from now on."""
+
+    def stopListening() -> None:
+        """Release the port at once; established connections live on.
+
+        May be called twice.
+        """
+
+
+class INetwork(Interface):
+    """The sockets of this process; the simulation has one of its own."""
+
+    def listen(
+        address: str, port: int, factory: IProtocolFactory, *, gathered: bool = False
+    ) -> IListening:
+        """Bind and listen without accepting yet.
+
+        Args:
+            address: literal IPv4 or IPv6 address; empty = all interfaces.
+            port: 0 = let the system choose.
+            factory: builds a protocol for each accepted connection; its
+                transports provide `IByteTransport`.  None from `buildProtocol`
+                resets the connection.
+            gathered: writes of one turn leave together at its end (links).
+
+        Raises:
+            OSError: as the system says it.
+        """
+
+    def connect(
+        address: str,
+        port: int,
+        factory: IProtocolFactory,
+        timeout_seconds: float,
+        *,
+        gathered: bool = False,
+    ) -> Deferred:
+        """Connect to a literal address.
+
+        Returns:
+            A Deferred of the protocol that `factory` built.  It fails with
+            `OSError` (`ConnectionRefusedError`, `TimeoutError`, ...).  Cancelling
+            it abandons the attempt.
+        """
+
+    def resolve(name: str) -> Deferred:
+        """Look a host name up.
+
+        Returns:
+            A Deferred of the literal addresses in the order to try, never empty;
+            a literal address is returned as it is.  It fails with
+            `UnresolvableError`.  Cancelling it gives up waiting.
+        """

@@ -1,0 +1,1 @@
+"""One link on the network."""

@@ -1,0 +1,1 @@
+"""Yes, no, how much, how long; no I/O."""

@@ -1,0 +1,88 @@
+"""What a mapping is, and how the parts that a request leaves out are filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as Map
+from dataclasses import dataclass, field
+from typing import Final
+
+PORTS: Final = range(1, 65536)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapping:
+    """The stored rule "this public port leads to that target".
+
+    Attributes:
+        id: number given by the store; 0 before it is stored.
+        protocol: "tcp".
+        port: public port, 1..65535; `(protocol, port)` is unique.
+        listen: literal IPv4 or IPv6 address to listen on; empty = all interfaces.
+        target_host: name or address; empty = the agent's default host
+            (tunnel mappings only).
+        target_port: 1..65535.
+        use_tunnel: True = through an agent, False = dialled by the gateway.
+        agent: name of the agent; None = the default agent, else the only one.
+        name: free text for people; may be empty.
+        labels: free key/value pairs for people and scripts.
+        created_at: Unix seconds, UTC.
+        updated_at: Unix seconds, UTC.
+    """
+
+    id: int = 0
+    protocol: str = "tcp"
+    port: int
+    listen: str = ""
+    target_host: str
+    target_port: int
+    use_tunnel: bool
+    agent: str | None = None
+    name: str = ""
+    labels: Map[str, str] = field(default_factory=dict)
+    created_at: int
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingWish:
+    """What a caller asks for; None = let the rules decide.
+
+    Attributes:
+        port: public port; 0 = pick a free one.
+    """
+
+    port: int
+    protocol: str = "tcp"
+    listen: str = ""
+    target_host: str | None = None
+    target_port: int | None = None
+    use_tunnel: bool | None = None
+    agent: str | None = None
+    name: str = ""
+    labels: Map[str, str] = field(default_factory=dict)
+
+
+def wants_tunnel(wish: MappingWish, *, tunnel_enabled: bool) -> bool:
+    """Tell whether the mapping goes through an agent.
+
+    Absent a word from the caller: yes if the tunnel service is on and no target
+    host was given.  Naming an agent is such a word.
+    """
+    if wish.use_tunnel is not None:
+        return wish.use_tunnel
+    if wish.agent is not None:
+        return True
+    return tunnel_enabled and not wish.target_host
+
+
+def resolve_target_port(wish: MappingWish, *, use_tunnel: bool, offset: int) -> int:
+    """Return the target port of a wish whose public port is known.
+
+    An explicit port wins; a tunnel mapping takes the public port less `offset`
+    where that is a port; everything else keeps the public port.
+    """
+    if wish.target_port is not None:
+        return wish.target_port
+    if use_tunnel and wish.port - offset in PORTS:
+        return wish.port - offset
+    return wish.port

@@ -1,0 +1,138 @@
+"""Every text that a user may read in English or Chinese.
+
+One catalogue for API messages and for the documented log phrases.  The Chinese
+column is the wording that existing scripts and documents search for, so it
+must not be changed; the English column may say more.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+Language = Literal["en", "zh"]
+
+CATALOGUE: Final[dict[str, tuple[str, str]]] = {
+    # key: (English, Chinese)
+    "mapping_created": ("mapping created", "端口映射创建成功"),
+    "mapping_removed": ("mapping removed", "端口映射删除成功"),
+    "mapping_updated": ("mapping updated", "端口映射更新成功"),
+    "mapping_found": ("mapping found", "获取映射成功"),
+    "mappings_listed": ("mappings listed", "获取映射列表成功"),
+    "agents_listed": ("agents listed", "获取客户端列表成功"),
+    "bad_request": ("malformed request: {detail}", "请求格式错误: {detail}"),
+    "body_too_large": (
+        "request body of more than {limit} bytes; the limit is {limit}",
+        "请求体过大, 上限 {limit} 字节",
+    ),
+    "content_type": (
+        "content type {value!r} is not accepted; send application/json",
+        "请求头 Content-Type 必须是 application/json",
+    ),
+    "not_found": ("no such route: {path}", "接口不存在: {path}"),
+    "only_post": ("only POST is supported here", "只支持 POST 方法"),
+    "only_get": ("only GET is supported here", "只支持 GET 方法"),
+    "port_range": (
+        "port {port} is outside the public range {first}-{last}",
+        "端口必须在 {first}-{last} 范围内",
+    ),
+    "port_blacklisted": (
+        "port {port} is on the blacklist and may not be opened",
+        "端口 {port} 在黑名单中, 禁止使用",
+    ),
+    "port_mapped": (
+        "port {port} is taken: a mapping for it exists already",
+        "端口已被占用, 已经存在该映射",
+    ),
+    "port_in_use": (
+        "port {port} is in use by another program on this machine ({detail})",
+        "系统内端口已被占用",
+    ),
+    "port_privileged": (
+        "port {port} needs privileges: grant CAP_NET_BIND_SERVICE or take a port "
+        "of 1024 or above",
+        "端口 {port} 需要特权: 请授予 CAP_NET_BIND_SERVICE 或使用 1024 以上的端口",
+    ),
+    "listen_failed": (
+        "cannot listen on {address} port {port}: {detail}",
+        "无法监听 {address} 端口 {port}: {detail}",
+    ),
+    "no_free_port": (
+        "no free port is left in {first}-{last}",
+        "{first}-{last} 范围内没有可用端口",
+    ),
+    "mapping_missing": ("no mapping on port {port}", "端口映射不存在"),
+    "mapping_of_agent": (
+        "the mapping on port {port} belongs to agent {agent!r} and is changed there",
+        "端口 {port} 的映射由客户端 {agent} 注册, 请在客户端修改",
+    ),
+    "bad_target": ("bad target: {detail}", "目标地址无效: {detail}"),
+    "target_denied": (
+        "target {host}:{port} is not allowed: {detail}",
+        "目标 {host}:{port} 不被允许: {detail}",
+    ),
+    "tunnel_disabled": ("the tunnel service is disabled", "隧道服务未启用"),
+    "tunnel_not_connected": ("no agent is connected", "隧道未连接"),
+    "too_many_mappings": (
+        "{limit} mappings exist; the limit is {limit}",
+        "映射数量已达上限 {limit}",
+    ),
+    "store_failed": ("the mapping store failed: {detail}", "存储失败: {detail}"),
+    "internal": (
+        "internal error; the log has the details",
+        "内部错误, 详情见日志",
+    ),
+    "request_timeout": (
+        "the request took longer than {seconds} seconds",
+        "请求超时: 超过 {seconds} 秒",
+    ),
+    "unauthorized": ("Unauthorized", "Unauthorized"),
+    "bad_api_key": ("Invalid API key", "无效的 API 密钥"),
+    "access_denied": ("Access denied", "Access denied"),
+    "not_available": (
+        "{feature} is not available yet",
+        "{feature} 尚未支持",
+    ),
+    # log phrases
+    "link_up": ("agent link up", "隧道客户端已连接"),
+    "link_down": ("agent link down", "隧道客户端已断开"),
+    "forward_started": ("port forwarding started", "端口转发启动"),
+    "forward_stopped": ("port forwarding stopped", "端口转发已停止"),
+    "stream_opened": ("connection opened", "连接建立"),
+    "stream_closed": ("connection closed", "连接关闭"),
+    "open_timeout": ("connection timed out", "连接超时"),
+    "bad_version": ("unsupported protocol version: {version}", "不支持的协议版本: {version}"),
+    "unknown_kind": ("unknown message type: {kind}", "未知消息类型: {kind}"),
+    # registrations (S3-64); the English words are part of the wire format
+    "authentication_failed": ("authentication failed", "authentication failed"),
+    "max_tunnels": ("max tunnels reached", "max tunnels reached"),
+    "no_available_port": ("no available port", "no available port"),
+    "invalid_protocol": ("invalid protocol: {protocol}", "invalid protocol: {protocol}"),
+    # configuration
+    "config_link_port": (
+        "the tunnel port must be greater than 0",
+        "内网穿透端口必须大于 0",
+    ),
+    "config_api_port": ("the API port must be greater than 0", "API 端口必须大于 0"),
+    "config_database": ("the database path must not be empty", "数据库路径不能为空"),
+}
+
+
+def text(key: str, language: Language, **fields: object) -> str:
+    """Return one text of the catalogue with its fields filled in.
+
+    Raises:
+        KeyError: the catalogue has no such key, or a field is missing.
+    """
+    english, chinese = CATALOGUE[key]
+    return (chinese if language == "zh" else english).format(**fields)
+
+
+class Texts:
+    """The catalogue in one language; what a component that logs is given."""
+
+    def __init__(self, language: Language) -> None:
+        self.language: Language = language
+
+    def __call__(self, key: str, **fields: object) -> str:
+        """Return one text with its fields filled in."""
+        return text(key, self.language, **fields)
