@@ -236,7 +236,7 @@ class MappingMissingError(CallerError):
 
 
 class AgentMappingError(CallerError):
-    """An agent registered this mapping, so only the agent changes it; `port`, `agent`."""
+    """Only the agent that registered this changes it; `port`, `agent`."""
 
     key = "mapping_of_agent"
     http_code = 409

@@ -9,7 +9,12 @@ from collections.abc import Awaitable
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IProtocolFactory, ITCPTransport
+from twisted.internet.interfaces import (
+    IAddress,
+    IProtocol,
+    IProtocolFactory,
+    ITCPTransport,
+)
 from zope.interface import Attribute, Interface
 
 from gateway.policy.mapping import Mapping
@@ -121,7 +126,7 @@ class INetwork(Interface):
         timeout_seconds: float,
         *,
         gathered: bool = False,
-    ) -> Deferred:
+    ) -> Deferred[IProtocol]:
         """Connect to a literal address.
 
         Returns:
@@ -130,7 +135,7 @@ class INetwork(Interface):
             it abandons the attempt.
         """
 
-    def resolve(name: str) -> Deferred:
+    def resolve(name: str) -> Deferred[list[str]]:
         """Look a host name up.
 
         Returns:

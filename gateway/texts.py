@@ -11,8 +11,8 @@ from typing import Final, Literal
 
 Language = Literal["en", "zh"]
 
+# English first, then Chinese
 CATALOGUE: Final[dict[str, tuple[str, str]]] = {
-    # key: (English, Chinese)
     "mapping_created": ("mapping created", "端口映射创建成功"),
     "mapping_removed": ("mapping removed", "端口映射删除成功"),
     "mapping_updated": ("mapping updated", "端口映射更新成功"),
@@ -100,13 +100,19 @@ CATALOGUE: Final[dict[str, tuple[str, str]]] = {
     "stream_opened": ("connection opened", "连接建立"),
     "stream_closed": ("connection closed", "连接关闭"),
     "open_timeout": ("connection timed out", "连接超时"),
-    "bad_version": ("unsupported protocol version: {version}", "不支持的协议版本: {version}"),
+    "bad_version": (
+        "unsupported protocol version: {version}",
+        "不支持的协议版本: {version}",
+    ),
     "unknown_kind": ("unknown message type: {kind}", "未知消息类型: {kind}"),
     # registrations (S3-64); the English words are part of the wire format
     "authentication_failed": ("authentication failed", "authentication failed"),
     "max_tunnels": ("max tunnels reached", "max tunnels reached"),
     "no_available_port": ("no available port", "no available port"),
-    "invalid_protocol": ("invalid protocol: {protocol}", "invalid protocol: {protocol}"),
+    "invalid_protocol": (
+        "invalid protocol: {protocol}",
+        "invalid protocol: {protocol}",
+    ),
     # configuration
     "config_link_port": (
         "the tunnel port must be greater than 0",
