@@ -86,3 +86,30 @@ def resolve_target_port(wish: MappingWish, *, use_tunnel: bool, offset: int) -> 
     if use_tunnel and wish.port - offset in PORTS:
         return wish.port - offset
     return wish.port
+
+
+class Unset:
+    """The type of `UNSET`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingChanges:
+    """What to change in a mapping; `UNSET` = keep.
+
+    New visitors get the changed mapping, connections under way stay as they are.
+    """
+
+    target_host: str | Unset = UNSET
+    target_port: int | Unset = UNSET
+    use_tunnel: bool | Unset = UNSET
+    agent: str | None | Unset = UNSET
+    name: str | Unset = UNSET
+    labels: Map[str, str] | Unset = UNSET
