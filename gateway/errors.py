@@ -282,3 +282,77 @@ class NotAvailableError(CallerError):
 
     key = "not_available"
     http_code = 400
+
+
+class BodyTooLargeError(CallerError):
+    """The request's body is longer than accepted; `limit`."""
+
+    key = "body_too_large"
+    http_code = 413
+
+
+class ContentTypeError(CallerError):
+    """The body is not declared as JSON; `value`."""
+
+    key = "content_type"
+    http_code = 415
+
+
+class NoRouteError(CallerError):
+    """The API has no such path; `path`."""
+
+    key = "not_found"
+    http_code = 404
+
+
+class OnlyPostError(CallerError):
+    """The path is there for POST alone."""
+
+    key = "only_post"
+    http_code = 405
+
+
+class OnlyGetError(CallerError):
+    """The path is there for GET and HEAD alone."""
+
+    key = "only_get"
+    http_code = 405
+
+
+class UnauthorizedError(CallerError):
+    """The request carries no credential."""
+
+    key = "unauthorized"
+    http_code = 401
+
+
+class BadApiKeyError(CallerError):
+    """The request carries a wrong API key."""
+
+    key = "bad_api_key"
+    http_code = 401
+
+
+class AccessDeniedError(CallerError):
+    """The caller's address, or the host it names, is not an allowed one."""
+
+    key = "access_denied"
+    http_code = 403
+
+
+class SlowRequestError(CallerError):
+    """The request did not arrive in time; `seconds`."""
+
+    key = "request_timeout"
+    http_code = 408
+
+
+class SlowAnswerError(CallerError):
+    """The answer was not ready in time; `seconds`."""
+
+    key = "request_timeout"
+    http_code = 503
+
+
+class InternalError(CallerError):
+    """A bug; the caller is told no more than that."""
