@@ -1,0 +1,197 @@
+"""What the rules of a link share: its streams, its outbox, its counters."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from gateway.errors import ProtocolError
+from gateway.mux.ids import Allocator, Tombstones
+from gateway.mux.outbox import Outbox, Piece
+from gateway.mux.stream import Ending, State, Stream, StreamEnd
+from gateway.wire.frames import DATA, VERSION
+from gateway.wire.hello import (
+    DEFAULT_FRAME,
+    DEFAULT_WINDOW,
+    Hello,
+    HelloAck,
+    Register,
+    RegisterAck,
+)
+from gateway.wire.messages import Goaway
+
+STRAY_ANSWERS_A_SECOND: Final = 100
+_DATA_HEADER: Final = struct.Struct("!BBII")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSettings:
+    """How this end behaves.
+
+    Attributes:
+        gateway: True = this end opens streams, False = it dials for them.
+        window: credit that we grant on each new stream, bytes.
+        max_frame: longest payload that we accept on a negotiated link, bytes.
+        chunk_bytes: Data bytes of one frame towards a legacy peer.
+        heartbeat_seconds: between keep-alives.
+        hello_seconds: how long the gateway waits for HELLO.
+        allow_legacy: whether peers without HELLO are served.
+        connect_request: "auto", "short" or "long", towards legacy agents.
+    """
+
+    gateway: bool
+    window: int = DEFAULT_WINDOW
+    max_frame: int = DEFAULT_FRAME
+    chunk_bytes: int = 32768
+    heartbeat_seconds: float = 15.0
+    hello_seconds: float = 5.0
+    allow_legacy: bool = True
+    connect_request: str = "auto"
+
+
+class LinkObserver(Protocol):
+    """Whoever owns the link, as the session sees it.
+
+    A session has changed its own state before it calls; the callee may call the
+    session back before it returns.
+    """
+
+    def hello_received(self, hello: Hello) -> None:
+        """Gateway: answer by `Session.accept` or `Session.refuse`, now or later."""
+
+    def decided(self, ack: HelloAck | None) -> None:
+        """The link is usable; None = by the legacy protocol."""
+
+    def refused(self, error: str) -> None:
+        """Agent: the gateway does not want this link."""
+
+    def new_end(self, stream: Stream) -> StreamEnd:
+        """Agent: return the near side of a stream that the gateway opens."""
+
+    def register_received(self, wish: Register) -> None:
+        """Gateway: the agent wants a public port."""
+
+    def register_answered(self, ack: RegisterAck) -> None:
+        """Agent: the gateway answered a wish."""
+
+    def goodbye_received(self, goodbye: Goaway) -> None:
+        """The far end leaves; it is answered and its streams are seen to."""
+
+    def finished(self) -> None:
+        """We said goodbye, it was answered, and no stream is left."""
+
+    def failed(self, fault: ProtocolError) -> None:
+        """The peer broke the protocol; what must be said to it is in the outbox."""
+
+
+class Core:
+    """State that the rules of a link work on.
+
+    Attributes:
+        streams: live streams by every id that leads to them.
+        tombstones: ids closed a short while ago.
+        counts: frames dropped and answered, by kind of oddity.
+        now: monotonic seconds of the latest event.
+    """
+
+    def __init__(self, settings: SessionSettings, observer: LinkObserver) -> None:
+        self.settings = settings
+        self.observer = observer
+        self.outbox = Outbox()
+        self.streams: dict[int, Stream] = {}
+        self.tombstones = Tombstones()
+        self.ids = Allocator()
+        self.counts: Counter[str] = Counter()
+        self.now = 0.0
+        self._stray_second = 0.0
+        self._stray_answers = 0
+
+    def forget(self, stream_id: int) -> None:
+        """Turn a live id into a tombstone."""
+        if self.streams.pop(stream_id, None) is not None:
+            self.tombstones.expire(self.now)
+            self.tombstones.add(stream_id, self.now)
+
+    def end(self, stream: Stream, ending: Ending) -> None:
+        """Forget a stream and tell its near side."""
+        stream.state = State.ENDED
+        self.forget(stream.id)
+        if stream.other_id is not None:
+            self.forget(stream.other_id)
+        stream.end.ended(ending)
+
+    def drop(self, kind: str) -> None:
+        """Count a frame that is passed over."""
+        self.counts[kind] += 1
+
+    def may_answer_stray(self) -> bool:
+        """Tell whether one more frame for an unknown id is answered: 100 a second."""
+        if self.now >= self._stray_second + 1.0:
+            self._stray_second, self._stray_answers = self.now, 0
+        if self._stray_answers >= STRAY_ANSWERS_A_SECOND:
+            return False
+        self._stray_answers += 1
+        return True
+
+
+class Rules(Protocol):
+    """How a decided link treats its streams: `Negotiated` or `Legacy`."""
+
+    def open(
+        self, end: StreamEnd, port: int, host: str, meta: dict[str, object]
+    ) -> Stream:
+        """Gateway: ask the agent for a target."""
+
+    def answer(self, stream: Stream, status: int) -> None:
+        """Agent: tell the gateway how the dial went; 0 = success."""
+
+    def send(self, stream: Stream, data: bytes | memoryview) -> int:
+        """Queue near bytes as Data and return how many were taken."""
+
+    def finish(self, stream: Stream) -> None:
+        """The near side has no more bytes, and all of them were sent."""
+
+    def reset(self, stream: Stream, reason: int, why: str) -> None:
+        """End a stream at once; its end is told `why`."""
+
+    def repay(self, stream: Stream, held: int) -> None:
+        """Bytes have left for the near socket's kernel; `held` have not."""
+
+    def receive(self, kind: int, payload: memoryview) -> None:
+        """Act on one frame.
+
+        Raises:
+            ProtocolError: the link must end.
+        """
+
+    def lost(self) -> None:
+        """The link is gone: end every stream."""
+
+
+def split_data(
+    stream_id: int, data: bytes | memoryview, size: int, limit: int
+) -> list[Piece]:
+    """Return the pieces of Data frames for the first `size` bytes.
+
+    Args:
+        stream_id: the wire's connID.
+        data: at least `size` bytes; sliced, never copied.
+        size: bytes to send, at least 1.
+        limit: Data bytes of one frame at most, at least 1.
+    """
+    if size <= limit:
+        whole = data if size == len(data) else memoryview(data)[:size]
+        return [data_header(stream_id, size), whole]
+    view = memoryview(data)
+    pieces: list[Piece] = []
+    for start in range(0, size, limit):
+        stop = min(start + limit, size)
+        pieces += (data_header(stream_id, stop - start), view[start:stop])
+    return pieces
+
+
+def data_header(stream_id: int, size: int) -> bytes:
+    """Return the first 10 bytes of a Data frame of `size` bytes."""
+    return _DATA_HEADER.pack(VERSION, DATA, size + 4, stream_id)

@@ -1,0 +1,89 @@
+"""How many bytes may be under way on one stream, in each direction.
+
+Credit goes back when bytes have *left* for the near socket's kernel, never when
+they arrive; that is the whole back-pressure scheme.  The session's hot path reads
+and writes the counters directly; everything else goes through the methods.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.errors import CreditError
+from gateway.wire.frames import MAX_CREDIT
+
+UNLIMITED: Final = 1 << 62
+
+
+class SendCredit:
+    """What the peer lets us send.
+
+    Attributes:
+        left: bytes that may be sent now.
+        frame_limit: Data bytes of one frame at most: what the peer accepts, and a
+            quarter of the largest credit so far, so that the peer can repay while
+            more is under way; at least 1.
+    """
+
+    __slots__ = ("_largest", "_longest", "frame_limit", "left")
+
+    def __init__(self, window: int, longest_frame: int) -> None:
+        self.left = window
+        self._largest = window
+        self._longest = longest_frame
+        self.frame_limit = max(1, min(longest_frame, window // 4))
+
+    def grant(self, amount: int) -> None:
+        """Add credit that the peer announced.
+
+        Raises:
+            CreditError: the sum is above 2^31-1.
+        """
+        left = self.left + amount
+        if left > MAX_CREDIT:
+            raise CreditError(f"credit of {left} bytes, {MAX_CREDIT} at most")
+        self.left = left
+        if left > self._largest:
+            self._largest = left
+            self.frame_limit = max(1, min(self._longest, left // 4))
+
+
+class ReceiveCredit:
+    """What we let the peer send.
+
+    Attributes:
+        window: bytes that may be unspent or held together.
+        unspent: bytes that the peer may still send.
+    """
+
+    __slots__ = ("unspent", "window")
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.unspent = window
+
+    def charge(self, amount: int) -> None:
+        """Take arriving bytes off the credit.
+
+        Raises:
+            CreditError: the peer overran its credit.
+        """
+        if amount > self.unspent:
+            raise CreditError(f"{amount} bytes with a credit of {self.unspent}")
+        self.unspent -= amount
+
+    def due(self, held: int) -> int:
+        """Return the credit to announce now, and count it as granted.
+
+        Args:
+            held: bytes received that the near socket's kernel has not taken.
+
+        Returns:
+            0, or at least half a window, so that small reads cause no storm of
+            WINDOW frames.
+        """
+        due = self.window - self.unspent - held
+        if due * 2 < self.window:
+            return 0
+        self.unspent += due
+        return due

@@ -1,0 +1,71 @@
+"""Which stream ids are free, live or just closed."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Final
+
+from gateway.wire.frames import MAX_ID
+
+TOMBSTONE_SECONDS: Final = 120.0
+MAX_TOMBSTONES: Final = 10_000
+
+
+class Tombstones:
+    """Ids that were closed a short while ago.
+
+    An id is remembered for 2 minutes or until 10 000 newer ones, whichever is
+    less.
+    """
+
+    __slots__ = ("_closed",)
+
+    def __init__(self) -> None:
+        self._closed: dict[int, float] = {}
+
+    def __contains__(self, stream_id: object) -> bool:
+        return stream_id in self._closed
+
+    def __len__(self) -> int:
+        return len(self._closed)
+
+    def add(self, stream_id: int, now: float) -> None:
+        """Remember an id that closes at `now`."""
+        closed = self._closed
+        closed.pop(stream_id, None)
+        closed[stream_id] = now
+        if len(closed) > MAX_TOMBSTONES:
+            del closed[next(iter(closed))]
+
+    def discard(self, stream_id: int) -> None:
+        """Forget an id that is used again."""
+        self._closed.pop(stream_id, None)
+
+    def expire(self, now: float) -> None:
+        """Forget what closed 2 minutes before `now`."""
+        closed = self._closed
+        while closed:
+            oldest = next(iter(closed))
+            if closed[oldest] + TOMBSTONE_SECONDS > now:
+                return
+            del closed[oldest]
+
+
+class Allocator:
+    """Give out ids: from 1 upward, then round again past 2^32-1, never 0."""
+
+    __slots__ = ("_next",)
+
+    def __init__(self, first: int = 1) -> None:
+        self._next = first
+
+    def take(self, live: Container[int], closed: Container[int]) -> int:
+        """Return the next id that is neither live nor just closed.
+
+        There always is one: both tables are far smaller than the range.
+        """
+        while True:
+            found = self._next
+            self._next = found + 1 if found < MAX_ID else 1
+            if found not in live and found not in closed:
+                return found

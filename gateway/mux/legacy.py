@@ -1,0 +1,246 @@
+"""Rules of a link with a peer that knows the plain version 0x01 protocol only."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.errors import PayloadError
+from gateway.mux.core import Core, split_data
+from gateway.mux.credit import UNLIMITED, ReceiveCredit, SendCredit
+from gateway.mux.stream import Ending, State, Stream, StreamEnd
+from gateway.wire import frames, messages
+from gateway.wire.messages import ConnectRequest, OpenRequest
+
+LOOPBACK: Final = "127.0.0.1"
+MAX_ASKED: Final = 1000
+_LOOPBACK_HOSTS: Final = frozenset({"", LOOPBACK, "localhost", "::1"})
+
+
+class Legacy:
+    """Streams without credit and half-close; odd frames are dropped and counted.
+
+    Attributes:
+        form: "short" or "long" once an answer has shown which form of
+            ConnectRequest the agent understands, or the one configured.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        setting = core.settings.connect_request
+        self.form: str | None = None if setting == "auto" else setting
+        self._asked: dict[int, str] = {}  # form of each id, while none is known
+        self._reactions = (
+            {
+                frames.CONNECT_RESPONSE: self._answered,
+                frames.DATA: self._data,
+                frames.CLOSE: self._close,
+            }
+            if core.settings.gateway
+            else {
+                frames.CONNECT_REQUEST: self._request,
+                frames.DATA: self._data,
+                frames.CLOSE: self._close,
+            }
+        )
+
+    def open(
+        self, end: StreamEnd, port: int, host: str, meta: dict[str, object]
+    ) -> Stream:
+        """Gateway: ask the agent for a target; `meta` cannot be carried.
+
+        Raises:
+            PayloadError: the host is too long; nothing was opened.
+        """
+        core = self._core
+        loopback = host in _LOOPBACK_HOSTS
+        short = loopback and self.form != "long"
+        stream_id = core.ids.take(core.streams, core.tombstones)
+        if loopback:
+            self._note(stream_id, "short")
+        request = ConnectRequest(stream_id, port, None if short else host or LOOPBACK)
+        frame = messages.encode_connect_request(request)
+        stream = self._new(stream_id, State.OPENING)
+        stream.end = end
+        core.streams[stream_id] = stream
+        core.outbox.urgent(frame)
+        return stream
+
+    def open_long(self, stream: Stream, port: int) -> None:
+        """Ask once more, in the long form and under a second id.
+
+        Nothing happens if the form is known meanwhile or the stream was answered.
+        """
+        core = self._core
+        if (
+            self.form is not None
+            or stream.state is not State.OPENING
+            or stream.other_id is not None
+        ):
+            return
+        other = core.ids.take(core.streams, core.tombstones)
+        self._note(other, "long")
+        stream.other_id = other
+        core.streams[other] = stream
+        request = ConnectRequest(other, port, LOOPBACK)
+        core.outbox.urgent(messages.encode_connect_request(request))
+
+    def _new(self, stream_id: int, state: State) -> Stream:
+        return Stream(
+            stream_id,
+            state,
+            SendCredit(UNLIMITED, self._core.settings.chunk_bytes),
+            ReceiveCredit(UNLIMITED),
+        )
+
+    def answer(self, stream: Stream, status: int) -> None:
+        """Agent: tell the gateway how the dial went; it knows 0 and 1 only."""
+        core = self._core
+        known = frames.SUCCESS if status == frames.SUCCESS else frames.FAILURE
+        core.outbox.urgent(messages.encode_connect_response(stream.id, known))
+        if status == frames.SUCCESS:
+            stream.state = State.OPEN
+        else:
+            reason = frames.STATUS_TEXTS.get(status, str(status))
+            core.end(stream, Ending(f"refused: {reason}", flush=False))
+
+    def send(self, stream: Stream, data: bytes | memoryview) -> int:
+        """Queue near bytes as Data; all of them once the stream is open."""
+        size = len(data)
+        if stream.state is not State.OPEN or not size:
+            return 0
+        limit = self._core.settings.chunk_bytes
+        self._core.outbox.ordered(*split_data(stream.id, data, size, limit))
+        return size
+
+    def finish(self, stream: Stream) -> None:
+        """There is no half-close: the end of the near bytes is the end."""
+        self._say_close(stream)
+        self._core.end(stream, Ending("finished", flush=True))
+
+    def reset(self, stream: Stream, reason: int, why: str) -> None:
+        """End a stream at once; its end is told `why`."""
+        if stream.state is State.ENDED:
+            return
+        self._say_close(stream)
+        self._core.end(stream, Ending(why, flush=False))
+
+    def _say_close(self, stream: Stream) -> None:
+        self._core.outbox.ordered(messages.encode_close(stream.id))
+        if stream.other_id is not None:
+            self._core.outbox.ordered(messages.encode_close(stream.other_id))
+
+    def repay(self, stream: Stream, held: int) -> None:
+        """There is no credit; the link's owner watches the water marks."""
+
+    def lost(self) -> None:
+        """End every stream."""
+        for stream in list(self._core.streams.values()):
+            if stream.state is not State.ENDED:
+                self._core.end(stream, Ending("link lost", flush=False))
+
+    def receive(self, kind: int, payload: memoryview) -> None:
+        """Act on one frame; what has no place here is dropped and counted."""
+        reaction = self._reactions.get(kind)
+        if reaction is None:
+            known = kind in frames.KIND_NAMES
+            self._core.drop("misplaced" if known else "unknown_kind")
+            return
+        try:
+            reaction(payload)
+        except PayloadError:
+            self._core.drop("payload")
+
+    def _request(self, payload: memoryview) -> None:
+        request = messages.decode_connect_request(payload)
+        core = self._core
+        stream_id = request.stream_id
+        old = core.streams.get(stream_id)
+        if old is not None:
+            core.end(old, Ending("its id was used again", flush=False))
+        core.tombstones.discard(stream_id)
+        stream = self._new(stream_id, State.DIALING)
+        stream.end = core.observer.new_end(stream)
+        core.streams[stream_id] = stream
+        stream.end.requested(
+            OpenRequest(
+                stream_id, frames.PROTOCOL_TCP, request.port, request.host or "", {}
+            )
+        )
+
+    def _answered(self, payload: memoryview) -> None:
+        stream_id, status = messages.decode_connect_response(payload)
+        core = self._core
+        self._learn(stream_id)
+        stream = core.streams.get(stream_id)
+        if stream is None:
+            core.drop("late_answer")
+            if status == frames.SUCCESS:
+                core.outbox.ordered(messages.encode_close(stream_id))
+        elif stream.state is not State.OPENING:
+            core.drop("second_answer")
+        else:
+            self._settle(stream, stream_id, status)
+
+    def _note(self, stream_id: int, form: str) -> None:
+        if self.form is None:
+            self._asked[stream_id] = form
+            if len(self._asked) > MAX_ASKED:
+                del self._asked[next(iter(self._asked))]
+
+    def _learn(self, stream_id: int) -> None:
+        """Any answer, however late, teaches which form the agent reads."""
+        if self.form is None:
+            self.form = self._asked.get(stream_id)
+            if self.form is not None:
+                self._asked.clear()
+
+    def _settle(self, stream: Stream, stream_id: int, status: int) -> None:
+        core = self._core
+        other = stream.id if stream_id == stream.other_id else stream.other_id
+        stream.other_id = None
+        if status == frames.SUCCESS:
+            stream.id, stream.state = stream_id, State.OPEN
+            if other is not None:
+                core.forget(other)
+                core.outbox.ordered(messages.encode_close(other))
+            stream.end.opened()
+        elif other is not None:
+            core.forget(stream_id)
+            stream.id = other
+        else:
+            stream.id = stream_id
+            reason = frames.STATUS_TEXTS.get(status, f"status {status}")
+            core.end(stream, Ending(f"refused: {reason}", flush=False))
+
+    def _data(self, payload: memoryview) -> None:
+        stream_id = messages.decode_id(frames.DATA, payload)
+        core = self._core
+        stream = core.streams.get(stream_id)
+        if stream is None:
+            core.tombstones.expire(core.now)
+            if stream_id in core.tombstones:
+                core.drop("late_data")
+                return
+            core.drop("stray_data")
+            if core.may_answer_stray():
+                core.outbox.ordered(messages.encode_close(stream_id))
+        elif stream.state is State.OPEN:
+            stream.end.deliver(payload[4:])
+        else:
+            core.drop("early_data")
+            self._say_close(stream)
+            core.end(stream, Ending("the far end sent data too early", flush=False))
+
+    def _close(self, payload: memoryview) -> None:
+        stream_id = messages.decode_id(frames.CLOSE, payload)
+        core = self._core
+        stream = core.streams.get(stream_id)
+        if stream is None:
+            core.drop("late_close")
+        elif stream.other_id is not None:
+            other = stream.id if stream_id == stream.other_id else stream.other_id
+            core.forget(stream_id)
+            stream.id, stream.other_id = other, None
+        else:
+            flush = stream.state is State.OPEN
+            core.end(stream, Ending("closed by the far end", flush=flush))

@@ -1,0 +1,238 @@
+"""Rules of a link whose ends have exchanged HELLO and HELLO_ACK."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from gateway.errors import CreditError, PayloadError, ProtocolError
+from gateway.mux.core import Core, split_data
+from gateway.mux.credit import ReceiveCredit, SendCredit
+from gateway.mux.stream import (
+    FIN_IS_RECEIVED,
+    FIN_IS_SENT,
+    TAKES_DATA,
+    UNCONFIRMED,
+    Ending,
+    Event,
+    State,
+    Stream,
+    StreamEnd,
+    after,
+)
+from gateway.wire import frames, messages
+from gateway.wire.messages import OpenRequest
+
+EARLY_BYTES: Final = 16384
+_ID: Final = struct.Struct("!I")
+_FROM_GATEWAY: Final = frozenset({frames.OPEN})
+_FROM_AGENT: Final = frozenset({frames.CONNECT_RESPONSE})
+
+
+class Negotiated:
+    """Streams with credit, half-close and reset."""
+
+    def __init__(self, core: Core, peer_window: int, peer_max_frame: int) -> None:
+        self._core = core
+        self._peer_window = peer_window
+        self._longest = peer_max_frame - 4
+        self._wrong_way = _FROM_GATEWAY if core.settings.gateway else _FROM_AGENT
+        self._reactions = {
+            frames.CONNECT_RESPONSE: self._answered,
+            frames.FIN: self._fin,
+            frames.WINDOW: self._window,
+            frames.RESET: self._reset,
+            frames.OPEN: self._open,
+        }
+
+    def open(
+        self, end: StreamEnd, port: int, host: str, meta: dict[str, object]
+    ) -> Stream:
+        """Gateway: ask the agent for a target.
+
+        Raises:
+            PayloadError: the host or the meta is too long; nothing was opened.
+        """
+        core = self._core
+        stream_id = core.ids.take(core.streams, core.tombstones)
+        request = OpenRequest(stream_id, frames.PROTOCOL_TCP, port, host, meta)
+        frame = messages.encode_open(request)
+        stream = self._new(stream_id, State.OPENING, EARLY_BYTES)
+        stream.end = end
+        core.streams[stream_id] = stream
+        core.outbox.urgent(frame)
+        return stream
+
+    def _new(self, stream_id: int, state: State, early: int = 0) -> Stream:
+        return Stream(
+            stream_id,
+            state,
+            SendCredit(self._peer_window, self._longest),
+            ReceiveCredit(self._core.settings.window),
+            early,
+        )
+
+    def answer(self, stream: Stream, status: int) -> None:
+        """Agent: tell the gateway how the dial went; 0 = success."""
+        core = self._core
+        core.outbox.urgent(messages.encode_connect_response(stream.id, status))
+        if status == frames.SUCCESS:
+            stream.state = after(stream.state, Event.SUCCESS_SENT)
+        else:
+            after(stream.state, Event.FAILURE_SENT)
+            reason = frames.STATUS_TEXTS.get(status, str(status))
+            core.end(stream, Ending(f"refused: {reason}", flush=False))
+
+    def send(self, stream: Stream, data: bytes | memoryview) -> int:
+        """Queue near bytes as Data and return how many the credit allowed."""
+        sending = stream.sending
+        size = min(len(data), sending.left)
+        if stream.state is State.OPENING:
+            size = min(size, stream.early)
+            stream.early -= size
+        if size <= 0:
+            return 0
+        sending.left -= size
+        self._core.outbox.ordered(
+            *split_data(stream.id, data, size, sending.frame_limit)
+        )
+        return size
+
+    def finish(self, stream: Stream) -> None:
+        """The near side has no more bytes, and all of them were sent."""
+        core = self._core
+        stream.state = after(stream.state, Event.FIN_SENT)
+        core.outbox.ordered(messages.encode_fin(stream.id))
+        if stream.state is State.ENDED:
+            core.end(stream, Ending("finished", flush=True))
+
+    def reset(self, stream: Stream, reason: int, why: str) -> None:
+        """End a stream at once; its end is told `why`."""
+        if stream.state is State.ENDED:
+            return
+        self._core.outbox.urgent(messages.encode_reset(stream.id, reason))
+        self._core.end(stream, Ending(why, flush=False))
+
+    def repay(self, stream: Stream, held: int) -> None:
+        """Grant what has left for the near socket's kernel, in half windows."""
+        state = stream.state
+        if state in FIN_IS_RECEIVED or state is State.ENDED:
+            return
+        due = stream.receiving.due(held)
+        if due:
+            self._core.outbox.urgent(messages.encode_window(stream.id, due))
+
+    def lost(self) -> None:
+        """End every stream; a direction whose FIN has arrived is flushed."""
+        for stream in list(self._core.streams.values()):
+            flush = stream.state is State.FR
+            self._core.end(stream, Ending("link lost", flush=flush))
+
+    def receive(self, kind: int, payload: memoryview) -> None:
+        """Act on one frame."""
+        if kind == frames.DATA:
+            self._data(payload)
+            return
+        reaction = self._reactions.get(kind)
+        if reaction is not None and kind not in self._wrong_way:
+            reaction(payload)
+        elif kind in frames.KIND_NAMES:
+            name = frames.KIND_NAMES[kind]
+            raise ProtocolError(f"{name} does not belong here", "misplaced")
+        else:
+            self._core.drop("unknown_kind")
+
+    def _data(self, payload: memoryview) -> None:
+        if len(payload) < 4:
+            raise PayloadError(f"Data of {len(payload)} bytes, 4 at least")
+        stream_id = _ID.unpack_from(payload)[0]
+        stream = self._core.streams.get(stream_id)
+        if stream is None:
+            self._stray(stream_id, "data")
+            return
+        if stream.state is not State.OPEN and stream.state not in TAKES_DATA:
+            after(stream.state, Event.DATA_RECEIVED)
+        receiving = stream.receiving
+        left = receiving.unspent - (len(payload) - 4)
+        if left < 0:
+            raise CreditError(
+                f"stream {stream_id}: {len(payload) - 4} bytes with a credit of "
+                f"{receiving.unspent}"
+            )
+        receiving.unspent = left
+        stream.end.deliver(payload[4:])
+
+    def _stray(self, stream_id: int, kind: str, *, answer: bool = True) -> None:
+        """Pass over a frame for an id that is not live.
+
+        Data and success for an id that was never seen are answered, so that a
+        peer whose stream we do not know gets rid of it.
+        """
+        core = self._core
+        core.tombstones.expire(core.now)
+        if stream_id in core.tombstones:
+            core.drop(f"late_{kind}")
+            return
+        core.drop(f"stray_{kind}")
+        if answer and core.may_answer_stray():
+            core.outbox.urgent(messages.encode_reset(stream_id, frames.UNKNOWN_ID))
+
+    def _answered(self, payload: memoryview) -> None:
+        stream_id, status = messages.decode_connect_response(payload)
+        stream = self._core.streams.get(stream_id)
+        success = status == frames.SUCCESS
+        if stream is None:
+            self._stray(stream_id, "answer", answer=success)
+            return
+        event = Event.SUCCESS_RECEIVED if success else Event.FAILURE_RECEIVED
+        state = after(stream.state, event)
+        if success:
+            stream.state = state
+            stream.end.opened()
+        else:
+            reason = frames.STATUS_TEXTS.get(status, f"status {status}")
+            self._core.end(stream, Ending(f"refused: {reason}", flush=False))
+
+    def _fin(self, payload: memoryview) -> None:
+        stream_id = messages.decode_id(frames.FIN, payload)
+        stream = self._core.streams.get(stream_id)
+        if stream is None:
+            self._stray(stream_id, "fin", answer=False)
+            return
+        stream.state = after(stream.state, Event.FIN_RECEIVED)
+        if stream.state is State.ENDED:
+            self._core.end(stream, Ending("finished", flush=True))
+        else:
+            stream.end.far_finished()
+
+    def _window(self, payload: memoryview) -> None:
+        stream_id, credit = messages.decode_window(payload)
+        stream = self._core.streams.get(stream_id)
+        if stream is None:
+            self._stray(stream_id, "window", answer=False)
+        elif stream.state not in FIN_IS_SENT:
+            stream.sending.grant(credit)
+            if stream.state not in UNCONFIRMED:
+                stream.end.granted()
+
+    def _reset(self, payload: memoryview) -> None:
+        stream_id, reason = messages.decode_reset(payload)
+        stream = self._core.streams.get(stream_id)
+        if stream is None:
+            self._stray(stream_id, "reset", answer=False)
+            return
+        why = frames.RESET_TEXTS.get(reason, f"reason {reason}")
+        self._core.end(stream, Ending(f"reset by the far end: {why}", flush=False))
+
+    def _open(self, payload: memoryview) -> None:
+        request = messages.decode_open(payload)
+        core = self._core
+        if request.stream_id in core.streams:
+            raise ProtocolError(
+                f"OPEN of stream {request.stream_id}, which is live", "live_id"
+            )
+        core.tombstones.discard(request.stream_id)
+        stream = self._new(request.stream_id, State.DIALING)
+        stream.end = core.observer.new_end(stream)
+        core.streams[stream.id] = stream
+        stream.end.requested(request)

@@ -1,0 +1,57 @@
+"""What a session wants to send, in the order in which it may leave.
+
+Data, FIN, Close and GOAWAY keep their order.  Everything else (WINDOW, PING,
+answers, OPEN, RESET, keep-alives) goes before them, so that it never waits behind
+bulk data while the link is full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+Piece = bytes | memoryview
+
+MAX_URGENT_BYTES: Final = 1 << 20
+
+
+class Outbox:
+    """Pieces of frames that wait for the link's transport.
+
+    Attributes:
+        sent_bytes: all bytes handed out so far, headers included.
+    """
+
+    __slots__ = ("_ordered", "_urgent", "_urgent_bytes", "sent_bytes")
+
+    def __init__(self) -> None:
+        self._urgent: list[Piece] = []
+        self._ordered: list[Piece] = []
+        self._urgent_bytes = 0
+        self.sent_bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._ordered or self._urgent)
+
+    @property
+    def flooded(self) -> bool:
+        """Whether more than 1 MiB of control frames waits."""
+        return self._urgent_bytes > MAX_URGENT_BYTES
+
+    def urgent(self, frame: bytes) -> None:
+        """Queue a control frame that may go before data."""
+        self._urgent.append(frame)
+        self._urgent_bytes += len(frame)
+
+    def ordered(self, *pieces: Piece) -> None:
+        """Queue pieces of frames that keep their place."""
+        self._ordered += pieces
+
+    def take(self) -> Sequence[Piece]:
+        """Return everything that waits, in sending order, and forget it."""
+        pieces = self._urgent + self._ordered if self._urgent else self._ordered
+        self._urgent = []
+        self._ordered = []
+        self._urgent_bytes = 0
+        self.sent_bytes += sum(map(len, pieces))
+        return pieces

@@ -1,0 +1,353 @@
+"""One link's whole behaviour, without I/O: bytes in, calls out, bytes to send.
+
+A session is undecided until the first frames (or, where legacy peers are served,
+the gateway's patience) have shown which protocol the link speaks; from then on
+`rules` treats its streams.  Gateway and agent run the same code and differ in
+who opens streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from gateway.errors import PayloadError, ProtocolError
+from gateway.mux.core import Core, LinkObserver, Rules, SessionSettings
+from gateway.mux.legacy import Legacy
+from gateway.mux.liveness import Liveness
+from gateway.mux.negotiated import Negotiated
+from gateway.mux.outbox import Piece
+from gateway.mux.stream import Stream
+from gateway.wire import frames, hello, messages
+from gateway.wire.codec import FrameDecoder, encode_frame
+from gateway.wire.hello import Hello, HelloAck, Register, RegisterAck
+from gateway.wire.messages import Goaway, Ping
+
+SILENCE_SECONDS: Final = 2.0
+
+
+class Session:
+    """Protocol state of one link.
+
+    Attributes:
+        core: streams, outbox and counters.
+        rules: how streams are treated; None while undecided.
+        liveness: keep-alives and the measured round trip.
+        ended: nothing that arrives is looked at any more.
+        spoken: the far end has sent a valid frame.
+        leaving: our GOAWAY was said; the far end opens nothing more once it
+            has answered.
+        far_leaving: the far end said GOAWAY; we open nothing more.
+        received_bytes: all bytes that arrived, headers included.
+    """
+
+    def __init__(
+        self,
+        settings: SessionSettings,
+        observer: LinkObserver,
+        new_nonce: Callable[[], bytes],
+        now: float,
+    ) -> None:
+        self.core = Core(settings, observer)
+        self.core.now = now
+        self.rules: Rules | None = None
+        self.liveness = Liveness(settings.heartbeat_seconds, now)
+        self.ended = False
+        self.spoken = False
+        self.leaving = False
+        self.far_leaving = False
+        self.received_bytes = 0
+        self._settings = settings
+        self._observer = observer
+        self._new_nonce = new_nonce
+        self._decoder = FrameDecoder()
+        self._began = now
+        self._hello: Hello | None = None
+        self._answered = False
+
+    # -- the opening of a link ---------------------------------------------
+
+    def greet(self, greeting: Hello) -> None:
+        """Agent: say HELLO; the first call of an agent's session."""
+        self._hello = greeting
+        self.core.outbox.ordered(hello.encode_hello(greeting))
+
+    def accept(self, ack: HelloAck) -> None:
+        """Gateway: take the agent whose HELLO was reported."""
+        if self.ended or self._hello is None:
+            return
+        self.core.outbox.ordered(hello.encode_hello_ack(ack))
+        self._negotiate(self._hello.window, self._hello.max_frame, ack)
+
+    def refuse(self, error: str) -> None:
+        """Gateway: turn the agent away; the owner then closes the link."""
+        if not self.ended:
+            self.core.outbox.ordered(hello.encode_hello_ack(HelloAck(error=error)))
+            self.end()
+
+    @property
+    def negotiated(self) -> bool:
+        """Whether the link speaks more than the plain protocol."""
+        return isinstance(self.rules, Negotiated)
+
+    def _negotiate(self, window: int, max_frame: int, ack: HelloAck) -> None:
+        self._decoder.limit = max(self._settings.max_frame, messages.MAX_JSON + 512)
+        self.rules = Negotiated(self.core, window, max_frame)
+        self.liveness.decide(ack.heartbeat, legacy=False)
+        self._observer.decided(ack)
+
+    def _decide_legacy(self) -> None:
+        self.rules = Legacy(self.core)
+        self.liveness.decide(self._settings.heartbeat_seconds, legacy=True)
+        self._observer.decided(None)
+
+    # -- what arrives -------------------------------------------------------
+
+    def receive(self, chunk: bytes, now: float) -> None:
+        """Act on bytes from the far end; every consequence is a call or queued."""
+        self.core.now = now
+        self.liveness.heard(now)
+        self.received_bytes += len(chunk)
+        decoder = self._decoder
+        try:
+            for kind, payload in decoder.feed(chunk):
+                if self.ended:
+                    return
+                rules = self.rules
+                if kind == frames.DATA and rules is not None:
+                    self.spoken = True
+                    rules.receive(kind, payload)
+                else:
+                    self._control(kind, payload)
+            if decoder.fault is not None and not self.ended:
+                raise decoder.fault
+            if self.core.outbox.flooded:
+                raise ProtocolError(
+                    "more than 1 MiB of control frames waits for the link", "flood"
+                )
+        except ProtocolError as fault:
+            self._fail(fault)
+
+    def _fail(self, fault: ProtocolError) -> None:
+        self.core.counts[f"fault_{fault.kind}"] += 1
+        if self.negotiated:
+            goodbye = Goaway(frames.PROTOCOL_ERROR, str(fault))
+            self.core.outbox.ordered(messages.encode_goaway(goodbye))
+        self.end()
+        self._observer.failed(fault)
+
+    def end(self) -> None:
+        """Look at nothing more that arrives, and end every stream."""
+        if not self.ended:
+            self.ended = True
+            if self.rules is not None:
+                self.rules.lost()
+
+    def _control(self, kind: int, payload: memoryview) -> None:
+        rules = self.rules
+        first, self.spoken = not self.spoken, True
+        if kind == frames.HELLO and self._settings.gateway:
+            self._hello_frame(payload, first=first)
+        elif rules is None:
+            self._first_frame(kind, payload)
+        elif kind == frames.KEEP_ALIVE:
+            self._keep_alive()
+        elif isinstance(rules, Negotiated) and kind in _SESSION_KINDS:
+            self._session_frame(kind, payload)
+        elif kind == frames.HELLO_ACK and not self._settings.gateway:
+            raise ProtocolError("HELLO_ACK after another first frame", "late_hello")
+        else:
+            rules.receive(kind, payload)
+
+    def _keep_alive(self) -> None:
+        if self._settings.gateway:
+            if self.liveness.echo_due(self.core.now):
+                self.core.outbox.urgent(encode_frame(frames.KEEP_ALIVE))
+            else:
+                self.core.drop("keep_alive")
+
+    def _hello_frame(self, payload: memoryview, *, first: bool) -> None:
+        """Take one HELLO, as the link's first frame and before anything was sent."""
+        outbox = self.core.outbox
+        if not first or outbox or outbox.sent_bytes:
+            self._refuse_hello("HELLO must be the first frame, and only once")
+            return
+        try:
+            greeting = hello.decode_hello(payload)
+        except PayloadError as fault:
+            self._refuse_hello(str(fault))
+            return
+        self._hello = greeting
+        self.rules = None
+        self._observer.hello_received(greeting)
+
+    def _refuse_hello(self, error: str) -> None:
+        self.refuse(error)
+        self._observer.failed(ProtocolError(error, "hello"))
+
+    def _first_frame(self, kind: int, payload: memoryview) -> None:
+        """Decide what the link speaks."""
+        if self._settings.gateway:
+            self._first_from_agent(kind, payload)
+        elif kind == frames.HELLO_ACK:
+            ack = hello.decode_hello_ack(payload)
+            if ack.error is not None:
+                self.end()
+                self._observer.refused(ack.error)
+            else:
+                self._negotiate(ack.window, ack.max_frame, ack)
+        elif kind == frames.GOAWAY:
+            goodbye = messages.decode_goaway(payload)
+            self.end()
+            self._observer.goodbye_received(goodbye)
+        else:
+            self._decide_legacy()
+            if not self.ended:
+                self._control(kind, payload)
+
+    def _first_from_agent(self, kind: int, payload: memoryview) -> None:
+        if self._hello is not None and kind != frames.KEEP_ALIVE:
+            raise ProtocolError("a frame between HELLO and HELLO_ACK", "misplaced")
+        if self._hello is not None or kind not in frames.BASE_KINDS:
+            self.core.drop("before_hello_ack" if self._hello else "unknown_kind")
+        elif self._settings.allow_legacy:
+            self._decide_legacy()
+            if not self.ended:
+                self._control(kind, payload)
+        else:
+            raise ProtocolError("no HELLO, which this gateway asks for", "no_hello")
+
+    # -- link matters of a negotiated link ----------------------------------
+
+    def _session_frame(self, kind: int, payload: memoryview) -> None:
+        gateway = self._settings.gateway
+        if kind == frames.PING:
+            self._ping(messages.decode_ping(payload))
+        elif kind == frames.GOAWAY:
+            self._goaway(messages.decode_goaway(payload))
+        elif kind == frames.REGISTER and gateway:
+            self._observer.register_received(hello.decode_register(payload))
+        elif kind == frames.REGISTER_ACK and not gateway:
+            self._observer.register_answered(hello.decode_register_ack(payload))
+        else:
+            name = frames.KIND_NAMES[kind]
+            raise ProtocolError(f"{name} does not belong here", "misplaced")
+
+    def _ping(self, ping: Ping) -> None:
+        if ping.kind == frames.PING_QUESTION:
+            answer = Ping(frames.PING_ANSWER, ping.nonce)
+            self.core.outbox.urgent(messages.encode_ping(answer))
+        elif not self.liveness.answered(ping.nonce, self.core.now):
+            self.core.drop("ping_answer")
+
+    def _goaway(self, goodbye: Goaway) -> None:
+        if goodbye.reason not in frames.POLITE_REASONS:
+            self.end()
+            self._observer.goodbye_received(goodbye)
+            return
+        if self.leaving:
+            self._answered = True
+            self.settle()
+        elif not self.far_leaving:
+            self.far_leaving = True
+            answer = Goaway(goodbye.reason, "")
+            self.core.outbox.ordered(messages.encode_goaway(answer))
+            self._observer.goodbye_received(goodbye)
+
+    def leave(self, reason: int, text: str) -> None:
+        """Say GOAWAY; with an impolite reason that is the end.
+
+        A polite one lets running streams finish: `LinkObserver.finished` follows
+        once it is answered and no stream is left.  Towards a legacy peer nothing
+        is said and the streams are left to finish.
+        """
+        if self.ended or self.leaving:
+            return
+        knows_goaway = self.negotiated or (
+            self._settings.gateway and self._hello is not None
+        )
+        if knows_goaway and not self.far_leaving:
+            goodbye = messages.encode_goaway(Goaway(reason, text))
+            self.core.outbox.ordered(goodbye)
+        else:
+            self._answered = True
+        if reason in frames.POLITE_REASONS:
+            self.leaving = True
+            self.settle()
+        else:
+            self.end()
+
+    def settle(self) -> None:
+        """Report `finished` if the goodbye is answered and no stream is left.
+
+        The owner calls it when a stream has ended while the link is `leaving`.
+        """
+        if self.leaving and self._answered and not self.core.streams and not self.ended:
+            self.end()
+            self._observer.finished()
+
+    def register(self, wish: Register) -> None:
+        """Agent: ask for a public port; the feature must have been agreed on."""
+        self.core.outbox.ordered(hello.encode_register(wish))
+
+    def answer_registration(self, ack: RegisterAck) -> None:
+        """Gateway: answer a wish."""
+        if not self.ended:
+            self.core.outbox.ordered(hello.encode_register_ack(ack))
+
+    # -- time ----------------------------------------------------------------
+
+    def tick(self, now: float) -> str | None:
+        """Do what is due.
+
+        Returns:
+            None, or why the link must be closed: "no HELLO in time", "dead".
+        """
+        if self.ended:
+            return None
+        self.core.now = now
+        if self.rules is None and self._settings.gateway:
+            return self._patience(now)
+        live = self.liveness
+        if live.is_dead(now):
+            return f"nothing heard for {live.dead_seconds:g} seconds"
+        if live.beat_due(now):
+            if not self._settings.gateway:
+                self.core.outbox.urgent(encode_frame(frames.KEEP_ALIVE))
+            if self.negotiated:
+                nonce = self._new_nonce()
+                if live.ask(nonce, now):
+                    ping = Ping(frames.PING_QUESTION, nonce)
+                    self.core.outbox.urgent(messages.encode_ping(ping))
+        return None
+
+    def _patience(self, now: float) -> str | None:
+        """How long a gateway waits for the link's first frame."""
+        settings = self._settings
+        if settings.allow_legacy and self._hello is None:
+            if now >= self._began + SILENCE_SECONDS:
+                self._decide_legacy()
+        elif now >= self._began + settings.hello_seconds:
+            return f"no HELLO within {settings.hello_seconds:g} seconds"
+        return None
+
+    def next_tick(self) -> float:
+        """Return the monotonic time at which `tick` has something to do."""
+        if self.rules is None and self._settings.gateway:
+            patient = self._settings.allow_legacy and self._hello is None
+            wait = SILENCE_SECONDS if patient else self._settings.hello_seconds
+            return self._began + wait
+        return min(self.liveness.beat_at(), self.liveness.dead_at())
+
+    def take(self) -> Sequence[Piece]:
+        """Return the bytes to send now."""
+        return self.core.outbox.take()
+
+    def stream_of(self, stream_id: int) -> Stream | None:
+        """Return a live stream, or None."""
+        return self.core.streams.get(stream_id)
+
+
+_SESSION_KINDS: Final = frozenset(
+    {frames.PING, frames.GOAWAY, frames.REGISTER, frames.REGISTER_ACK}
+)
