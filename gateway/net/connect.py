@@ -1,0 +1,154 @@
+"""Connect to a literal address."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime
+from twisted.python.failure import Failure
+
+from gateway.net.addresses import address_of, family_of
+from gateway.net.poller import WRITABLE, TurnPoller
+from gateway.net.transports import TCPTransport, reset, set_options
+
+_UNDER_WAY: Final = frozenset({0, errno.EINPROGRESS, errno.EINTR, errno.EWOULDBLOCK})
+
+
+class Connecting:
+    """One attempt, until it has succeeded, failed or been given up.
+
+    Attributes:
+        outcome: fires with the protocol; cancelling it gives up.
+    """
+
+    __slots__ = (
+        "_factory",
+        "_gathered",
+        "_poller",
+        "_socket",
+        "_timeout",
+        "fd",
+        "outcome",
+    )
+
+    def __init__(
+        self,
+        poller: TurnPoller,
+        clock: IReactorTime,
+        sock: socket.socket,
+        factory: IProtocolFactory,
+        timeout_seconds: float,
+        *,
+        gathered: bool,
+    ) -> None:
+        self._poller = poller
+        self._socket = sock
+        self.fd = sock.fileno()
+        self._factory = factory
+        self._gathered = gathered
+        self.outcome: Deferred[IProtocol] = Deferred(self._give_up)
+        self._timeout = clock.callLater(timeout_seconds, self._timed_out)
+        poller.watch(self, WRITABLE)
+
+    def handle(self, events: int) -> None:
+        """Learn how the attempt ended."""
+        if code := self._fault():
+            self._fail(code)
+            return
+        try:
+            peer = self._socket.getpeername()
+        except OSError:
+            return  # not connected, and no error: it is still under way
+        self._timeout.cancel()
+        self._connected(peer)
+
+    def _connected(self, name: tuple[str, int]) -> None:
+        peer = address_of(name)
+        try:
+            protocol = self._factory.buildProtocol(peer)
+        except BaseException:  # noqa: BLE001 - goes to the caller
+            self._release()
+            self.outcome.errback(Failure())
+            return
+        if protocol is None:
+            self._release()
+            self.outcome.errback(
+                ConnectionAbortedError(errno.ECONNABORTED, "no protocol was built")
+            )
+            return
+        transport = TCPTransport(
+            self._poller, self._socket, peer, gathered=self._gathered
+        )
+        self._poller.hand_over(self, transport)
+        transport.start(protocol, WRITABLE)
+        self.outcome.callback(protocol)
+
+    def fail(self, reason: Failure) -> None:
+        """Give up: the reactor saw a hang-up, or it stops."""
+        if not self.outcome.called:
+            self._fail(self._fault() or errno.ECONNABORTED)
+
+    def broken(self) -> bool:
+        """Return False: an attempt is never idle."""
+        return False
+
+    def _fault(self) -> int:
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+    def _timed_out(self) -> None:
+        self._release()
+        self.outcome.errback(
+            TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        )
+
+    def _fail(self, code: int) -> None:
+        self._give_up()
+        self.outcome.errback(OSError(code, os.strerror(code)))
+
+    def _give_up(self, _outcome: Deferred[IProtocol] | None = None) -> None:
+        if self._timeout.active():
+            self._timeout.cancel()
+        self._release()
+
+    def _release(self) -> None:
+        self._poller.forget(self)
+        reset(self._socket)
+
+
+def open_connection(
+    poller: TurnPoller,
+    clock: IReactorTime,
+    address: str,
+    port: int,
+    factory: IProtocolFactory,
+    timeout_seconds: float,
+    *,
+    gathered: bool,
+) -> Deferred[IProtocol]:
+    """Begin to connect and return what comes of it.
+
+    Raises:
+        OSError: the attempt cannot even begin.
+    """
+    family = family_of(address)
+    if family is None:
+        # the socket module would look it up and block
+        raise OSError(errno.EADDRNOTAVAIL, f"not a literal address: {address!r}")
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        set_options(sock)
+        code = sock.connect_ex((address, port))
+        if code not in _UNDER_WAY:
+            raise OSError(code, os.strerror(code))
+    except BaseException:
+        sock.close()
+        raise
+    attempt = Connecting(
+        poller, clock, sock, factory, timeout_seconds, gathered=gathered
+    )
+    return attempt.outcome

@@ -1,0 +1,132 @@
+"""The sockets of this process."""
+
+from __future__ import annotations
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostResolution,
+    IProtocol,
+    IProtocolFactory,
+    IReactorPluggableNameResolver,
+    IResolutionReceiver,
+)
+from zope.interface import implementer
+
+from gateway.errors import UnresolvableError
+from gateway.interfaces import INetwork
+from gateway.net.addresses import family_of
+from gateway.net.connect import open_connection
+from gateway.net.poller import IPollingReactor, TurnPoller, poller_for
+from gateway.net.ports import TCPListening, open_listener
+
+
+class INetworkReactor(IPollingReactor, IReactorPluggableNameResolver):
+    """What the network needs of the reactor."""
+
+
+@implementer(INetwork)
+class Network:
+    """`INetwork` on real sockets."""
+
+    def __init__(
+        self, reactor: INetworkReactor, poller: TurnPoller | None = None
+    ) -> None:
+        self._reactor = reactor
+        self._poller = poller_for(reactor) if poller is None else poller
+
+    def listen(
+        self,
+        address: str,
+        port: int,
+        factory: IProtocolFactory,
+        *,
+        gathered: bool = False,
+    ) -> TCPListening:
+        """Bind and listen without accepting yet.
+
+        Raises:
+            OSError: as the system says it.
+        """
+        sock = open_listener(address, port)
+        return TCPListening(
+            self._poller, self._reactor, sock, factory, gathered=gathered
+        )
+
+    def connect(
+        self,
+        address: str,
+        port: int,
+        factory: IProtocolFactory,
+        timeout_seconds: float,
+        *,
+        gathered: bool = False,
+    ) -> Deferred[IProtocol]:
+        """Connect to a literal address; the outcome fails with `OSError`."""
+        try:
+            return open_connection(
+                self._poller,
+                self._reactor,
+                address,
+                port,
+                factory,
+                timeout_seconds,
+                gathered=gathered,
+            )
+        except OSError as fault:
+            return fail(fault)
+
+    def resolve(self, name: str) -> Deferred[list[str]]:
+        """Look a host name up; the outcome fails with `UnresolvableError`."""
+        if family_of(name) is not None:
+            return succeed([name])
+        if not _can_be_asked(name):
+            return fail(UnresolvableError(f"{name!r} has no address"))
+        found = _Found(name)
+        self._reactor.nameResolver.resolveHostName(found, name)
+        return found.outcome
+
+
+def _can_be_asked(name: str) -> bool:
+    """Return whether the resolver can be asked for `name` at all.
+
+    It would never answer if it failed in its thread.
+    """
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        return False
+    return bool(name) and "\0" not in name
+
+
+@implementer(IResolutionReceiver)
+class _Found:
+    """The addresses found so far for one name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        # in the order found, each once
+        self._addresses: dict[str, None] = {}
+        # the look-up itself cannot be stopped; its result is dropped
+        self.outcome: Deferred[list[str]] = Deferred()
+
+    def resolutionBegan(  # noqa: N802 - Twisted's name
+        self,
+        resolutionInProgress: IHostResolution,  # noqa: N803 - so is this
+    ) -> None:
+        """The look-up begins."""
+
+    def addressResolved(self, address: IAddress) -> None:  # noqa: N802 - Twisted's name
+        """One address is found."""
+        if isinstance(address, (IPv4Address, IPv6Address)):
+            self._addresses[address.host] = None
+
+    def resolutionComplete(self) -> None:  # noqa: N802 - Twisted's name
+        """All addresses are found."""
+        if self.outcome.called:
+            return
+        if self._addresses:
+            self.outcome.callback(list(self._addresses))
+        else:
+            self.outcome.errback(UnresolvableError(f"{self._name!r} has no address"))

@@ -1,0 +1,598 @@
+"""Move bytes between a protocol and a non-blocking TCP socket.
+
+A write goes to the kernel at once; only what the kernel does not take is queued.
+A gathered transport queues everything and sends it at the end of the turn.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections import deque
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final, cast
+
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import (
+    IConsumer,
+    IHalfCloseableProtocol,
+    ILoggingContext,
+    IProducer,
+    IProtocol,
+    IPullProducer,
+    IPushProducer,
+    ISystemHandle,
+)
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from gateway.interfaces import IByteTransport
+from gateway.net.addresses import TCPAddress, address_of
+from gateway.net.poller import ERROR, HANGUP, READABLE, WRITABLE, TurnPoller
+
+READ_SIZE: Final = 65536
+PAUSE_MARK: Final = 65536
+_READS: Final = 4  # reads of one event: a fast sender must not starve the others
+_JOIN_LIMIT: Final = 65536  # up to here one copy is cheaper than a vector
+_VECTOR_LIMIT: Final = 1024  # IOV_MAX
+_UNWATCHED: Final = -1
+_LINGER_NONE: Final = struct.pack("ii", 1, 0)
+_WOULD_BLOCK: Final = (BlockingIOError, InterruptedError)
+_NOBODY: Final = Protocol()  # takes the place of a protocol that is gone
+
+
+def set_options(sock: socket.socket) -> None:
+    """Send small writes at once and notice dead peers.
+
+    A socket that is accepted inherits both from the listening one.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def reset(sock: socket.socket) -> None:
+    """Close `sock` so that its peer sees a reset."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
+    except OSError:
+        pass  # the connection is gone already
+    finally:
+        sock.close()
+
+
+@implementer(IByteTransport, IPushProducer, IConsumer, ISystemHandle, ILoggingContext)
+class TCPTransport:
+    """One TCP connection.
+
+    Calls of the protocol never come out of `write`, `writeSequence`,
+    `loseConnection`, `loseWriteConnection` or `abortConnection`; what follows from
+    them is told at the end of the turn.  A connection whose two directions have
+    ended is over, also for a protocol that can do with half of it.
+
+    Attributes:
+        unsent: bytes taken by `write` that the kernel has not taken.
+        pause_mark: `unsent` above which the registered producer is paused.
+        resume_mark: `unsent` at which it is resumed.
+        read_size: bytes of one read.
+        connected: False once the protocol knows of the loss.
+        disconnecting: `loseConnection` was called.
+        disconnected: the opposite of `connected`.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_blocked",
+        "_direct",
+        "_ended",
+        "_ending",
+        "_eof",
+        "_fault",
+        "_gathered",
+        "_host",
+        "_mask",
+        "_mute",
+        "_peer",
+        "_pieces",
+        "_poller",
+        "_producer_paused",
+        "_read_over",
+        "_reading",
+        "_scheduled",
+        "_send",
+        "_socket",
+        "_started",
+        "_streaming",
+        "connected",
+        "disconnected",
+        "disconnecting",
+        "fd",
+        "pause_mark",
+        "producer",
+        "protocol",
+        "read_size",
+        "resume_mark",
+        "unsent",
+    )
+
+    log = Logger()
+
+    def __init__(
+        self,
+        poller: TurnPoller,
+        sock: socket.socket,
+        peer: TCPAddress | None = None,
+        *,
+        gathered: bool = False,
+    ) -> None:
+        self._poller = poller
+        self._socket = sock
+        self._send = sock.send
+        self.fd = sock.fileno()
+        self._peer = peer
+        self._host: TCPAddress | None = None
+        self.protocol: IProtocol = _NOBODY
+        self.producer: IProducer | None = None
+        self._streaming = self._producer_paused = False
+        self._pieces: deque[bytes | memoryview] = deque()
+        self.unsent = 0
+        self.pause_mark = PAUSE_MARK
+        self.resume_mark = 0
+        self.read_size = READ_SIZE
+        self.connected = True
+        self.disconnected = self.disconnecting = False
+        self._gathered = gathered
+        self._direct = not gathered  # a write may go to the kernel at once
+        self._mute = False  # writes are dropped
+        self._reading = True
+        self._read_over = False  # reading will not be taken up again
+        self._eof = False  # the peer has ended its direction
+        self._ending = False  # we end ours once nothing is unsent
+        self._ended = False  # we have ended ours
+        self._blocked = False  # the kernel's buffer is full
+        self._fault: Failure | None = None  # loss that the protocol is to be told of
+        self._scheduled = False
+        self._started = False
+        self._mask = _UNWATCHED
+
+    def start(self, protocol: IProtocol, mask: int = _UNWATCHED) -> None:
+        """Introduce the protocol to its transport and serve it from now on.
+
+        Args:
+            protocol: not connected yet.
+            mask: what the poller watches this descriptor for already.
+        """
+        self.protocol = protocol
+        self._mask = mask
+        try:
+            protocol.makeConnection(self)
+        except BaseException:  # noqa: BLE001 - a bug costs this connection only
+            self.log.failure("{protocol} failed to start", protocol=protocol)
+            self._lose(Failure())
+            return
+        if self._fault is None and not self.disconnected:
+            self._started = True
+            self._arm()
+
+    # events
+
+    def handle(self, events: int) -> None:
+        """Act on what the poller saw."""
+        if events & WRITABLE and self._blocked:
+            self._blocked = False
+            self._settle()
+        if events & ~WRITABLE and self._started:
+            if self._reading:
+                self._read(events)
+            elif events & (ERROR | HANGUP):
+                self._hung_up(events)
+
+    def _read(self, events: int) -> None:
+        recv, size = self._socket.recv, self.read_size
+        for _ in range(_READS):
+            try:
+                data = recv(size)
+            except _WOULD_BLOCK:
+                if events & (ERROR | HANGUP):
+                    self._lose(Failure(ConnectionLost()))
+                return
+            except OSError:
+                self._lose(Failure(ConnectionLost()))
+                return
+            if not data:
+                self._end_reading()
+                return
+            self.protocol.dataReceived(data)
+            if len(data) < size or not self._reading:
+                return
+
+    def _end_reading(self) -> None:
+        self._eof = self._read_over = True
+        self._reading = False
+        if not IHalfCloseableProtocol.providedBy(self.protocol):
+            self._lose(Failure(ConnectionDone()))
+            return
+        self._arm()
+        cast(IHalfCloseableProtocol, self.protocol).readConnectionLost()
+        if self._ended:
+            self._lose(Failure(ConnectionDone()))
+
+    def _hung_up(self, events: int) -> None:
+        if events & ERROR or not self._ended or self._eof:
+            self._lose(Failure(ConnectionLost()))
+        else:
+            # both directions have ended in order, and there may be bytes that the
+            # paused protocol has not read: nothing can happen until it resumes
+            self._poller.forget(self)
+            self._mask = _UNWATCHED
+
+    def broken(self) -> bool:
+        """Ask the kernel whether the connection was reset."""
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+
+    def fail(self, reason: Failure) -> None:
+        """Close at once and tell the protocol."""
+        self._lose(reason)
+
+    def _arm(self) -> None:
+        mask = READABLE if self._reading else 0
+        if self._blocked:
+            mask |= WRITABLE
+        if mask != self._mask and self._started:
+            self._mask = mask
+            self._poller.watch(self, mask)
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._poller.at_turn_end(self._turn_ended)
+
+    def _turn_ended(self) -> None:
+        self._scheduled = False
+        if self.disconnected:
+            return
+        try:
+            self._settle()
+        except BaseException:  # noqa: BLE001 - a bug costs this connection only
+            self.log.failure("{protocol} failed", protocol=self.protocol)
+            self._lose(Failure())
+
+    def _settle(self) -> None:
+        """Send what waits, and do what waits for that."""
+        if self._pieces and not self._blocked:
+            self._push()
+        if self._fault is not None:
+            self._lose(self._fault)
+        elif self.unsent:
+            self._arm()
+            if self._producer_paused and self.unsent <= self.resume_mark:
+                self._resume_producer()
+        else:
+            self._drained()
+
+    def _drained(self) -> None:
+        self._arm()
+        producer = self.producer
+        self._direct = not (
+            self._gathered
+            or self._mute
+            or (producer is not None and not self._streaming)
+        )
+        if self._ending and not self._ended:
+            self._end_writing()
+        if self.disconnected:
+            return
+        if producer is None:
+            if self.disconnecting:
+                self._lose(Failure(ConnectionDone()))
+        elif not self._streaming or self._producer_paused:
+            self._resume_producer()
+
+    def _end_writing(self) -> None:
+        self._ended = True
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._lose(Failure(ConnectionLost()))
+            return
+        if IHalfCloseableProtocol.providedBy(self.protocol):
+            cast(IHalfCloseableProtocol, self.protocol).writeConnectionLost()
+        if self._eof or (self.disconnecting and self.producer is None):
+            self._lose(Failure(ConnectionDone()))
+
+    def _lose(self, reason: Failure) -> None:
+        """Release everything and tell the protocol, the first time."""
+        if self.disconnected:
+            return
+        if self._fault is not None:
+            reason = self._fault
+        self.disconnected = True
+        self.connected = False
+        self._silence()
+        self._started = False
+        self._poller.forget(self)
+        self._mask = _UNWATCHED
+        if reason.check(ConnectionAborted):
+            reset(self._socket)
+        else:
+            self._socket.close()
+        producer, self.producer = self.producer, None
+        protocol, self.protocol = self.protocol, _NOBODY
+        try:
+            if producer is not None:
+                producer.stopProducing()
+        except BaseException:  # noqa: BLE001 - the protocol must be told all the same
+            self.log.failure("{producer} failed to stop", producer=producer)
+        try:
+            protocol.connectionLost(reason)
+        except BaseException:  # noqa: BLE001 - the connection is over all the same
+            self.log.failure("{protocol} failed at its end", protocol=protocol)
+
+    def _silence(self) -> None:
+        """Neither send nor receive anything more."""
+        self._direct = self._reading = self._blocked = False
+        self._mute = self._read_over = True
+        self._pieces.clear()
+        self.unsent = 0
+
+    def _break(self, reason: Failure) -> None:
+        """Note that the connection is lost; the protocol is told soon."""
+        if self._fault is None:
+            self._fault = reason
+            self._silence()
+            self._arm()
+            self._schedule()
+
+    # writing
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, or queue what the kernel does not take of it.
+
+        Args:
+            data: bytes or a flat view of bytes, which may change afterwards.
+        """
+        if not self._direct:
+            if data and not self._mute:
+                self._gather((data,))
+            return
+        try:
+            sent = self._send(data)
+        except _WOULD_BLOCK:
+            sent = 0
+        except OSError:
+            self._break(Failure(ConnectionLost()))
+            return
+        if sent != len(data):
+            self._blocked = True
+            self._keep((memoryview(data)[sent:] if sent else data,))
+            self._arm()
+            self._mind_mark()
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Send the pieces in order, as if they were one."""
+        pieces = tuple(iovec)
+        if not self._direct:
+            if not self._mute:
+                self._gather(pieces)
+            return
+        if sum(map(len, pieces)) <= _JOIN_LIMIT:
+            self.write(b"".join(pieces))
+            return
+        self._keep(pieces)
+        self._push()
+        if self.unsent:
+            self._arm()
+            self._mind_mark()
+        else:
+            self._direct = self._fault is None
+
+    def _keep(self, pieces: Iterable[bytes | memoryview]) -> None:
+        """Queue the pieces, or copies of those that may change."""
+        self._direct = False
+        append = self._pieces.append
+        size = 0
+        for piece in pieces:
+            append(piece if type(piece) is bytes else bytes(piece))
+            size += len(piece)
+        self.unsent += size
+
+    def _gather(self, pieces: Iterable[bytes]) -> None:
+        self._keep(pieces)
+        if not self._blocked:
+            self._schedule()
+            if self.unsent > self.pause_mark:  # enough for one turn
+                self._push()
+                self._arm()
+        self._mind_mark()
+
+    def _mind_mark(self) -> None:
+        if self.unsent > self.pause_mark and self._streaming:
+            self._pause_producer()
+
+    def _pause_producer(self) -> None:
+        if not self._producer_paused:
+            self._producer_paused = True
+            cast(IPushProducer, self.producer).pauseProducing()
+
+    def _resume_producer(self) -> None:
+        self._producer_paused = False
+        cast(IPullProducer, self.producer).resumeProducing()
+
+    def _push(self) -> None:
+        """Give the kernel what it takes of the queue."""
+        pieces = self._pieces
+        while pieces:
+            if len(pieces) == 1:
+                batch = None
+                size = len(pieces[0])
+            elif self.unsent <= _JOIN_LIMIT:
+                joined = b"".join(pieces)
+                pieces.clear()
+                pieces.append(joined)
+                continue
+            else:
+                batch = list(islice(pieces, _VECTOR_LIMIT))
+                size = sum(map(len, batch))
+            try:
+                sent = self._socket.sendmsg(batch) if batch else self._send(pieces[0])
+            except _WOULD_BLOCK:
+                sent = 0
+            except OSError:
+                self._break(Failure(ConnectionLost()))
+                return
+            self.unsent -= sent
+            if sent == size:
+                if batch is None or size == self.unsent + sent:
+                    pieces.clear()
+                else:
+                    for _ in batch:
+                        pieces.popleft()
+                continue
+            self._blocked = True
+            self._drop_sent(sent)
+            return
+
+    def _drop_sent(self, sent: int) -> None:
+        pieces = self._pieces
+        while sent:
+            first = pieces[0]
+            if sent < len(first):
+                pieces[0] = memoryview(first)[sent:]
+                return
+            sent -= len(first)
+            pieces.popleft()
+
+    # IConsumer
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """Pause and resume `producer`, or ask it for more if not `streaming`.
+
+        Raises:
+            RuntimeError: there is one already.
+        """
+        if self.producer is not None:
+            raise RuntimeError(
+                f"Cannot register producer {producer}, because producer "
+                f"{self.producer} was never unregistered."
+            )
+        if self.disconnected:
+            producer.stopProducing()
+            return
+        self.producer = producer
+        self._streaming = streaming
+        self._producer_paused = False
+        if streaming:
+            self._mind_mark()
+        else:
+            # queued writes end with a call that asks for more
+            self._direct = False
+            cast(IPullProducer, producer).resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        """Pause and resume nobody; a connection that waited for this may close."""
+        self.producer = None
+        self._streaming = self._producer_paused = False
+        if self._fault is not None or self.disconnected:
+            return
+        if self.disconnecting:
+            self._mute = True
+            self._direct = False
+        if not self.unsent:
+            if self.disconnecting:
+                self._schedule()
+            else:
+                self._direct = not (self._gathered or self._mute)
+
+    # IPushProducer
+
+    def pauseProducing(self) -> None:
+        """Deliver nothing until resumed; a reset is reported all the same."""
+        if self._reading:
+            self._reading = False
+            self._arm()
+
+    def resumeProducing(self) -> None:
+        """Deliver again."""
+        if not self._reading and not self._read_over:
+            self._reading = True
+            self._arm()
+
+    def stopProducing(self) -> None:
+        """Close the connection; the consumer is gone."""
+        self.loseConnection()
+
+    # ITCPTransport
+
+    def loseConnection(self) -> None:
+        """Send what is unsent, then close.
+
+        Nothing more is read, and nothing more is taken to be written, except from
+        a registered producer: the connection stays until that is unregistered.
+        """
+        if self.disconnecting or self._fault is not None or self.disconnected:
+            return
+        self.disconnecting = self._read_over = True
+        self._reading = False
+        self._arm()
+        if self.producer is None:
+            self._mute = True
+            self._direct = False
+            if not self.unsent:
+                self._schedule()
+
+    def loseWriteConnection(self) -> None:
+        """Send what is unsent, then end this direction; take nothing more."""
+        if self._ending or self._fault is not None or self.disconnected:
+            return
+        self._ending = self._mute = True
+        self._direct = False
+        if not self.unsent:
+            self._schedule()
+
+    def abortConnection(self) -> None:
+        """Drop what is unsent and reset the connection."""
+        if not self.disconnected:
+            self._break(Failure(ConnectionAborted()))
+
+    def getHost(self) -> TCPAddress:
+        """Return our end's address; the unspecified one if asked too late."""
+        if self._host is None:
+            if self.disconnected:
+                return address_of(("0.0.0.0", 0))
+            self._host = address_of(self._socket.getsockname())
+        return self._host
+
+    def getPeer(self) -> TCPAddress:
+        """Return the other end's address; the unspecified one if asked too late."""
+        if self._peer is None:
+            try:
+                self._peer = address_of(self._socket.getpeername())
+            except OSError:
+                return address_of(("0.0.0.0", 0))
+        return self._peer
+
+    def getTcpNoDelay(self) -> bool:
+        """Return whether small writes are sent at once."""
+        return bool(self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """Choose whether small writes are sent at once."""
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(enabled))
+
+    def getTcpKeepAlive(self) -> bool:
+        """Return whether the kernel looks for a dead peer."""
+        return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """Choose whether the kernel looks for a dead peer."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(enabled))
+
+    def getHandle(self) -> socket.socket:  # noqa: N802 - Twisted's name
+        """Return the socket."""
+        return self._socket
+
+    def logPrefix(self) -> str:
+        """Return the name of the protocol."""
+        return type(self.protocol).__name__
