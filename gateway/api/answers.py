@@ -1,0 +1,304 @@
+"""What callers get: values of the gateway -> rows of JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from gateway.ops.health import HealthReport, HealthStatus
+from gateway.policy.mapping import Mapping
+
+
+class MappingView(Protocol):
+    """A mapping as the mapping service tells of it."""
+
+    @property
+    def mapping(self) -> Mapping: ...  # noqa: D102
+    @property
+    def state(self) -> str: ...  # noqa: D102
+    @property
+    def error(self) -> str | None: ...  # noqa: D102
+    @property
+    def connections(self) -> int: ...  # noqa: D102
+    @property
+    def source(self) -> str: ...  # noqa: D102
+
+
+class AgentView(Protocol):
+    """An agent as the links tell of it."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def instance(self) -> str: ...  # noqa: D102
+    @property
+    def negotiated(self) -> bool: ...  # noqa: D102
+    @property
+    def links(self) -> int: ...  # noqa: D102
+    @property
+    def streams(self) -> int: ...  # noqa: D102
+    @property
+    def rtt_seconds(self) -> float | None: ...  # noqa: D102
+    @property
+    def connected_at(self) -> float: ...  # noqa: D102
+    @property
+    def address(self) -> str: ...  # noqa: D102
+    @property
+    def software(self) -> str: ...  # noqa: D102
+
+
+class Row(BaseModel):
+    """A JSON object of an answer."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+
+class MappingRow(Row):
+    """A mapping, in the first spelling of its keys and in the longer one."""
+
+    id: int
+    """Number given by the store; 0 for a mapping that an agent asked for."""
+    source_port: int
+    """Public port."""
+    target_ip: str
+    """Host of the target; empty = the agent's own machine."""
+    target_port: int
+    """Port of the target."""
+    created_at: str
+    """`YYYY-MM-DD HH:MM:SS`, UTC."""
+    port: int
+    """Public port."""
+    target_host: str
+    """Host of the target; empty = the agent's own machine."""
+    use_tunnel: bool
+    """Through an agent, or dialled by the gateway."""
+    protocol: str
+    """Protocol of the public port."""
+    listen: str
+    """Address listened on; empty = all interfaces."""
+    agent: str | None
+    """Name of the agent; null = `default`, else the only one connected."""
+    name: str
+    """Free text for people."""
+    labels: dict[str, str]
+    """Free key/value pairs."""
+    created_at_unix: int
+    """Unix seconds."""
+    updated_at_unix: int
+    """Unix seconds."""
+    state: str
+    """`listening`, `error` or `draining`."""
+    error: str | None
+    """Why the state is `error`."""
+    connections: int
+    """Connections open now."""
+    source: str
+    """`stored`, or `agent` if an agent asked for it."""
+
+
+class CreatedRow(MappingRow):
+    """A mapping just made."""
+
+    tunnel_connected: bool
+    """Whether any agent is connected; visitors of a tunnel mapping need one."""
+
+
+class RemovedRow(Row):
+    """A mapping just removed."""
+
+    port: int
+    """Public port that it had."""
+
+
+class MappingList(Row):
+    """All mappings, ordered by port."""
+
+    mappings: list[MappingRow]
+    count: int
+    """How many there are."""
+    use_tunnel: bool
+    """Whether the tunnel service is on."""
+
+
+class AgentRow(Row):
+    """An agent that is connected."""
+
+    name: str
+    instance: str
+    """Random name of the agent's process."""
+    negotiated: bool
+    """False if it speaks the plain version 0x01 protocol."""
+    links: int
+    """Connections between it and the gateway."""
+    streams: int
+    """Visitors it serves now."""
+    rtt_seconds: float | None
+    """Measured round trip; null before the first measurement."""
+    connected_at: str
+    """`YYYY-MM-DD HH:MM:SS`, UTC."""
+    connected_at_unix: float
+    """Unix seconds."""
+    address: str
+    software: str
+
+
+class AgentList(Row):
+    """All agents that are connected, ordered by name."""
+
+    agents: list[AgentRow]
+    count: int
+    """How many there are."""
+
+
+class CheckRow(Row):
+    """What one health check found."""
+
+    name: str
+    status: HealthStatus
+    message: str
+    duration: float
+    """Seconds."""
+
+
+class Health(Row):
+    """The answer of `/health`; it has no envelope."""
+
+    status: Literal["ok", "degraded", "unhealthy"]
+    tunnel_enabled: bool
+    tunnel_connected: bool
+    checks: list[CheckRow]
+    timestamp: str
+    """`YYYY-MM-DDTHH:MM:SSZ`, UTC."""
+
+
+class Alive(Row):
+    """The answer of `/livez`; it has no envelope."""
+
+    status: Literal["alive"]
+
+
+class Readiness(Row):
+    """The answer of `/readyz`; it has no envelope."""
+
+    status: Literal["ready", "draining", "unhealthy"]
+    checks: list[CheckRow]
+    timestamp: str
+    """`YYYY-MM-DDTHH:MM:SSZ`, UTC."""
+
+
+class Fault(Row):
+    """The answer to a request that failed; there is no `data`."""
+
+    success: Literal[False]
+    message: str
+    """For people, in the language that was asked for."""
+
+
+def _date(unix_seconds: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    return datetime.fromtimestamp(unix_seconds, UTC).strftime(form)
+
+
+def _mapping_fields(view: MappingView) -> dict[str, Any]:
+    mapping = view.mapping
+    return {
+        "id": mapping.id,
+        "source_port": mapping.port,
+        "target_ip": mapping.target_host,
+        "target_port": mapping.target_port,
+        "created_at": _date(mapping.created_at),
+        "port": mapping.port,
+        "target_host": mapping.target_host,
+        "use_tunnel": mapping.use_tunnel,
+        "protocol": mapping.protocol,
+        "listen": mapping.listen,
+        "agent": mapping.agent,
+        "name": mapping.name,
+        "labels": dict(mapping.labels),
+        "created_at_unix": mapping.created_at,
+        "updated_at_unix": mapping.updated_at,
+        "state": view.state,
+        "error": view.error,
+        "connections": view.connections,
+        "source": view.source,
+    }
+
+
+def mapping_row(view: MappingView) -> MappingRow:
+    """Return the row of one mapping."""
+    return MappingRow(**_mapping_fields(view))
+
+
+def created_row(view: MappingView, *, tunnel_connected: bool) -> CreatedRow:
+    """Return the row of a mapping just made."""
+    return CreatedRow(**_mapping_fields(view), tunnel_connected=tunnel_connected)
+
+
+def mapping_list(views: Iterable[MappingView], *, tunnel_enabled: bool) -> MappingList:
+    """Return the rows of all mappings."""
+    rows = [mapping_row(view) for view in views]
+    return MappingList(mappings=rows, count=len(rows), use_tunnel=tunnel_enabled)
+
+
+def agent_list(views: Iterable[AgentView]) -> AgentList:
+    """Return the rows of all agents."""
+    rows = [
+        AgentRow(
+            name=view.name,
+            instance=view.instance,
+            negotiated=view.negotiated,
+            links=view.links,
+            streams=view.streams,
+            rtt_seconds=view.rtt_seconds,
+            connected_at=_date(view.connected_at),
+            connected_at_unix=view.connected_at,
+            address=view.address,
+            software=view.software,
+        )
+        for view in sorted(views, key=lambda view: view.name)
+    ]
+    return AgentList(agents=rows, count=len(rows))
+
+
+def _checks(report: HealthReport) -> list[CheckRow]:
+    return [
+        CheckRow(
+            name=check.name,
+            status=check.status,
+            message=check.message,
+            duration=check.duration,
+        )
+        for check in report.checks
+    ]
+
+
+def _timestamp(report: HealthReport) -> str:
+    return _date(report.timestamp, "%Y-%m-%dT%H:%M:%SZ")
+
+
+def health_row(
+    report: HealthReport, *, tunnel_enabled: bool, tunnel_connected: bool
+) -> Health:
+    """Return the answer of `/health`."""
+    healthy = report.status is HealthStatus.HEALTHY
+    return Health.model_validate(
+        {
+            "status": "ok" if healthy else report.status.value,
+            "tunnel_enabled": tunnel_enabled,
+            "tunnel_connected": tunnel_connected,
+            "checks": _checks(report),
+            "timestamp": _timestamp(report),
+        }
+    )
+
+
+def readiness_row(report: HealthReport, *, draining: bool) -> Readiness:
+    """Return the answer of `/readyz`; anything but "ready" means 503."""
+    unhealthy = report.status is HealthStatus.UNHEALTHY
+    return Readiness(
+        status="draining" if draining else "unhealthy" if unhealthy else "ready",
+        checks=_checks(report),
+        timestamp=_timestamp(report),
+    )

@@ -1,0 +1,263 @@
+"""The routes of the HTTP API: parse, call, answer; nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, Protocol, TypeVar
+from urllib.parse import unquote_to_bytes
+
+from klein import Klein
+from pydantic import BaseModel
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource, Resource
+from werkzeug.routing import IntegerConverter
+
+from gateway.api.answers import (
+    AgentView,
+    Alive,
+    MappingView,
+    RemovedRow,
+    agent_list,
+    created_row,
+    health_row,
+    mapping_list,
+    mapping_row,
+    readiness_row,
+)
+from gateway.api.auth import Gate
+from gateway.api.bodies import Body, CreateBody, RemoveBody, UpdateBody
+from gateway.api.faults import caller_error, path_text, refuse
+from gateway.api.language import choose_language
+from gateway.api.openapi import document
+from gateway.api.outlasting import outlast
+from gateway.api.reading import read_body
+from gateway.api.refusals import RefusalLog
+from gateway.api.replies import JSON_TYPE, reply
+from gateway.api.settings import ApiSettings
+from gateway.errors import (
+    BadRequestError,
+    BodyTooLargeError,
+    ContentTypeError,
+    NoRouteError,
+)
+from gateway.ops.health import HealthChecks
+from gateway.policy.mapping import PORTS, MappingChanges, MappingWish
+from gateway.texts import Language, text
+
+T = TypeVar("T")
+AnyBody = TypeVar("AnyBody", bound=Body)
+
+
+class MappingService(Protocol):
+    """What the API asks of the mapping service; it raises `CallerError`s."""
+
+    async def create(self, wish: MappingWish) -> MappingView:
+        """Make a mapping and serve it."""
+
+    async def remove(
+        self, port: int, protocol: str = "tcp", drain_seconds: float = 0.0
+    ) -> MappingView:
+        """Stop serving a mapping and forget it."""
+
+    async def update(
+        self, port: int, changes: MappingChanges, protocol: str = "tcp"
+    ) -> MappingView:
+        """Change a mapping."""
+
+    def get(self, port: int, protocol: str = "tcp") -> MappingView:
+        """Return one mapping."""
+
+    def views(self) -> Iterable[MappingView]:
+        """Return all mappings, ordered by port."""
+
+
+class LinkTable(Protocol):
+    """What the API asks of the links."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether any agent is connected."""
+
+    def views(self) -> Iterable[AgentView]:
+        """Return all connected agents."""
+
+
+class _PortConverter(IntegerConverter):
+    regex = "[0-9]{1,5}"
+
+
+class Api:
+    """The management API over its collaborators."""
+
+    _routes: Final = Klein()
+    _routes.url_map.converters["port"] = _PortConverter
+    _routes.url_map.merge_slashes = False
+
+    def __init__(
+        self,
+        *,
+        mappings: MappingService,
+        links: LinkTable,
+        health: HealthChecks,
+        settings: ApiSettings,
+        clock: IReactorTime,
+        draining: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._mappings = mappings
+        self._links = links
+        self._health = health
+        self.settings: Final = settings
+        self._clock = clock
+        self._draining = draining
+        self._refusals = RefusalLog(clock)
+        self._gate = Gate(settings, self._refusals)
+
+    def resource(self) -> IResource:
+        """Return the root resource for a site."""
+        return _GatedResource(self._gate.admit, self._routes.resource(), self.refuse)
+
+    def close(self) -> None:
+        """Release timers; may be called twice."""
+        self._refusals.close()
+
+    def refuse(self, request: IRequest, failure: Failure) -> bytes:
+        """Answer a request that failed."""
+        fault = caller_error(failure, request)
+        return refuse(request, fault, self.language(request))
+
+    def language(self, request: IRequest) -> Language:
+        """Return the language to answer a request in."""
+        header = request.getHeader(b"accept-language")
+        wanted = None if header is None else header.decode("latin-1")
+        return choose_language(wanted, self.settings.language)
+
+    @_routes.handle_errors(Exception)
+    def _failed(self, request: IRequest, failure: Failure) -> bytes:
+        return self.refuse(request, failure)
+
+    @_routes.route("/api/mapping/create", methods=["POST"])
+    async def _create(self, request: IRequest) -> bytes:
+        wish = self._body(request, CreateBody).wish()
+        view = await self._outlast(self._mappings.create(wish), f"create {wish.port}")
+        row = created_row(view, tunnel_connected=self._links.connected)
+        return self._reply(request, "mapping_created", row)
+
+    @_routes.route("/api/mapping/remove", methods=["POST"])
+    async def _remove(self, request: IRequest) -> bytes:
+        body = self._body(request, RemoveBody)
+        removal = self._mappings.remove(body.port, body.protocol, body.drain)
+        await self._outlast(removal, f"remove {body.port}")
+        return self._reply(request, "mapping_removed", RemovedRow(port=body.port))
+
+    @_routes.route("/api/mapping/update", methods=["POST"])
+    async def _update(self, request: IRequest) -> bytes:
+        body = self._body(request, UpdateBody)
+        update = self._mappings.update(body.port, body.changes(), body.protocol)
+        view = await self._outlast(update, f"update {body.port}")
+        return self._reply(request, "mapping_updated", mapping_row(view))
+
+    @_routes.route("/api/mapping/list", methods=["GET"])
+    def _list(self, request: IRequest) -> bytes:
+        rows = mapping_list(
+            self._mappings.views(), tunnel_enabled=self.settings.tunnel_enabled
+        )
+        return self._reply(request, "mappings_listed", rows)
+
+    @_routes.route("/api/mapping/<port:port>", methods=["GET"])
+    def _get(self, request: IRequest, port: int) -> bytes:
+        if port not in PORTS:
+            raise BadRequestError(detail=f"port {port} is not from 1 to 65535")
+        return self._reply(
+            request, "mapping_found", mapping_row(self._mappings.get(port))
+        )
+
+    @_routes.route("/api/agents", methods=["GET"])
+    def _agents(self, request: IRequest) -> bytes:
+        return self._reply(request, "agents_listed", agent_list(self._links.views()))
+
+    @_routes.route("/api/openapi.json", methods=["GET"])
+    def _openapi(self, request: IRequest) -> bytes:
+        return reply(request, document())
+
+    @_routes.route("/health", methods=["GET"])
+    async def _health_answer(self, request: IRequest) -> bytes:
+        row = health_row(
+            await self._health.run(),
+            tunnel_enabled=self.settings.tunnel_enabled,
+            tunnel_connected=self._links.connected,
+        )
+        return reply(request, row, 503 if row.status == "unhealthy" else 200)
+
+    @_routes.route("/livez", methods=["GET"])
+    def _livez(self, request: IRequest) -> bytes:
+        return reply(request, Alive(status="alive"))
+
+    @_routes.route("/readyz", methods=["GET"])
+    async def _readyz(self, request: IRequest) -> bytes:
+        row = readiness_row(await self._health.run(), draining=self._draining())
+        return reply(request, row, 200 if row.status == "ready" else 503)
+
+    def _body(self, request: IRequest, model: type[AnyBody]) -> AnyBody:
+        declared = request.getHeader(b"content-type") or b""
+        if declared.partition(b";")[0].strip().lower() != JSON_TYPE:
+            raise ContentTypeError(value=declared.decode("latin-1")[:100])
+        limit = self.settings.body_limit_bytes
+        content = request.content.read(limit + 1)
+        if len(content) > limit:
+            raise BodyTooLargeError(limit=limit)
+        return read_body(content, model)
+
+    def _outlast(
+        self, change: Coroutine[Deferred[Any], Any, T], what: str
+    ) -> Deferred[T]:
+        return outlast(
+            change, self._clock, self.settings.request_timeout_seconds, what=what
+        )
+
+    def _reply(self, request: IRequest, key: str, row: BaseModel) -> bytes:
+        return reply(
+            request,
+            {
+                "success": True,
+                "message": text(key, self.language(request)),
+                "data": row.model_dump(mode="json"),
+            },
+        )
+
+
+def _check_text(path: bytes) -> None:
+    """Refuse a path that is not UTF-8; Klein would log each as an error."""
+    try:
+        unquote_to_bytes(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise NoRouteError(path=path_text(path)) from None
+
+
+class _GatedResource(Resource):
+    """Asks the gate first, for every path, also those that do not exist."""
+
+    def __init__(
+        self,
+        admit: Callable[[IRequest], None],
+        routes: IResource,
+        refuse: Callable[[IRequest, Failure], bytes],
+    ) -> None:
+        super().__init__()
+        self.isLeaf = True
+        self._admit = admit
+        self._inner = routes
+        self._refuse = refuse
+
+    def render(self, request: IRequest) -> bytes | int:
+        """Answer a request; called by the site."""
+        request.responseHeaders.removeHeader(b"server")
+        try:
+            self._admit(request)
+            _check_text(request.path)
+            rendered: bytes | int = self._inner.render(request)
+            return rendered
+        except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer
+            return self._refuse(request, Failure())

@@ -1,0 +1,260 @@
+"""The OpenAPI document, made from the models that check bodies and write answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from gateway import errors
+from gateway.api.answers import (
+    AgentList,
+    Alive,
+    CreatedRow,
+    Fault,
+    Health,
+    MappingList,
+    MappingRow,
+    Readiness,
+    RemovedRow,
+)
+from gateway.api.bodies import Body, CreateBody, RemoveBody, UpdateBody
+from gateway.api.reading import SPELLINGS
+from gateway.errors import CallerError
+
+_REF: Final = "#/components/schemas/{model}"
+_EVERYWHERE: Final[tuple[type[CallerError], ...]] = (
+    errors.BadRequestError,
+    errors.UnauthorizedError,
+    errors.BadApiKeyError,
+    errors.AccessDeniedError,
+    errors.SlowRequestError,
+    errors.InternalError,
+)
+_WITH_BODY: Final[tuple[type[CallerError], ...]] = (
+    errors.BodyTooLargeError,
+    errors.ContentTypeError,
+    errors.NotAvailableError,
+    errors.SlowAnswerError,
+    errors.StoreFailedError,
+)
+_TARGET: Final[tuple[type[CallerError], ...]] = (
+    errors.BadTargetError,
+    errors.TargetDeniedError,
+    errors.TunnelDisabledError,
+)
+_MISSING: Final[tuple[type[CallerError], ...]] = (errors.MappingMissingError,)
+_AGENTS_OWN: Final[tuple[type[CallerError], ...]] = (
+    errors.MappingMissingError,
+    errors.AgentMappingError,
+)
+_PORT: Final[tuple[type[CallerError], ...]] = (
+    errors.PortRangeError,
+    errors.PortBlacklistedError,
+    errors.PortMappedError,
+    errors.PortInUseError,
+    errors.PortPrivilegedError,
+    errors.ListenError,
+    errors.NoFreePortError,
+    errors.TooManyMappingsError,
+)
+
+
+class Route(NamedTuple):
+    """What the document says of one route.
+
+    Attributes:
+        row: model of `data`, or of the whole answer where `bare`.
+        faults: refusals beyond those that every route has.
+        bare: open to everybody, and answered without the envelope.
+    """
+
+    method: str
+    path: str
+    summary: str
+    row: type[BaseModel]
+    body: type[Body] | None = None
+    faults: tuple[type[CallerError], ...] = ()
+    bare: bool = False
+    unfit: str = ""
+
+
+ROUTES: Final = (
+    Route(
+        "post",
+        "/api/mapping/create",
+        "Map a public port to a target",
+        CreatedRow,
+        CreateBody,
+        _WITH_BODY + _PORT + _TARGET,
+    ),
+    Route(
+        "post",
+        "/api/mapping/remove",
+        "Remove a mapping",
+        RemovedRow,
+        RemoveBody,
+        _WITH_BODY + _AGENTS_OWN,
+    ),
+    Route(
+        "post",
+        "/api/mapping/update",
+        "Change a mapping for the visitors to come",
+        MappingRow,
+        UpdateBody,
+        _WITH_BODY + _AGENTS_OWN + _TARGET,
+    ),
+    Route("get", "/api/mapping/list", "List all mappings", MappingList),
+    Route(
+        "get", "/api/mapping/{port}", "Show one mapping", MappingRow, faults=_MISSING
+    ),
+    Route("get", "/api/agents", "List the connected agents", AgentList),
+    Route(
+        "get",
+        "/health",
+        "Tell how fit the gateway is",
+        Health,
+        bare=True,
+        unfit="a check is unhealthy",
+    ),
+    Route("get", "/livez", "Tell that the process runs", Alive, bare=True),
+    Route(
+        "get",
+        "/readyz",
+        "Tell whether to send traffic here",
+        Readiness,
+        bare=True,
+        unfit="the gateway is draining, or a check is unhealthy",
+    ),
+)
+
+
+@cache
+def document() -> Mapping[str, Any]:
+    """Return the OpenAPI 3.1 document."""
+    paths: dict[str, dict[str, Any]] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method] = _operation(route)
+    paths["/api/openapi.json"] = {"get": _own_operation()}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "gotunnel", "version": "1", "license": {"name": "MIT"}},
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {
+                "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+            },
+        },
+        "security": [{"ApiKey": []}],
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": f"{route.method}{route.path.translate(_NO_SIGNS)}",
+        "summary": route.summary,
+        "responses": _answers(route),
+    }
+    if route.bare:
+        operation["security"] = []
+    if "{port}" in route.path:
+        operation["parameters"] = [
+            {
+                "name": "port",
+                "in": "path",
+                "required": True,
+                "schema": {"type": "integer", "minimum": 1, "maximum": 65535},
+            }
+        ]
+    if route.body is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": _json(_ref(route.body)),
+        }
+    return operation
+
+
+_NO_SIGNS: Final = str.maketrans({"/": "_", "{": None, "}": None, ".": "_"})
+
+
+def _answers(route: Route) -> dict[str, Any]:
+    answers = {"200": _answer("done", _ref(route.row), bare=route.bare)}
+    if route.unfit:
+        answers["503"] = _answer(route.unfit, _ref(route.row), bare=True)
+    sentences: dict[int, list[str]] = {}
+    for fault in _EVERYWHERE + route.faults if not route.bare else ():
+        said = (fault.__doc__ or "").partition(";")[0].strip().rstrip(".")
+        sentences.setdefault(fault.http_code, []).append(said)
+    for code in sorted(sentences):
+        answers[str(code)] = _answer("; ".join(sentences[code]), _ref(Fault), bare=True)
+    return answers
+
+
+def _own_operation() -> dict[str, Any]:
+    return {
+        "operationId": "get_api_openapi_json",
+        "summary": "This document",
+        "responses": {"200": _answer("done", {"type": "object"}, bare=True)},
+    }
+
+
+def _answer(meaning: str, schema: dict[str, Any], *, bare: bool) -> dict[str, Any]:
+    if not bare:
+        schema = {
+            "type": "object",
+            "required": ["success", "message", "data"],
+            "properties": {
+                "success": {"const": True},
+                "message": {"type": "string"},
+                "data": schema,
+            },
+        }
+    return {"description": meaning, "content": _json(schema)}
+
+
+def _json(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
+def _ref(model: type[BaseModel]) -> dict[str, Any]:
+    return {"$ref": _REF.format(model=model.__name__)}
+
+
+def _schemas() -> dict[str, Any]:
+    bodies = {route.body for route in ROUTES if route.body is not None}
+    rows = {route.row for route in ROUTES} | {Fault}
+    _, checked = models_json_schema(
+        [(body, "validation") for body in sorted(bodies, key=_name)], ref_template=_REF
+    )
+    _, written = models_json_schema(
+        [(row, "serialization") for row in sorted(rows, key=_name)], ref_template=_REF
+    )
+    schemas: dict[str, Any] = {**checked["$defs"], **written["$defs"]}
+    for body in bodies:
+        _add_spellings(schemas[body.__name__])
+    return schemas
+
+
+def _name(model: type[BaseModel]) -> str:
+    return model.__name__
+
+
+def _add_spellings(schema: dict[str, Any]) -> None:
+    """Say that some keys have a second name, and that one of the two is enough."""
+    properties, required = schema["properties"], schema["required"]
+    for other, plain in SPELLINGS.items():
+        if plain not in properties:
+            continue
+        properties[other] = {
+            **properties[plain],
+            "description": f"Another name of `{plain}`.",
+        }
+        if plain in required:
+            required.remove(plain)
+            schema["anyOf"] = [{"required": [plain]}, {"required": [other]}]
+    if not required:
+        del schema["required"]

@@ -1,0 +1,39 @@
+"""What the API is told about its surroundings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final
+
+from pydantic import SecretStr
+
+from gateway.texts import Language
+
+USUAL_BODY_LIMIT_BYTES: Final = 65536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """The API's own settings.
+
+    Attributes:
+        api_key: what callers must show; None = nothing, and then only requests
+            that name this machine by a local name or by its address are served.
+        api_key_in_query: whether the key may also come as query parameter `api_key`.
+        allowed_ips: networks that callers may come from; empty = any.
+        language: of messages, unless the caller asks for another.
+        tunnel_enabled: whether the tunnel service is on.
+        request_timeout_seconds: for a request to arrive, and again for its answer.
+        body_limit_bytes: longest body accepted.
+        connection_limit: connections served at once.
+    """
+
+    api_key: SecretStr | None = None
+    api_key_in_query: bool = False
+    allowed_ips: tuple[IPv4Network | IPv6Network, ...] = ()
+    language: Language = "en"
+    tunnel_enabled: bool = True
+    request_timeout_seconds: float = 10.0
+    body_limit_bytes: int = USUAL_BODY_LIMIT_BYTES
+    connection_limit: int = 200

@@ -1,0 +1,272 @@
+"""The HTTP server under the API: limits on time, size and number."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Final
+
+from twisted.internet.interfaces import (
+    IAddress,
+    IReactorTime,
+    ISSLTransport,
+    ITCPTransport,
+)
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+from twisted.web import http
+from twisted.web.iweb import IRequest
+from twisted.web.server import Request, Site
+from typing_extensions import override
+
+from gateway.api.app import Api
+from gateway.api.faults import whole_refusal
+from gateway.errors import (
+    BadRequestError,
+    BodyTooLargeError,
+    CallerError,
+    SlowRequestError,
+)
+from gateway.texts import Language
+
+LINGER_SECONDS: Final = 2.0  # so that a refusal is read before the close
+LINGER_BYTES: Final = 1 << 20
+FULL_EACH_SECONDS: Final = 60.0  # how often a full house is logged
+
+
+class _TooLongError(Exception):
+    """A body whose length was not announced went over the limit."""
+
+
+class _CappedBody(BytesIO):
+    """A body in memory, up to a limit."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+
+    def write(self, chunk: bytes, /) -> int:  # type: ignore[override]
+        if self.tell() + len(chunk) > self._limit:
+            raise _TooLongError
+        return super().write(chunk)
+
+
+class ApiChannel(http.HTTPChannel):
+    """One connection: a deadline for each request as a whole, and a cap on bodies.
+
+    A client that was refused half-way gets its answer, then our half of the
+    connection closes, and what it still sends is thrown away for a moment.
+    """
+
+    site: ApiSite
+    transport: ITCPTransport
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._receiving = False  # part of an unfinished request is here
+        self._lingering: int | None = None  # bytes that may still be thrown away
+
+    @override
+    def connectionMade(self) -> None:
+        """Note the connection as open."""
+        self.site.channels.add(self)
+        super().connectionMade()
+
+    @override
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Note the connection as gone."""
+        self.site.channels.discard(self)
+        super().connectionLost(reason)
+
+    @override
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes; only a request's first ones start its deadline anew."""
+        if self._lingering is not None:
+            self._throw_away(len(data))
+            return
+        if not self._receiving:
+            self._receiving = True
+            self.resetTimeout()
+        LineReceiver.dataReceived(self, data)
+
+    @override
+    def lineReceived(self, line: bytes) -> None:
+        """Take a line of a request's head."""
+        if self._lingering is None:
+            super().lineReceived(line)
+
+    @override
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a line without end."""
+        self._respondToBadRequestAndDisconnect()
+
+    @override
+    def allHeadersReceived(self) -> None:
+        """Refuse a body that is announced as too long before it is sent."""
+        if self.length is not None and self.length > self.site.body_limit_bytes:
+            self._refuse(BodyTooLargeError(limit=self.site.body_limit_bytes))
+        else:
+            super().allHeadersReceived()
+
+    @override
+    def rawDataReceived(self, data: bytes) -> None:
+        """Take a part of a body."""
+        if self._lingering is not None:
+            self._throw_away(len(data))
+            return
+        try:
+            super().rawDataReceived(data)
+        except _TooLongError:
+            self._refuse(BodyTooLargeError(limit=self.site.body_limit_bytes))
+
+    @override
+    def allContentReceived(self) -> None:
+        """Serve the request, which is complete."""
+        if self._lingering is None:
+            self._receiving = False
+            super().allContentReceived()
+
+    @override
+    def requestDone(self, request: http.Request) -> None:
+        """Go on to the next request, or see that the last answer leaves in time."""
+        super().requestDone(request)
+        if not self.persistent and self._lingering is None:
+            self._linger(self.site.timeout_seconds)
+
+    @override
+    def timeoutConnection(self) -> None:
+        """End a connection that took too long."""
+        if self._lingering is not None:
+            self.transport.abortConnection()
+        elif self._receiving:
+            self._refuse(SlowRequestError(seconds=f"{self.site.timeout_seconds:g}"))
+        else:
+            self._linger(LINGER_SECONDS)
+            self.loseConnection()
+
+    @override
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        self._refuse(BadRequestError(detail="this is not HTTP/1.1"))
+
+    def _refuse(self, fault: CallerError) -> None:
+        if self._lingering is not None:
+            return
+        self._linger(LINGER_SECONDS)
+        language = self.site.language_of(self.requests[-1] if self.requests else None)
+        self.transport.write(whole_refusal(fault, language))
+        if _can_half_close(self.transport):
+            self.transport.loseWriteConnection()
+        else:
+            self.loseConnection()
+
+    def _linger(self, seconds: float) -> None:
+        self._lingering = LINGER_BYTES
+        self.setTimeout(seconds)
+
+    def _throw_away(self, amount: int) -> None:
+        assert self._lingering is not None
+        self._lingering -= amount
+        if self._lingering < 0:
+            self.transport.abortConnection()
+
+
+def _can_half_close(transport: object) -> bool:
+    return ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(
+        transport
+    )
+
+
+class _ApiRequest(Request):
+    @override
+    def process(self) -> None:
+        if self.path == b"*":  # else answered by Twisted, around the gate
+            self.path = b"/*"
+        super().process()
+
+
+class ApiSite(Site):
+    """The server: no access log, HTTP/1.1, and at most so many connections.
+
+    Attributes:
+        channels: the connections that are open.
+        timeout_seconds: for a request to arrive.
+        body_limit_bytes: longest body accepted.
+    """
+
+    noisy = False
+    protocol = ApiChannel  # type: ignore[assignment] # Twisted names its own wrapper
+    _log = Logger()
+
+    def __init__(self, api: Api, clock: IReactorTime) -> None:
+        settings = api.settings
+        super().__init__(
+            api.resource(),
+            requestFactory=_ApiRequest,
+            parsePOSTFormSubmission=False,
+            timeout=settings.request_timeout_seconds,
+            reactor=clock,
+        )
+        self.channels: set[ApiChannel] = set()
+        self.timeout_seconds = settings.request_timeout_seconds
+        self.body_limit_bytes = settings.body_limit_bytes
+        self._api = api
+        self._most_channels = settings.connection_limit
+        self._said_full_at: float | None = None
+
+    @override
+    def buildProtocol(  # type: ignore[override] # as above
+        self, addr: IAddress | None
+    ) -> ApiChannel | None:
+        """Return the channel of a new connection; None closes it at once."""
+        if len(self.channels) >= self._most_channels:
+            self._say_full()
+            return None
+        channel: ApiChannel | None = super().buildProtocol(addr)
+        return channel
+
+    @override
+    def startFactory(self) -> None:
+        """Do nothing: there is no access log to open."""
+
+    @override
+    def stopFactory(self) -> None:
+        """Do nothing: there is no access log to close."""
+
+    @override
+    def log(self, request: http.Request) -> None:
+        """Do nothing: there is no access log."""
+
+    @override
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return HTTP/1.1 alone, for which the limits hold."""
+        return [b"http/1.1"]
+
+    def getContentFile(self, _length: int | None) -> BytesIO:  # noqa: N802
+        """Return where a request's body is kept; called by the request."""
+        return _CappedBody(self.body_limit_bytes)
+
+    def language_of(self, request: IRequest | None) -> Language:
+        """Return the language to refuse a request in, as far as it has come."""
+        if request is None:
+            return self._api.settings.language
+        return self._api.language(request)
+
+    def abort_connections(self) -> None:
+        """End all connections at once; changes under way go on."""
+        for channel in list(self.channels):
+            channel.transport.abortConnection()
+
+    def _say_full(self) -> None:
+        now = self.reactor.seconds()
+        if self._said_full_at is None or now - self._said_full_at >= FULL_EACH_SECONDS:
+            self._said_full_at = now
+            self._log.warn(
+                "API connections are refused: {count} are open",
+                count=len(self.channels),
+            )
+
+
+def make_site(api: Api, clock: IReactorTime) -> ApiSite:
+    """Return the factory that serves `api` within its settings' limits."""
+    return ApiSite(api, clock)

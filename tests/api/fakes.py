@@ -1,0 +1,164 @@
+"""Doubles of what the API is built on; they behave like the real ones in memory."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from twisted.internet.defer import Deferred
+
+from gateway.api.app import Api
+from gateway.api.settings import ApiSettings
+from gateway.errors import (
+    MappingMissingError,
+    PortMappedError,
+    PortRangeError,
+    TunnelDisabledError,
+)
+from gateway.ops.health import HealthChecks
+from gateway.policy.mapping import (
+    UNSET,
+    Mapping,
+    resolve_target_port,
+    wants_tunnel,
+)
+
+NOON = 1704110400  # 2024-01-01 12:00:00 UTC
+
+
+class View(NamedTuple):
+    """What the mapping service tells of a mapping."""
+
+    mapping: Mapping
+    state: str = "listening"
+    error: str | None = None
+    connections: int = 0
+    source: str = "stored"
+
+
+class AgentEntry(NamedTuple):
+    """What the links tell of an agent."""
+
+    name: str
+    instance: str
+    negotiated: bool
+    links: int
+    streams: int
+    rtt_seconds: float | None
+    connected_at: float
+    address: str
+    software: str
+
+
+class FakeMappings:
+    """A mapping service without sockets and store.
+
+    Attributes:
+        held: a Deferred that every change waits for, or None.
+        fault: what every call raises, or None.
+        drains: ports removed, with the patience asked for.
+    """
+
+    def __init__(self, *, tunnel_enabled=True):
+        self.tunnel_enabled = tunnel_enabled
+        self.held = None
+        self.fault = None
+        self.drains = []
+        self._rows = {}
+        self._next_id = 1
+
+    def hold(self):
+        """Make changes wait, and return the Deferred that lets them go on."""
+        self.held = Deferred()
+        return self.held
+
+    async def _begin(self):
+        if self.fault is not None:
+            raise self.fault
+        if self.held is not None:
+            await self.held
+
+    async def create(self, wish):
+        await self._begin()
+        port = wish.port or next(p for p in range(10000, 20001) if p not in self._rows)
+        if not 10000 <= port <= 40000:
+            raise PortRangeError(port=port, first=10000, last=40000)
+        if port in self._rows:
+            raise PortMappedError(port=port)
+        use_tunnel = wants_tunnel(wish, tunnel_enabled=self.tunnel_enabled)
+        if use_tunnel and not self.tunnel_enabled:
+            raise TunnelDisabledError
+        wish = replace(wish, port=port)
+        mapping = Mapping(
+            id=self._next_id,
+            port=port,
+            listen=wish.listen,
+            target_host=wish.target_host or "",
+            target_port=resolve_target_port(wish, use_tunnel=use_tunnel, offset=10000),
+            use_tunnel=use_tunnel,
+            agent=wish.agent,
+            name=wish.name,
+            labels=dict(wish.labels),
+            created_at=NOON,
+            updated_at=NOON,
+        )
+        self._next_id += 1
+        self._rows[port] = View(mapping)
+        return self._rows[port]
+
+    async def remove(self, port, protocol="tcp", drain_seconds=0.0):
+        await self._begin()
+        view = self.get(port)
+        del self._rows[port]
+        self.drains.append((port, drain_seconds))
+        return view
+
+    async def update(self, port, changes, protocol="tcp"):
+        await self._begin()
+        view = self.get(port)
+        changed = {
+            key: value
+            for key in changes.__slots__
+            if (value := getattr(changes, key)) is not UNSET
+        }
+        mapping = replace(view.mapping, **changed, updated_at=NOON + 60)
+        self._rows[port] = view._replace(mapping=mapping)
+        return self._rows[port]
+
+    def get(self, port, protocol="tcp"):
+        if self.fault is not None:
+            raise self.fault
+        try:
+            return self._rows[port]
+        except KeyError:
+            raise MappingMissingError(port=port) from None
+
+    def views(self):
+        if self.fault is not None:
+            raise self.fault
+        return [self._rows[port] for port in sorted(self._rows)]
+
+
+class FakeLinks:
+    """A table of links that a test fills."""
+
+    def __init__(self):
+        self.agents = []
+
+    @property
+    def connected(self):
+        return bool(self.agents)
+
+    def views(self):
+        return list(self.agents)
+
+
+def build_api(clock, *, settings=None, mappings=None, links=None, **more):
+    """Return an API over fakes; `more` goes to its constructor."""
+    settings = settings or ApiSettings()
+    return Api(
+        mappings=mappings or FakeMappings(tunnel_enabled=settings.tunnel_enabled),
+        links=links or FakeLinks(),
+        health=more.pop("health", None) or HealthChecks(clock, lambda: NOON),
+        settings=settings,
+        clock=clock,
+        **more,
+    )
