@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
+    IConsumer,
     IProtocol,
     IProtocolFactory,
+    IPushProducer,
     ITCPTransport,
 )
 from zope.interface import Attribute, Interface
@@ -70,17 +72,25 @@ class IMappingStore(Interface):
         """Return if the store answers; for the health check."""
 
 
-class IByteTransport(ITCPTransport):
+class IByteTransport(ITCPTransport, IConsumer, IPushProducer):
     """A TCP transport of the fast path.
 
     Beyond `ITCPTransport`: `write` copies what it keeps, so a caller may pass a
     view of a buffer that it uses again; a paused transport still notices a reset
     (not a FIN) and reports `connectionLost`; the registered producer is paused
-    when `unsent` passes `pause_mark` and resumed when nothing is unsent.
+    when `unsent` passes `pause_mark` and resumed when `unsent` is down to
+    `resume_mark`.
     """
 
     unsent: int = Attribute("bytes taken by `write` that the kernel has not taken")
     pause_mark: int = Attribute("`unsent` above which the producer is paused")
+    resume_mark: int = Attribute("`unsent` at which it is resumed; 0 unless set")
+
+    def write(data: bytes | memoryview) -> None:
+        """Send, or keep what the kernel does not take."""
+
+    def writeSequence(data: Iterable[bytes | memoryview]) -> None:
+        """Send the pieces, in order and without joining long ones."""
 
 
 class IListening(Interface):

@@ -121,7 +121,7 @@ class Session:
                     self._control(kind, payload)
             if decoder.fault is not None and not self.ended:
                 raise decoder.fault
-            if self.core.outbox.flooded:
+            if self.core.outbox.flooded and not self.ended:
                 raise ProtocolError(
                     "more than 1 MiB of control frames waits for the link", "flood"
                 )

@@ -1,0 +1,460 @@
+"""One link on the network: bytes to its session and back, and its clock work."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+from typing import Protocol as Seam
+
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from gateway.errors import ProtocolError
+from gateway.interfaces import IByteTransport
+from gateway.link.stream import StreamListener, StreamTransport
+from gateway.mux.core import Rules
+from gateway.mux.legacy import Legacy
+from gateway.mux.pauses import PauseAllowance
+from gateway.mux.session import Session
+from gateway.mux.stream import Stream, StreamEnd
+from gateway.relay.linger import Linger
+from gateway.relay.near import NearProtocol
+from gateway.wire import frames
+from gateway.wire.hello import Hello, HelloAck, Register, RegisterAck
+from gateway.wire.messages import Goaway
+
+LAST_WORDS_SECONDS: Final = 5.0
+LONG_FORM_SECONDS: Final = 1.0
+
+
+class LinkOwner(Seam):
+    """Whoever admits links (gateway) or keeps them up (agent)."""
+
+    def link_made(self, link: LinkProtocol) -> None:
+        """The connection is up; an agent's owner greets now."""
+
+    def link_hello(self, link: LinkProtocol, hello: Hello) -> None:
+        """Gateway: call `accept` or `refuse`."""
+
+    def link_decided(self, link: LinkProtocol, ack: HelloAck | None) -> None:
+        """The link is usable; None = by the legacy protocol."""
+
+    def link_refused(self, link: LinkProtocol, error: str) -> None:
+        """Agent: the gateway refused the link, which is being closed."""
+
+    def link_listener(self, link: LinkProtocol) -> StreamListener:
+        """Agent: return who dials for a stream that the gateway opens."""
+
+    def link_register(self, link: LinkProtocol, wish: Register) -> None:
+        """Gateway: the agent wants a public port."""
+
+    def link_registered(self, link: LinkProtocol, ack: RegisterAck) -> None:
+        """Agent: the gateway answered a wish."""
+
+    def link_goodbye(self, link: LinkProtocol, goodbye: Goaway) -> None:
+        """The far end leaves."""
+
+    def link_lost(self, link: LinkProtocol, why: str) -> None:
+        """The link is gone; called exactly once after `link_made`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkSettings:
+    """How a link treats its transport.
+
+    Attributes:
+        window: our credit for each new stream, bytes.
+        write_timeout: seconds without progress until a full link is dead.
+        legacy_high_water: bytes that a near socket of a legacy link may hold
+            before the link is paused.
+        legacy_low_water: bytes at which it is read again.
+    """
+
+    window: int
+    write_timeout: float = 10.0
+    legacy_high_water: int = 2 << 20
+    legacy_low_water: int = 1 << 20
+
+
+@implementer(IPushProducer)
+class LinkProtocol(Protocol):
+    """Feed one tunnel connection into its session.
+
+    Moves bytes and watches the clock; every decision is the session's.
+
+    Attributes:
+        session: the protocol state.
+        linger: flushes near sockets whose stream is over.
+        full: the transport takes nothing more for now.
+        address: the far end, for logs.
+    """
+
+    log = Logger()
+    transport: IByteTransport
+    session: Session
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        settings: LinkSettings,
+        linger: Linger,
+        owner: LinkOwner,
+    ) -> None:
+        self.full = False
+        self.linger = linger
+        self.address = "?"
+        self._clock = clock
+        self._settings = settings
+        self._owner = owner
+        self._stalled: deque[StreamTransport] = deque()
+        self._heavy: set[StreamTransport] = set()
+        self._pauses = PauseAllowance()
+        self._tick_call: IDelayedCall | None = None
+        self._write_call: IDelayedCall | None = None
+        self._pause_call: IDelayedCall | None = None
+        self._end_call: IDelayedCall | None = None
+        self._why = ""
+
+    # -- state ----------------------------------------------------------------
+
+    @property
+    def rules(self) -> Rules:
+        """How the decided link treats its streams."""
+        rules = self.session.rules
+        if rules is None:
+            raise ProtocolError("the link is not decided yet", "undecided")
+        return rules
+
+    @property
+    def negotiated(self) -> bool:
+        """Whether the link has credit, half-close and reset."""
+        return self.session.negotiated
+
+    @property
+    def legacy(self) -> bool:
+        """Whether the link speaks the plain protocol only."""
+        return isinstance(self.session.rules, Legacy)
+
+    @property
+    def usable(self) -> bool:
+        """Whether new streams may be opened."""
+        session = self.session
+        return (
+            session.rules is not None
+            and not session.ended
+            and not session.leaving
+            and not session.far_leaving
+        )
+
+    @property
+    def water_marks(self) -> tuple[int, int]:
+        """Pause and resume mark of near transports, bytes."""
+        if self.negotiated:
+            return min(65536, self._settings.window // 2), 0
+        return self._settings.legacy_high_water, self._settings.legacy_low_water
+
+    # -- Twisted ----------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """Tell the owner and start the clock work."""
+        peer = self.transport.getPeer()
+        self.address = f"{getattr(peer, 'host', '?')}:{getattr(peer, 'port', '?')}"
+        self.transport.registerProducer(self, True)
+        self._owner.link_made(self)
+        self.flush()
+        self._schedule()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Hand the chunk over; once the session has ended, drop it."""
+        session = self.session
+        if session.ended:
+            return
+        session.receive(data, self._clock.seconds())
+        self.flush()
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """End every stream and tell the owner."""
+        self.session.end()
+        for call in (
+            self._tick_call,
+            self._write_call,
+            self._pause_call,
+            self._end_call,
+        ):
+            if call is not None and call.active():
+                call.cancel()
+        self._stalled.clear()
+        self._heavy.clear()
+        why = self._why or (reason.getErrorMessage() if reason else "closed")
+        self._owner.link_lost(self, why)
+
+    def flush(self) -> bool:
+        """Give the transport what the session has for it, if it takes any.
+
+        Returns:
+            Whether the transport is full now.
+        """
+        if not self.full and self.session.core.outbox:
+            self.transport.writeSequence(self.session.take())
+        return self.full
+
+    # -- IPushProducer, for the link's transport -----------------------------------
+
+    def pauseProducing(self) -> None:
+        """The transport is full: whoever sends now stalls."""
+        if not self.full:
+            self.full = True
+            if self._write_call is None:
+                self._watch_write(self._progress())
+
+    def resumeProducing(self) -> None:
+        """The transport has room: stalled streams go on, first come first served."""
+        self.full = False
+        if self._write_call is not None:
+            self._write_call.cancel()
+            self._write_call = None
+        self.flush()
+        stalled = self._stalled
+        for _ in range(len(stalled)):
+            if self.full:
+                return
+            if stalled:
+                stalled.popleft().go_on()
+
+    def stopProducing(self) -> None:
+        """The transport is gone; `connectionLost` follows."""
+
+    def stall(self, stream: StreamTransport) -> None:
+        """Remember a stream that waits for room."""
+        if stream not in self._stalled:
+            self._stalled.append(stream)
+
+    def _progress(self) -> int:
+        return self.session.core.outbox.sent_bytes - self.transport.unsent
+
+    def _watch_write(self, before: int) -> None:
+        self._write_call = self._clock.callLater(
+            self._settings.write_timeout, self._look_at_write, before
+        )
+
+    def _look_at_write(self, before: int) -> None:
+        self._write_call = None
+        now = self._progress()
+        if now == before:
+            seconds = self._settings.write_timeout
+            self.abort(f"the far end took nothing for {seconds:g} seconds")
+        elif self.full:
+            self._watch_write(now)
+
+    # -- slow readers of a legacy link -----------------------------------------------
+
+    def hold(self, stream: StreamTransport) -> None:
+        """A near socket is over its high-water mark."""
+        if not self.legacy or self.session.ended:
+            return
+        self._heavy.add(stream)
+        now = self._clock.seconds()
+        left = self._pauses.left(now)
+        if left <= 0:
+            self._drop_fullest()
+        elif self._pause_call is None:
+            self._pauses.begin(now)
+            self.session.liveness.pause(now)
+            self.transport.pauseProducing()
+            self._pause_call = self._clock.callLater(left, self._pause_used_up)
+
+    def release(self, stream: StreamTransport) -> None:
+        """A near socket is down to its low-water mark, or gone."""
+        self._heavy.discard(stream)
+        if not self._heavy and self._pause_call is not None:
+            self._read_again()
+
+    def _read_again(self) -> None:
+        if self._pause_call is not None:
+            if self._pause_call.active():
+                self._pause_call.cancel()
+            self._pause_call = None
+            now = self._clock.seconds()
+            self._pauses.end(now)
+            self.session.liveness.resume(now)
+            self.transport.resumeProducing()
+
+    def _pause_used_up(self) -> None:
+        self._drop_fullest()
+        self._read_again()
+
+    def _drop_fullest(self) -> None:
+        """Close the stream that holds most, and any other above high water."""
+        fullest = max(self._heavy, key=lambda stream: stream.unsent, default=None)
+        high = self._settings.legacy_high_water
+        for stream in list(self._heavy):
+            if stream is fullest or stream.unsent > high:
+                self._heavy.discard(stream)
+                stream.kill(frames.OVER_LIMIT, "too slow for a link without credit")
+
+    # -- what the owner does -----------------------------------------------------------
+
+    def open(
+        self,
+        near: NearProtocol,
+        listener: StreamListener,
+        port: int,
+        host: str,
+        meta: dict[str, object],
+    ) -> StreamTransport:
+        """Gateway: ask the agent for a target on behalf of a visitor.
+
+        Raises:
+            PayloadError: the host or the meta is too long.
+        """
+        rules = self.rules
+        stream = StreamTransport(self, listener)
+        stream.stream = rules.open(stream, port, host, meta)
+        if isinstance(rules, Legacy) and rules.form is None and not host:
+            self._clock.callLater(LONG_FORM_SECONDS, self._open_long, stream, port)
+        stream.join(near)
+        self.flush()
+        return stream
+
+    def _open_long(self, stream: StreamTransport, port: int) -> None:
+        rules = self.session.rules
+        if isinstance(rules, Legacy) and not self.session.ended:
+            rules.open_long(stream.stream, port)
+            self.flush()
+
+    def accept(self, ack: HelloAck) -> None:
+        """Gateway: take the agent."""
+        self.session.accept(ack)
+        self.flush()
+
+    def refuse(self, error: str) -> None:
+        """Gateway: turn the agent away, by HELLO_ACK, and close."""
+        self.session.refuse(error)
+        self.close_after_last_words(error)
+
+    def register(self, wish: Register) -> None:
+        """Agent: ask for a public port."""
+        self.session.register(wish)
+        self.flush()
+
+    def answer_registration(self, ack: RegisterAck) -> None:
+        """Gateway: answer a wish."""
+        self.session.answer_registration(ack)
+        self.flush()
+
+    def leave(self, reason: int, text: str) -> None:
+        """Say goodbye; the link closes when its streams are over."""
+        self.session.leave(reason, text)
+        if reason in frames.POLITE_REASONS:
+            self.flush()
+        else:
+            self.close_after_last_words(text)
+
+    def abort(self, why: str) -> None:
+        """Close at once."""
+        self._why = self._why or why
+        self.session.end()
+        self.transport.abortConnection()
+
+    def close_after_last_words(self, why: str) -> None:
+        """Send what is queued, end our side, and drop what still arrives.
+
+        Closing at once would make the kernel answer unread input by a reset,
+        which destroys the last words on their way.
+        """
+        self._why = self._why or why
+        self.session.end()
+        self.full = False
+        self.flush()
+        self.transport.unregisterProducer()
+        self.transport.resumeProducing()
+        self.transport.loseWriteConnection()
+        if self._end_call is None:
+            self._end_call = self._clock.callLater(
+                LAST_WORDS_SECONDS, self.transport.abortConnection
+            )
+
+    def stream_over(self) -> None:
+        """A stream has ended; a leaving link may be finished."""
+        self.session.settle()
+
+    # -- clock work ------------------------------------------------------------
+
+    def _schedule(self) -> None:
+        now = self._clock.seconds()
+        delay = max(0.05, self.session.next_tick() - now)
+        self._tick_call = self._clock.callLater(delay, self._tick)
+
+    def _tick(self) -> None:
+        self._tick_call = None
+        fault = self.session.tick(self._clock.seconds())
+        if fault is not None:
+            self.log.warn(
+                "{word}link of {address} given up: {fault}",
+                word="Unauthorized: " if self.session.rules is None else "",
+                address=self.address,
+                fault=fault,
+            )
+            self.abort(fault)
+            return
+        if not self.session.ended:
+            self.flush()
+            self._schedule()
+
+    # -- LinkObserver, for the session -----------------------------------------
+
+    def hello_received(self, hello: Hello) -> None:
+        """Let the owner judge."""
+        self._owner.link_hello(self, hello)
+
+    def decided(self, ack: HelloAck | None) -> None:
+        """Pass on; the clock work may have become more urgent."""
+        if self._tick_call is not None and self._tick_call.active():
+            self._tick_call.cancel()
+            self._schedule()
+        self._owner.link_decided(self, ack)
+
+    def refused(self, error: str) -> None:
+        """The gateway does not want us."""
+        self._why = f"refused: {error}"
+        self._owner.link_refused(self, error)
+        self.close_after_last_words(self._why)
+
+    def new_end(self, stream: Stream) -> StreamEnd:
+        """Make the near side of a stream that the gateway opens."""
+        end = StreamTransport(self, self._owner.link_listener(self))
+        end.stream = stream
+        return end
+
+    def register_received(self, wish: Register) -> None:
+        """Pass on."""
+        self._owner.link_register(self, wish)
+
+    def register_answered(self, ack: RegisterAck) -> None:
+        """Pass on."""
+        self._owner.link_registered(self, ack)
+
+    def goodbye_received(self, goodbye: Goaway) -> None:
+        """Pass on; an impolite one has ended the session, so close."""
+        self._owner.link_goodbye(self, goodbye)
+        if self.session.ended:
+            self.close_after_last_words(f"told to go: {goodbye.text or goodbye.reason}")
+
+    def finished(self) -> None:
+        """Our goodbye was answered and nothing is left: close."""
+        self.close_after_last_words(self._why or "left")
+
+    def failed(self, fault: ProtocolError) -> None:
+        """Say why, and close this link only."""
+        word = "Unauthorized: " if fault.kind == "no_hello" else ""
+        self.log.warn(
+            "{word}link of {address} dropped: {fault}",
+            word=word,
+            address=self.address,
+            fault=fault,
+        )
+        self.close_after_last_words(str(fault))

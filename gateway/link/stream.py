@@ -1,0 +1,259 @@
+"""A stream as the producer of its near socket, and as its consumer."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+from typing import Protocol as Seam
+
+from twisted.internet.interfaces import IPushProducer
+from zope.interface import implementer
+
+from gateway.mux.stream import Ending, State, Stream
+from gateway.relay.near import NearProtocol
+from gateway.wire import frames
+from gateway.wire.messages import OpenRequest
+
+if TYPE_CHECKING:
+    from gateway.link.protocol import LinkProtocol
+
+
+class StreamListener(Seam):
+    """Whoever opened the stream, or dials for it."""
+
+    def stream_requested(self, stream: StreamTransport, request: OpenRequest) -> None:
+        """Agent: the gateway wants a target; `attach` or `refuse` follows."""
+
+    def stream_opened(self, stream: StreamTransport) -> None:
+        """Gateway: the agent reached the target."""
+
+    def stream_ended(self, stream: StreamTransport, ending: Ending) -> None:
+        """The stream is over; its near socket is closed or being flushed."""
+
+
+@implementer(IPushProducer)
+class StreamTransport:
+    """Join one stream of a link to its near socket.
+
+    What arrives from the link goes straight into the near transport, which holds
+    at most one window of it: credit is repaid by what its kernel has taken.  What
+    the near socket says goes to the session; while it may not be sent, it waits
+    in a tail of at most one read, and the near socket is paused.
+
+    Attributes:
+        stream: the session's side.
+        sent: bytes from the near socket handed to the link.
+        received: bytes from the link handed to the near socket.
+    """
+
+    __slots__ = (
+        "_far_finished",
+        "_finishing",
+        "_held",
+        "_link",
+        "_listener",
+        "_near",
+        "_tail",
+        "received",
+        "sent",
+        "stream",
+    )
+
+    stream: Stream
+
+    def __init__(self, link: LinkProtocol, listener: StreamListener) -> None:
+        self._link = link
+        self._listener = listener
+        self._near: NearProtocol | None = None
+        self._tail: deque[bytes | memoryview] = deque()
+        self._held: list[bytes] = []
+        self._finishing = False
+        self._far_finished = False
+        self.sent = 0
+        self.received = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether the stream has ended."""
+        return self.stream.state is State.ENDED
+
+    @property
+    def unsent(self) -> int:
+        """Bytes received that the near socket's kernel has not taken."""
+        if self._near is None:
+            return sum(map(len, self._held))
+        return self._near.transport.unsent
+
+    # -- near socket ---------------------------------------------------------
+
+    def join(self, near: NearProtocol) -> None:
+        """Gateway: take a visitor, whose early bytes may follow the request."""
+        self._near = near
+        near.far = self
+        self._register(near)
+        if self._link.negotiated:
+            near.transport.resumeProducing()
+
+    def attach(self, near: NearProtocol) -> None:
+        """Agent: the target is reached; say so and let bytes flow."""
+        self._near = near
+        near.far = self
+        self._register(near)
+        self._link.rules.answer(self.stream, frames.SUCCESS)
+        held, self._held = self._held, []
+        if held:
+            near.transport.writeSequence(held)
+            self._link.rules.repay(self.stream, near.transport.unsent)
+        if self._far_finished:
+            near.transport.loseWriteConnection()
+        near.transport.resumeProducing()
+        self._link.flush()
+
+    def refuse(self, status: int) -> None:
+        """Agent: the target cannot be reached."""
+        if not self.over:
+            self._link.rules.answer(self.stream, status)
+            self._link.flush()
+
+    def _register(self, near: NearProtocol) -> None:
+        pause_mark, resume_mark = self._link.water_marks
+        near.transport.pause_mark = pause_mark
+        near.transport.resume_mark = resume_mark
+        near.transport.registerProducer(self, True)
+
+    def write(self, data: bytes) -> None:
+        """Send near bytes, or keep them and pause the near socket."""
+        if self.over:
+            return
+        link = self._link
+        self.sent += len(data)
+        if self._tail or link.full:
+            self._keep(data)
+            return
+        taken = link.rules.send(self.stream, data)
+        if taken < len(data):
+            self._keep(memoryview(data)[taken:])
+            link.flush()
+            return
+        if link.flush() or self.stream.sending.left <= 0:
+            self._wait()
+
+    def _keep(self, data: bytes | memoryview) -> None:
+        self._tail.append(data)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Stop reading the near socket until the link or the peer has room."""
+        if self._near is not None:
+            self._near.transport.pauseProducing()
+        if self._link.full:
+            self._link.stall(self)
+
+    def go_on(self) -> None:
+        """Send what waits as far as it goes, then read the near socket again."""
+        link, tail = self._link, self._tail
+        if self.over:
+            return
+        while tail:
+            if link.full:
+                link.stall(self)
+                return
+            data = tail.popleft()
+            taken = link.rules.send(self.stream, data)
+            if taken < len(data):
+                tail.appendleft(memoryview(data)[taken:])
+                link.flush()
+                return
+            link.flush()
+        if self._finishing:
+            self._finishing = False
+            link.rules.finish(self.stream)
+            link.flush()
+        elif self._near is not None and self.stream.sending.left > 0:
+            self._near.transport.resumeProducing()
+
+    def near_finished(self) -> None:
+        """The near side sends nothing more: FIN, behind all its bytes."""
+        if self.over:
+            return
+        opening = self.stream.state is State.OPENING
+        if self._tail or (opening and self._link.legacy):
+            self._finishing = True
+            return
+        self._link.rules.finish(self.stream)
+        self._link.flush()
+
+    def near_lost(self) -> None:
+        """The near socket is gone: so is the stream."""
+        self._near = None
+        self.kill(frames.ABORTED, "the near connection was lost")
+
+    def kill(self, reason: int, why: str) -> None:
+        """End the stream at once, at both ends."""
+        if not self.over:
+            self._link.rules.reset(self.stream, reason, why)
+            self._link.flush()
+
+    # -- IPushProducer, for the near transport --------------------------------
+
+    def pauseProducing(self) -> None:
+        """The near socket is full; credit stays unpaid, a legacy link pauses."""
+        self._link.hold(self)
+
+    def resumeProducing(self) -> None:
+        """The near socket's kernel took what waited."""
+        link = self._link
+        link.release(self)
+        if not self.over and self._near is not None:
+            link.rules.repay(self.stream, self._near.transport.unsent)
+            link.flush()
+
+    def stopProducing(self) -> None:
+        """The near socket is gone; `near_lost` follows."""
+
+    # -- StreamEnd, for the session --------------------------------------------
+
+    def requested(self, request: OpenRequest) -> None:
+        """Agent: pass the request on."""
+        self._listener.stream_requested(self, request)
+
+    def opened(self) -> None:
+        """Gateway: the target is confirmed."""
+        self._listener.stream_opened(self)
+        self.go_on()
+
+    def deliver(self, data: memoryview) -> None:
+        """Write to the near socket; repay what it took at once."""
+        self.received += len(data)
+        if self._near is None:
+            self._held.append(bytes(data))
+            return
+        transport = self._near.transport
+        transport.write(data)
+        self._link.rules.repay(self.stream, transport.unsent)
+
+    def far_finished(self) -> None:
+        """Half-close the near socket behind what it was given."""
+        self._far_finished = True
+        if self._near is not None:
+            self._near.transport.loseWriteConnection()
+
+    def granted(self) -> None:
+        """There is credit again."""
+        self.go_on()
+
+    def ended(self, ending: Ending) -> None:
+        """Close or abort the near socket and tell the listener."""
+        near, self._near = self._near, None
+        self._tail.clear()
+        self._held.clear()
+        self._link.release(self)
+        if near is not None:
+            near.far = None
+            near.transport.unregisterProducer()
+            if ending.flush:
+                self._link.linger.close(near.transport)
+            else:
+                near.transport.abortConnection()
+        self._listener.stream_ended(self, ending)
+        self._link.stream_over()

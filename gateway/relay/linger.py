@@ -1,0 +1,49 @@
+"""Let a socket flush what it was given, but not for ever."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from gateway.interfaces import IByteTransport
+
+PROGRESS_SECONDS: Final = 30.0
+
+
+class Linger:
+    """Close transports politely; abort those that make no progress for 30 s."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._calls: dict[IByteTransport, IDelayedCall] = {}
+
+    def __len__(self) -> int:
+        """Return how many transports are being flushed."""
+        return len(self._calls)
+
+    def close(self, transport: IByteTransport) -> None:
+        """Close after the flush."""
+        transport.loseConnection()
+        if transport.unsent:
+            self._watch(transport, transport.unsent)
+
+    def _watch(self, transport: IByteTransport, before: int) -> None:
+        self._calls[transport] = self._clock.callLater(
+            PROGRESS_SECONDS, self._look, transport, before
+        )
+
+    def _look(self, transport: IByteTransport, before: int) -> None:
+        del self._calls[transport]
+        left = transport.unsent
+        if left == before:
+            transport.abortConnection()
+        elif left:
+            self._watch(transport, left)
+
+    def stop(self) -> None:
+        """Abort what is left; may be called twice."""
+        calls, self._calls = self._calls, {}
+        for transport, call in calls.items():
+            call.cancel()
+            transport.abortConnection()
