@@ -1,0 +1,97 @@
+"""A store that forgets everything with its process."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from zope.interface import implementer
+
+from gateway.errors import PortMappedError, StoreError
+from gateway.interfaces import IMappingStore, StoredMappings
+from gateway.policy.mapping import Mapping
+from gateway.store.table import mapping_of, row_of
+
+
+@implementer(IMappingStore)
+class MemoryMappingStore:
+    """Mappings in a dictionary; for the simulation and for embedding.
+
+    What was stored outlives `close`, so that opening the same object again is a
+    restart.
+    """
+
+    def __init__(self) -> None:
+        self._by_id: dict[int, Mapping] = {}
+        self._last_id = 0
+        self._is_open = False
+
+    async def open(self) -> None:
+        """Make the store ready."""
+        if self._is_open:
+            raise StoreError("the memory store is open already")
+        self._is_open = True
+
+    async def close(self) -> None:
+        """Refuse every call from now on."""
+        self._is_open = False
+
+    async def load(self) -> StoredMappings:
+        """Return all mappings, ordered by protocol and port; there are no faults."""
+        self._check_open()
+        ordered = sorted(self._by_id.values(), key=lambda m: (m.protocol, m.port))
+        return StoredMappings(ordered, [])
+
+    async def insert(self, mapping: Mapping) -> Mapping:
+        """Store a new mapping and return it with its `id`.
+
+        Raises:
+            PortMappedError: its protocol and port are taken.
+            BadRequestError: a value is none that can be stored.
+        """
+        self._check_open()
+        kept = mapping_of(row_of(mapping))
+        self._check_free(kept, 0)
+        self._last_id += 1
+        kept = replace(kept, id=self._last_id)
+        self._by_id[kept.id] = kept
+        return kept
+
+    async def update(self, mapping: Mapping) -> bool:
+        """Replace the mapping with the id of `mapping`; False if there is none.
+
+        Raises:
+            PortMappedError: its protocol and port are another mapping's.
+            BadRequestError: a value is none that can be stored.
+        """
+        self._check_open()
+        kept = mapping_of(row_of(mapping))
+        if kept.id not in self._by_id:
+            return False
+        self._check_free(kept, kept.id)
+        self._by_id[kept.id] = kept
+        return True
+
+    async def delete(self, protocol: str, port: int) -> bool:
+        """Remove a mapping; False if there was none."""
+        self._check_open()
+        for mapping in self._by_id.values():
+            if (mapping.protocol, mapping.port) == (protocol, port):
+                del self._by_id[mapping.id]
+                return True
+        return False
+
+    async def ping(self) -> None:
+        """Return if the store is open."""
+        self._check_open()
+
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise StoreError("the memory store is not open")
+
+    def _check_free(self, wanted: Mapping, but: int) -> None:
+        for mapping in self._by_id.values():
+            if mapping.id != but and (mapping.protocol, mapping.port) == (
+                wanted.protocol,
+                wanted.port,
+            ):
+                raise PortMappedError(port=wanted.port)

@@ -1,0 +1,189 @@
+"""Mappings as rows: the statements, and the way from values to rows and back."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping as Map
+from typing import Any, Final
+
+from gateway.errors import BadRequestError, PortMappedError
+from gateway.interfaces import StoredMappings
+from gateway.policy.mapping import PORTS, Mapping
+
+COLUMNS: Final = (
+    "id",
+    "protocol",
+    "port",
+    "listen",
+    "target_host",
+    "target_port",
+    "use_tunnel",
+    "agent",
+    "name",
+    "labels",
+    "created_at",
+    "updated_at",
+)
+_LAST_SECOND: Final = 253_402_300_799  # of the year 9999, which dates end with
+
+# the parameters of these three are the columns by name
+INSERT: Final = (
+    f"INSERT INTO mappings ({', '.join(COLUMNS)}) "  # noqa: S608 (constants)
+    f"VALUES (NULLIF(:id, 0), {', '.join(f':{name}' for name in COLUMNS[1:])})"
+)
+_UPDATE: Final = (
+    f"UPDATE mappings SET {', '.join(f'{name} = :{name}' for name in COLUMNS[1:])} "  # noqa: S608 (constants)
+    "WHERE id = :id"
+)
+_DELETE: Final = "DELETE FROM mappings WHERE protocol = ? AND port = ?"
+_SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM mappings ORDER BY protocol, port"  # noqa: S608 (constants)
+INSERT_UNREADABLE: Final = (
+    "INSERT INTO mappings_unreadable (old_id, reason, content) VALUES (?, ?, ?)"
+)
+_SELECT_UNREADABLE: Final = (
+    "SELECT old_id, reason, content FROM mappings_unreadable ORDER BY number"
+)
+
+
+def row_of(mapping: Mapping) -> dict[str, Any]:
+    """Return the columns of a mapping by name; an `id` of 0 is not given yet.
+
+    Raises:
+        BadRequestError: the mapping could not be read back.
+    """
+    row = {name: getattr(mapping, name) for name in COLUMNS}
+    row["use_tunnel"] = int(mapping.use_tunnel)
+    row["labels"] = json.dumps(dict(mapping.labels), ensure_ascii=False)
+    try:
+        mapping_of(row)
+    except ValueError as fault:
+        raise BadRequestError(detail=str(fault)) from None
+    return row
+
+
+def mapping_of(row: Map[str, Any]) -> Mapping:
+    """Return the mapping that a row holds.
+
+    Raises:
+        ValueError: a value is not what it must be; the text says which.
+    """
+    target_host = _text(row, "target_host")
+    use_tunnel = bool(_integer(row, "use_tunnel", range(2)))
+    if not use_tunnel and not target_host:
+        raise ValueError("target_host is empty, and the mapping uses no tunnel")
+    protocol = _text(row, "protocol")
+    if not protocol:
+        raise ValueError("protocol is empty")
+    return Mapping(
+        id=_integer(row, "id", range(1 << 63)),
+        protocol=protocol,
+        port=_integer(row, "port", PORTS),
+        listen=_text(row, "listen"),
+        target_host=target_host,
+        target_port=_integer(row, "target_port", PORTS),
+        use_tunnel=use_tunnel,
+        agent=None if row["agent"] is None else _text(row, "agent"),
+        name=_text(row, "name"),
+        labels=_labels(row),
+        created_at=_integer(row, "created_at", range(_LAST_SECOND + 1)),
+        updated_at=_integer(row, "updated_at", range(_LAST_SECOND + 1)),
+    )
+
+
+def insert(connection: sqlite3.Connection, mapping: Mapping) -> Mapping:
+    """Store a new mapping, whatever `id` it has, and return it with its own.
+
+    Raises:
+        PortMappedError: its protocol and port are taken.
+    """
+    row = {**row_of(mapping), "id": 0}
+    row["id"] = _write(connection, INSERT, row).lastrowid
+    return mapping_of(row)
+
+
+def update(connection: sqlite3.Connection, mapping: Mapping) -> bool:
+    """Replace the row with the id of `mapping`; False if there is none.
+
+    Raises:
+        PortMappedError: its protocol and port are another row's.
+    """
+    return _write(connection, _UPDATE, row_of(mapping)).rowcount > 0
+
+
+def delete(connection: sqlite3.Connection, protocol: str, port: int) -> bool:
+    """Remove a mapping; False if there was none."""
+    return port in PORTS and connection.execute(_DELETE, (protocol, port)).rowcount > 0
+
+
+def load(connection: sqlite3.Connection) -> StoredMappings:
+    """Return every readable row, and a sentence for each of the others."""
+    mappings, faults = [], []
+    for values in connection.execute(_SELECT):
+        row = dict(zip(COLUMNS, values, strict=True))
+        try:
+            mappings.append(mapping_of(row))
+        except ValueError as fault:
+            faults.append(
+                f"the mapping with id {row['id']} (port {row['port']!r}) cannot be "
+                f"read: {fault}; correct or delete its row in table mappings"
+            )
+    for old_id, reason, content in connection.execute(_SELECT_UNREADABLE):
+        faults.append(
+            f"the mapping with id {old_id} of an older release could not be taken "
+            f"over: {reason}; create it anew, then delete what is kept of it in table "
+            f"mappings_unreadable: {content}"
+        )
+    return StoredMappings(mappings, faults)
+
+
+def probe(connection: sqlite3.Connection) -> None:
+    """Read one row, whatever it holds."""
+    connection.execute("SELECT id FROM mappings LIMIT 1").fetchone()
+
+
+def tolerant_text(raw: bytes) -> str:
+    """Decode a text column so that bad bytes spoil one row, not the whole query."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _write(
+    connection: sqlite3.Connection, statement: str, row: dict[str, Any]
+) -> sqlite3.Cursor:
+    try:
+        return connection.execute(statement, row)
+    except sqlite3.IntegrityError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+            raise PortMappedError(port=row["port"]) from None
+        raise
+
+
+def _integer(row: Map[str, Any], name: str, allowed: range) -> int:
+    value = row[name]
+    if type(value) is not int or value not in allowed:
+        raise ValueError(f"{name} {value!r} is not {allowed[0]}..{allowed[-1]}")
+    return value
+
+
+def _text(row: Map[str, Any], name: str) -> str:
+    value = row[name]
+    if not isinstance(value, str):
+        raise ValueError(f"{name} {value!r} is not text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} {value!r} is not valid Unicode") from None
+    return value
+
+
+def _labels(row: Map[str, Any]) -> dict[str, str]:
+    raw = _text(row, "labels")
+    try:
+        labels = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise ValueError(f"labels {raw!r} are not JSON") from None
+    if not isinstance(labels, dict) or not all(
+        isinstance(value, str) for value in labels.values()
+    ):
+        raise ValueError(f"labels {raw!r} are not an object of texts")
+    return labels

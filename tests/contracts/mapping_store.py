@@ -1,0 +1,267 @@
+"""What every `IMappingStore` does, whatever it stores in."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import ensureDeferred
+from zope.interface.verify import verifyObject
+
+from gateway.errors import BadRequestError, PortMappedError, StoreError
+from gateway.interfaces import IMappingStore
+from gateway.policy.mapping import Mapping
+
+
+if TYPE_CHECKING:
+    from twisted.trial.unittest import TestCase as _Test
+else:
+    _Test = object
+
+
+def a_mapping(port: int = 10022, **changes: Any) -> Mapping:
+    """Return a tunnel mapping that only its port tells from others."""
+    plain = Mapping(
+        port=port,
+        target_host="",
+        target_port=22,
+        use_tunnel=True,
+        created_at=1_700_000_000,
+        updated_at=1_700_000_001,
+    )
+    return replace(plain, **changes)
+
+
+FULL = Mapping(
+    protocol="tcp",
+    port=65535,
+    listen="::1",
+    target_host="büro.example",
+    target_port=1,
+    use_tunnel=False,
+    agent="家",
+    name="端口 \N{CAT} 'quoted\" \\ \n line",
+    labels={"": "", "ключ": "значение", 'a"b': "c\td"},
+    created_at=0,
+    updated_at=253_402_300_799,
+)
+
+
+class MappingStoreContract(_Test):
+    """Mix into a `trial` `TestCase` and say what `make_store` returns."""
+
+    def make_store(self):
+        """Return a store that is empty and not open."""
+        raise NotImplementedError
+
+    async def opened(self):
+        """Return an empty open store, closed when the test ends."""
+        store = self.make_store()
+        self.addCleanup(lambda: ensureDeferred(store.close()))
+        await store.open()
+        return store
+
+    async def fails(self, expected, awaitable):
+        """Return the failure of a call."""
+        with self.assertRaises(expected) as caught:
+            await awaitable
+        return caught.exception
+
+    def test_provides_the_interface(self):
+        """Every method is there, with the arguments of the interface."""
+        verifyObject(IMappingStore, self.make_store())
+
+    async def test_new_store_is_empty(self):
+        """A new store holds nothing and says so without a fault."""
+        store = await self.opened()
+        self.assertEqual(await store.load(), ([], []))
+
+    async def test_insert_gives_an_id_and_keeps_every_value(self):
+        """What was inserted is what is loaded, texts in any script included."""
+        store = await self.opened()
+        stored = await store.insert(FULL)
+        self.assertGreater(stored.id, 0)
+        self.assertEqual(replace(stored, id=0), FULL)
+        self.assertEqual((await store.load()).mappings, [stored])
+
+    async def test_ids_are_not_given_twice(self):
+        """The id of a removed mapping is not given to another."""
+        store = await self.opened()
+        first = await store.insert(a_mapping(1))
+        await store.delete("tcp", 1)
+        second = await store.insert(a_mapping(1))
+        self.assertGreater(second.id, first.id)
+
+    async def test_the_id_of_a_new_mapping_is_the_stores_choice(self):
+        """An id that a caller puts into a new mapping is not taken over."""
+        store = await self.opened()
+        first = await store.insert(a_mapping(1))
+        second = await store.insert(a_mapping(2, id=first.id))
+        self.assertNotEqual(first.id, second.id)
+
+    async def test_load_is_ordered_by_protocol_and_port(self):
+        """The order of insertion does not matter."""
+        store = await self.opened()
+        for protocol, port in [("udp", 1), ("tcp", 65535), ("tcp", 2), ("tcp", 10)]:
+            await store.insert(a_mapping(port, protocol=protocol))
+        loaded = (await store.load()).mappings
+        self.assertEqual(
+            [(m.protocol, m.port) for m in loaded],
+            [("tcp", 2), ("tcp", 10), ("tcp", 65535), ("udp", 1)],
+        )
+
+    async def test_port_of_a_protocol_is_unique(self):
+        """A second mapping on a port is refused; the first stays."""
+        store = await self.opened()
+        stored = await store.insert(a_mapping(80))
+        error = await self.fails(PortMappedError, store.insert(a_mapping(80, name="2")))
+        self.assertEqual(error.fields, {"port": 80})
+        await store.insert(a_mapping(80, protocol="udp"))
+        self.assertEqual((await store.load()).mappings[0], stored)
+
+    async def test_update_replaces_everything_but_the_id(self):
+        """Every value of the row with that id is the new one."""
+        store = await self.opened()
+        other = await store.insert(a_mapping(1))
+        stored = await store.insert(a_mapping(2))
+        changed = replace(FULL, id=stored.id)
+        self.assertIs(await store.update(changed), True)
+        self.assertEqual((await store.load()).mappings, [other, changed])
+
+    async def test_update_of_a_missing_mapping_is_false(self):
+        """Nothing is created by an update."""
+        store = await self.opened()
+        self.assertIs(await store.update(a_mapping(1, id=7)), False)
+        self.assertIs(await store.update(a_mapping(1)), False)
+        self.assertEqual(await store.load(), ([], []))
+
+    async def test_update_to_a_taken_port_changes_nothing(self):
+        """Two mappings cannot be brought to one port."""
+        store = await self.opened()
+        first = await store.insert(a_mapping(1))
+        second = await store.insert(a_mapping(2))
+        await self.fails(PortMappedError, store.update(replace(second, port=1)))
+        self.assertEqual((await store.load()).mappings, [first, second])
+
+    async def test_delete_tells_whether_there_was_one(self):
+        """Only the mapping of that protocol and port goes."""
+        store = await self.opened()
+        await store.insert(a_mapping(1))
+        kept = await store.insert(a_mapping(2))
+        for protocol, port, expected in [
+            ("udp", 1, False),
+            ("tcp", 3, False),
+            ("tcp", 1 << 70, False),
+            ("tcp", 1, True),
+            ("tcp", 1, False),
+        ]:
+            self.assertIs(await store.delete(protocol, port), expected)
+        self.assertEqual((await store.load()).mappings, [kept])
+
+    async def test_values_that_could_not_be_read_back_are_refused(self):
+        """A mapping is checked before it is stored, not when it is loaded."""
+        store = await self.opened()
+        stored = await store.insert(a_mapping(1))
+        wrong: list[dict[str, Any]] = [
+            {"port": 0},
+            {"port": 70000},
+            {"port": True},
+            {"target_port": "22"},
+            {"name": "\ud800"},
+            {"labels": {"a": 1}},
+            {"labels": {"a": "\udc00"}},
+            {"agent": 7},
+            {"protocol": ""},
+            {"use_tunnel": False, "target_host": ""},
+            {"created_at": -1},
+            {"updated_at": 1 << 60},
+        ]
+        for changes in wrong:
+            bad = replace(a_mapping(2), **changes)
+            await self.fails(BadRequestError, store.insert(bad))
+            await self.fails(BadRequestError, store.update(replace(bad, id=stored.id)))
+        self.assertEqual((await store.load()).mappings, [stored])
+
+    async def test_callers_labels_are_copied(self):
+        """A dictionary that the caller changes later does not change the store."""
+        store = await self.opened()
+        labels = {"a": "1"}
+        stored = await store.insert(a_mapping(1, labels=labels))
+        labels["a"] = "2"
+        self.assertEqual(stored.labels, {"a": "1"})
+        self.assertEqual((await store.load()).mappings, [stored])
+
+    async def test_ping_answers_while_open(self):
+        """The health check gets an answer."""
+        store = await self.opened()
+        await store.ping()
+
+    async def test_close_may_be_called_twice_and_without_open(self):
+        """Closing is always allowed."""
+        store = self.make_store()
+        await store.close()
+        await store.open()
+        await store.close()
+        await store.close()
+
+    async def test_a_store_that_is_not_open_refuses(self):
+        """Before `open` and after `close` every call fails clearly."""
+        store = self.make_store()
+        for _ in range(2):
+            for call in [
+                store.load,
+                store.ping,
+                lambda: store.insert(a_mapping()),
+                lambda: store.update(a_mapping(id=1)),
+                lambda: store.delete("tcp", 1),
+            ]:
+                error = await self.fails(StoreError, call())
+                self.assertIn("not open", str(error))
+            await store.open()
+            await store.close()
+
+    async def test_open_twice_is_refused(self):
+        """An open store stays open and usable."""
+        store = await self.opened()
+        await self.fails(StoreError, store.open())
+        await store.ping()
+
+    async def test_mappings_survive_closing_and_opening(self):
+        """What was stored is there again, and new ids go on."""
+        store = await self.opened()
+        stored = await store.insert(FULL)
+        await store.close()
+        await store.open()
+        self.assertEqual((await store.load()).mappings, [stored])
+        self.assertGreater((await store.insert(a_mapping())).id, stored.id)
+
+    async def test_any_calls_leave_what_a_dictionary_would_hold(self):
+        """Two hundred random calls on few ports agree with a plain model."""
+        chance = random.Random(20_260_101)
+        store = await self.opened()
+        model: dict[int, Mapping] = {}
+        for number in range(200):
+            port = chance.randint(1, 6)
+            taken = {m.port: m.id for m in model.values()}
+            wish = a_mapping(port, name=str(number))
+            match chance.choice(["insert", "insert", "update", "delete"]):
+                case "insert" if port in taken:
+                    await self.fails(PortMappedError, store.insert(wish))
+                case "insert":
+                    stored = await store.insert(wish)
+                    self.assertNotIn(stored.id, model)
+                    model[stored.id] = replace(wish, id=stored.id)
+                case "update":
+                    wish = replace(wish, id=chance.choice([*model, 10_000]))
+                    if wish.id in model and taken.get(port, wish.id) != wish.id:
+                        await self.fails(PortMappedError, store.update(wish))
+                        continue
+                    self.assertEqual(await store.update(wish), wish.id in model)
+                    if wish.id in model:
+                        model[wish.id] = wish
+                case "delete":
+                    self.assertEqual(await store.delete("tcp", port), port in taken)
+                    model.pop(taken.get(port, 0), None)
+        expected = sorted(model.values(), key=lambda m: m.port)
+        self.assertEqual(await store.load(), (expected, []))
