@@ -1,0 +1,63 @@
+# Every target works on a fresh checkout with Python 3.11 or later and nothing else.
+
+PYTHON ?=
+CONSTRAINTS ?= .ci/constraints.txt
+TESTS ?= tests
+TRIAL ?=
+SEED ?=
+DEMO_ONCE ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install test demo lint format types layers sim package all clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | \
+	    while IFS=: read -r name text; do printf '%-9s%s\n' "$$name" "$$text"; done
+
+install: $(STAMP)  ## make .venv with the project and what its tests need
+
+$(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
+	@test -x $(BIN)/python || .ci/venv $(VENV) $(PYTHON)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	    $(addprefix --constraint ,$(CONSTRAINTS)) \
+	    --editable '.[dev]' --config-settings editable_mode=compat
+	@touch $@
+
+test: $(STAMP)  ## run the tests, print coverage; TESTS=tests.mux runs some
+	@$(BIN)/coverage run -m twisted.trial $(TRIAL) $(TESTS); status=$$?; \
+	    $(BIN)/coverage report; exit $$status
+
+demo: $(STAMP)  ## gateway, agent and a web site behind it; DEMO_ONCE=1 ends by itself
+	@$(BIN)/gotunnel demo $(if $(DEMO_ONCE),--once)
+
+lint: $(STAMP)  ## check form and style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: $(STAMP)  ## put the form right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(STAMP)  ## check the types
+	$(BIN)/mypy gateway tests twisted/plugins
+
+layers: $(STAMP)  ## check that imports point downward
+	$(BIN)/lint-imports
+
+sim: $(STAMP)  ## run the simulation; SEED=123 replays one seed
+	@SIM_SEED=$(SEED) $(BIN)/python -m twisted.trial tests.sim
+
+package: $(STAMP)  ## build the wheel and try it away from the checkout
+	@.ci/package $(BIN)/python $(CONSTRAINTS)
+
+all: lint types layers test package  ## everything that CI checks
+
+clean:  ## remove what the targets above made
+	rm -rf $(VENV) .tox build dist *.egg-info .coverage .coverage.* _trial_temp*
+	rm -rf .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -f twisted/plugins/dropin.cache
+	find gateway tests twisted -name __pycache__ -type d -exec rm -rf {} +
