@@ -1,0 +1,60 @@
+"""What the tests of real sockets share."""
+
+import os
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from gateway.net.network import Network
+
+PATIENCE_SECONDS = 10.0
+STEP_SECONDS = 0.001
+
+
+def open_descriptors():
+    """Return how many descriptors this process has open."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def until(condition, patience_seconds=PATIENCE_SECONDS):
+    """Let the reactor run until `condition()` is true."""
+    deadline = reactor.seconds() + patience_seconds
+    while not condition():
+        if reactor.seconds() > deadline:
+            raise AssertionError("it did not happen")
+        await deferLater(reactor, STEP_SECONDS)
+
+
+async def settle():
+    """Let the reactor do what can be done without waiting."""
+    for _ in range(20):
+        await deferLater(reactor, STEP_SECONDS)
+
+
+class RealSocketsCase(TestCase):
+    """A test with a network of its own on the real reactor."""
+
+    timeout = 60
+
+    def poller(self):
+        """Return the poller to test with; None chooses as the product does."""
+
+    def setUp(self):
+        self.network = Network(reactor, self.poller())
+
+    async def until(self, condition):
+        await until(condition)
+
+    async def settle(self):
+        await settle()
+
+    def addCleanup(self, call, *args):
+        """Await what `call` returns, also if that is a coroutine."""
+
+        def cleanup():
+            outcome = call(*args)
+            return Deferred.fromCoroutine(outcome) if outcome is not None else None
+
+        super().addCleanup(cleanup)
