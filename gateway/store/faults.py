@@ -47,6 +47,7 @@ _OS_ADVICE: Final[dict[int, str]] = {
     errno.EDQUOT: "the quota is used up; free space and try again",
     errno.EISDIR: "it is a folder; name a file",
     errno.ENOTDIR: "a part of the path is not a folder; correct the path",
+    errno.ENOENT: "no such file or folder; correct the path",
     errno.EEXIST: "a part of the path is not a folder; correct the path",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
 }

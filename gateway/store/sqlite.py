@@ -226,7 +226,7 @@ def _keep_copy(connection: sqlite3.Connection, path: str) -> str:
     A migration that failed left the file as it was, so what gives way is the same.
     """
     kept = f"{path}.before-v{schema.SCHEMA_VERSION}"
-    with checked_copy(connection, kept) as copy:
+    with checked_copy(connection, path, kept) as copy:
         put_in_place(copy, kept)
     return kept
 

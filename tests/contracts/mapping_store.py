@@ -13,7 +13,6 @@ from gateway.errors import BadRequestError, PortMappedError, StoreError
 from gateway.interfaces import IMappingStore
 from gateway.policy.mapping import Mapping
 
-
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as _Test
 else:
