@@ -1,0 +1,273 @@
+"""Visitors and a target that agree on every byte, so that each loss is seen."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import struct
+from typing import Final, NamedTuple, cast
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    IListeningPort,
+    IPushProducer,
+    ITCPTransport,
+)
+from twisted.internet.protocol import ClientFactory, Protocol, ServerFactory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tests.integration.processes import reactor
+
+CHUNK: Final = 1 << 16
+DIGEST: Final = hashlib.sha256().digest_size
+_BLOB: Final = random.Random(20241114).randbytes(1 << 20)
+_HEADER: Final = struct.Struct("!QQQ")
+
+
+class BrokenTransferError(Exception):
+    """The connection ended before everything had arrived."""
+
+
+class WrongBytesError(Exception):
+    """Bytes arrived that were never sent: the one thing that must not happen."""
+
+
+def content(seed: int, start: int, length: int) -> bytes:
+    """Return part of the endless content of a seed."""
+    offset = (seed * 7919 + start) % len(_BLOB)
+    piece = _BLOB[offset : offset + length]
+    while len(piece) < length:
+        piece += _BLOB[: length - len(piece)]
+    return piece
+
+
+class Plan(NamedTuple):
+    """One exchange.
+
+    Attributes:
+        seed: chooses the content of both directions.
+        up: bytes from the visitor to the target.
+        down: bytes from the target to the visitor.
+    """
+
+    seed: int
+    up: int
+    down: int
+
+
+class ISocket(ITCPTransport, IConsumer):
+    """What every TCP transport of Twisted is."""
+
+
+@implementer(IPushProducer)
+class Sender:
+    """Write a stretch of content as fast as the transport takes it."""
+
+    def __init__(self, transport: ISocket, seed: int, length: int) -> None:
+        self.done: Deferred[None] = Deferred()
+        self._transport = transport
+        self._seed = seed
+        self._length = length
+        self._sent = 0
+        self._paused = False
+        self._writing = False
+
+    def start(self) -> None:
+        """Begin, as the transport's producer."""
+        self._transport.registerProducer(self, True)
+        self.resumeProducing()
+
+    def resumeProducing(self) -> None:
+        """Write until paused or done."""
+        self._paused = False
+        if self._writing:
+            return
+        self._writing = True
+        while not self._paused and self._sent < self._length:
+            length = min(CHUNK, self._length - self._sent)
+            piece = content(self._seed, self._sent, length)
+            self._sent += length
+            self._transport.write(piece)
+        self._writing = False
+        if self._sent >= self._length and not self.done.called:
+            self._transport.unregisterProducer()
+            self.done.callback(None)
+
+    def pauseProducing(self) -> None:
+        """Stop for a while."""
+        self._paused = True
+
+    def stopProducing(self) -> None:
+        """Stop for good."""
+        self._paused = True
+        self._length = self._sent
+
+
+class TargetProtocol(Protocol):
+    """Take what a visitor sends, answer with its digest and with content."""
+
+    transport: ISocket
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._plan: Plan | None = None
+        self._head = b""
+        self._hash = hashlib.sha256()
+        self._got = 0
+
+    def connectionMade(self) -> None:
+        """Count the connection."""
+        self._target.connections.add(self)
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """Forget the connection."""
+        self._target.connections.discard(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read the plan, then the upload."""
+        self._target.received += len(data)
+        if self._plan is None:
+            self._head += data
+            if len(self._head) < _HEADER.size:
+                return
+            self._plan = Plan(*_HEADER.unpack(self._head[: _HEADER.size]))
+            data = self._head[_HEADER.size :]
+        self._hash.update(data)
+        self._got += len(data)
+        if self._got == self._plan.up:
+            self._answer(self._plan)
+
+    def _answer(self, plan: Plan) -> None:
+        self.transport.write(self._hash.digest())
+        sender = Sender(self.transport, plan.seed, plan.down)
+        sender.done.addCallback(lambda _: self.transport.loseConnection())
+        sender.start()
+
+
+class Target(ServerFactory):
+    """A service behind the agent.
+
+    Attributes:
+        connections: those that are open.
+        received: bytes that arrived in all.
+    """
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.connections: set[TargetProtocol] = set()
+        self.received = 0
+
+    def buildProtocol(self, addr: IAddress | None) -> TargetProtocol:
+        """Return the protocol of a new connection."""
+        return TargetProtocol(self)
+
+
+def listen(
+    factory: ServerFactory, port: int = 0, address: str = "127.0.0.1"
+) -> tuple[IListeningPort, int]:
+    """Serve `factory` and return the listening port and its number."""
+    listening = reactor.listenTCP(port, factory, backlog=4096, interface=address)
+    return listening, cast(IPv4Address, listening.getHost()).port
+
+
+class VisitorProtocol(Protocol):
+    """Carry one plan out and check the answer.
+
+    Attributes:
+        done: fires with None at a complete and right exchange, else fails with
+            `BrokenTransferError` or `WrongBytesError`.
+        got: bytes of content that have arrived.
+    """
+
+    transport: ISocket
+
+    def __init__(self, plan: Plan) -> None:
+        self.done: Deferred[None] = Deferred()
+        self.got = 0
+        self._plan = plan
+        self._digest = b""
+
+    def connectionMade(self) -> None:
+        """Send the plan and the upload."""
+        self.transport.write(_HEADER.pack(*self._plan))
+        Sender(self.transport, self._plan.seed, self._plan.up).start()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Check the digest of the upload, then the download as it comes."""
+        if len(self._digest) < DIGEST:
+            missing = DIGEST - len(self._digest)
+            self._digest, data = self._digest + data[:missing], data[missing:]
+            if len(self._digest) == DIGEST and self._digest != self._expected():
+                self._fail(WrongBytesError("upload"))
+        if data != content(self._plan.seed, self.got, len(data)):
+            self._fail(WrongBytesError(f"download, within {len(data)} at {self.got}"))
+        self.got += len(data)
+        if self.got > self._plan.down:
+            self._fail(WrongBytesError(f"{self.got} bytes of {self._plan.down}"))
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """Judge whether everything was there."""
+        if self.done.called:
+            return
+        if len(self._digest) == DIGEST and self.got == self._plan.down:
+            self.done.callback(None)
+        else:
+            of = f"{self.got} of {self._plan.down} bytes"
+            cause = reason.value if reason is not None else None
+            self.done.errback(BrokenTransferError(f"{of}: {cause}"))
+
+    def _expected(self) -> bytes:
+        whole = hashlib.sha256()
+        for start in range(0, self._plan.up, CHUNK):
+            length = min(CHUNK, self._plan.up - start)
+            whole.update(content(self._plan.seed, start, length))
+        return whole.digest()
+
+    def _fail(self, fault: Exception) -> None:
+        if not self.done.called:
+            self.done.errback(fault)
+        self.transport.abortConnection()
+
+
+class _VisitorFactory(ClientFactory):
+    noisy = False
+
+    def __init__(self, visitor: Protocol, failed: Deferred[None]) -> None:
+        self._visitor = visitor
+        self._failed = failed
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        return self._visitor
+
+    def clientConnectionFailed(self, connector: object, reason: Failure) -> None:
+        self._failed.errback(BrokenTransferError(str(reason.value)))
+
+
+def connect(visitor: Protocol, failed: Deferred[None], port: int) -> None:
+    """Connect a protocol to a public port; `failed` hears of a refusal."""
+    factory = _VisitorFactory(visitor, failed)
+    reactor.connectTCP("127.0.0.1", port, factory, timeout=10)
+
+
+def visit(port: int, plan: Plan) -> VisitorProtocol:
+    """Begin an exchange through a public port."""
+    visitor = VisitorProtocol(plan)
+    connect(visitor, visitor.done, port)
+    return visitor
+
+
+async def exchange(port: int, plan: Plan, seconds: float = 30.0) -> None:
+    """Make a whole exchange.
+
+    Raises:
+        BrokenTransferError: it was cut off.
+        WrongBytesError: it was falsified.
+        TimeoutError: it did not end in time.
+    """
+    visitor = visit(port, plan)
+    await visitor.done.addTimeout(seconds, reactor)
