@@ -217,6 +217,18 @@ class RestoreTests(ArchiveTestCase):
         lock.take()
         lock.release()
 
+    async def test_restored_file_belongs_to_the_gateways_user(self):
+        """A restore that root ran does not lock the gateway out."""
+        await self.stored(1)
+        backup(self.path, self.copy)
+        os.unlink(self.path + ".lock")
+        if os.geteuid() == 0:
+            os.chown(self.path, 65534, 65534)
+        owner = os.stat(self.path).st_uid
+        self.restore()
+        for name in [self.path, self.path + ".lock"]:
+            self.assertEqual(os.stat(name).st_uid, owner)
+
     async def test_bad_backups_are_refused_before_anything_moves(self):
         """Garbage, damage, emptiness, strangers and newer releases."""
         await self.stored(1)
