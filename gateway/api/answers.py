@@ -16,38 +16,64 @@ class MappingView(Protocol):
     """A mapping as the mapping service tells of it."""
 
     @property
-    def mapping(self) -> Mapping: ...  # noqa: D102
+    def mapping(self) -> Mapping:
+        """The mapping itself."""
+
     @property
-    def state(self) -> str: ...  # noqa: D102
+    def state(self) -> str:
+        """`listening`, `error` or `draining`."""
+
     @property
-    def error(self) -> str | None: ...  # noqa: D102
+    def error(self) -> str | None:
+        """Why the state is `error`."""
+
     @property
-    def connections(self) -> int: ...  # noqa: D102
+    def connections(self) -> int:
+        """Connections open now."""
+
     @property
-    def source(self) -> str: ...  # noqa: D102
+    def source(self) -> str:
+        """`stored` or `agent`."""
 
 
 class AgentView(Protocol):
     """An agent as the links tell of it."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str:
+        """What the agent calls itself."""
+
     @property
-    def instance(self) -> str: ...  # noqa: D102
+    def instance(self) -> str:
+        """Random name of its process."""
+
     @property
-    def negotiated(self) -> bool: ...  # noqa: D102
+    def negotiated(self) -> bool:
+        """False on the plain version 0x01 protocol."""
+
     @property
-    def links(self) -> int: ...  # noqa: D102
+    def links(self) -> int:
+        """Connections to the gateway."""
+
     @property
-    def streams(self) -> int: ...  # noqa: D102
+    def streams(self) -> int:
+        """Visitors served now."""
+
     @property
-    def rtt_seconds(self) -> float | None: ...  # noqa: D102
+    def rtt_seconds(self) -> float | None:
+        """Measured round trip; None if not yet."""
+
     @property
-    def connected_at(self) -> float: ...  # noqa: D102
+    def connected_at(self) -> float:
+        """Unix seconds."""
+
     @property
-    def address(self) -> str: ...  # noqa: D102
+    def address(self) -> str:
+        """Where it connects from."""
+
     @property
-    def software(self) -> str: ...  # noqa: D102
+    def software(self) -> str:
+        """Name and version of its program."""
 
 
 class Row(BaseModel):
@@ -142,7 +168,9 @@ class AgentRow(Row):
     connected_at_unix: float
     """Unix seconds."""
     address: str
+    """Where it connects from."""
     software: str
+    """Name and version of its program."""
 
 
 class AgentList(Row):

@@ -60,7 +60,7 @@ class Gate:
             AccessDeniedError: by the caller's address or the host it names.
             UnauthorizedError: a key is needed and there is none.
             BadApiKeyError: the key is wrong.
-            BadRequestError: there is not exactly one well-formed `Host`.
+            BadRequestError: `Host` is malformed, or there are several.
         """
         host = _named_host(request)
         if request.path in OPEN_PATHS:
@@ -70,7 +70,7 @@ class Gate:
             self._refusals.note(_host_of(request.getClientAddress()), str(fault))
             raise fault
 
-    def _objection(self, request: IRequest, host: bytes) -> CallerError | None:
+    def _objection(self, request: IRequest, host: bytes | None) -> CallerError | None:
         if not self._may_call(_host_of(request.getClientAddress())):
             return AccessDeniedError()
         if self._settings.api_key is None:
@@ -101,15 +101,20 @@ class Gate:
         return None
 
 
-def _named_host(request: IRequest) -> bytes:
+def _named_host(request: IRequest) -> bytes | None:
+    """Return the host that the caller means, in lower case; None if it says none."""
     values = request.requestHeaders.getRawHeaders(b"host", [])
+    if not values:
+        return None
     found = _HOST.fullmatch(values[0]) if len(values) == 1 else None
     if found is None:
-        raise BadRequestError(detail="exactly one well-formed Host header is needed")
+        raise BadRequestError(detail="there must be one well-formed Host header")
     return found["name"].lower()
 
 
-def _is_ours(host: bytes, own: IAddress) -> bool:
+def _is_ours(host: bytes | None, own: IAddress) -> bool:
+    if host is None:
+        return False
     if host in _LOCAL_NAMES:
         return True
     named = _plain(host.strip(b"[]").decode("ascii"))

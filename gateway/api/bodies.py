@@ -76,10 +76,10 @@ def _drain_seconds(value: object) -> object:
 
 _PLAIN: Final = r"^[^\x00-\x1f\x7f]*$"  # what goes into logs and tables
 PublicPort = Annotated[
-    int, BeforeValidator(_whole_number(1, 65535)), Field(ge=1, le=65535)
+    int, Field(ge=1, le=65535), BeforeValidator(_whole_number(1, 65535))
 ]
 WishedPort = Annotated[
-    int, BeforeValidator(_whole_number(0, 65535)), Field(ge=0, le=65535)
+    int, Field(ge=0, le=65535), BeforeValidator(_whole_number(0, 65535))
 ]
 Protocol = Annotated[Literal["tcp"], BeforeValidator(_built_protocol)]
 Host = Annotated[str, StringConstraints(max_length=255, pattern=_PLAIN)]

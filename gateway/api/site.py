@@ -130,9 +130,9 @@ class ApiChannel(http.HTTPChannel):
     @override
     def requestDone(self, request: http.Request) -> None:
         """Go on to the next request, or see that the last answer leaves in time."""
-        super().requestDone(request)
-        if not self.persistent and self._lingering is None:
+        if not self.persistent:
             self._linger(self.site.timeout_seconds)
+        super().requestDone(request)
 
     @override
     def timeoutConnection(self) -> None:
@@ -147,7 +147,7 @@ class ApiChannel(http.HTTPChannel):
 
     @override
     def _respondToBadRequestAndDisconnect(self) -> None:
-        self._refuse(BadRequestError(detail="this is not HTTP/1.1"))
+        self._refuse(BadRequestError(detail="not well-formed HTTP, or too long a head"))
 
     def _refuse(self, fault: CallerError) -> None:
         if self._lingering is not None:

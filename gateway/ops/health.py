@@ -155,10 +155,10 @@ class HealthChecks:
         result = await self._result(name, check)
         if self._last_status.get(name, HealthStatus.HEALTHY) is not result.status:
             self._log.warn(
-                "health check {name} is {status}: {message}",
+                "health check {name} is {status}: {detail}",
                 name=name,
                 status=result.status.value,
-                message=result.message or "no details",
+                detail=result.message or "no details",
             )
         self._last_status[name] = result.status
         return CheckReport(

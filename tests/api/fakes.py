@@ -70,6 +70,10 @@ class FakeMappings:
         self.held = Deferred()
         return self.held
 
+    def put(self, view):
+        """Have a mapping as a test wants it."""
+        self._rows[view.mapping.port] = view
+
     async def _begin(self):
         if self.fault is not None:
             raise self.fault

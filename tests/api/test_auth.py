@@ -1,0 +1,275 @@
+"""Who gets through the gate, and what the log says of the others."""
+
+from ipaddress import ip_network
+from typing import Any
+
+from pydantic import SecretStr
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.task import Clock
+from twisted.logger import LogLevel, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.test.requesthelper import DummyRequest
+
+from gateway.api.auth import Gate
+from gateway.api.refusals import RefusalLog
+from gateway.api.settings import ApiSettings
+from gateway.errors import (
+    AccessDeniedError,
+    BadApiKeyError,
+    BadRequestError,
+    UnauthorizedError,
+)
+from tests.api.calls import ApiTestCase
+
+KEY = "correct-horse-battery-ключ"
+HERE = IPv4Address("TCP", "192.0.2.1", 8080)
+
+
+class GateTestCase(SynchronousTestCase):
+    """A gate, and what it logs."""
+
+    def setUp(self):
+        self.clock = Clock()
+        self.events: list[Any] = []
+        note: Any = self.events.append
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
+
+    def gate(self, **settings):
+        refusals = RefusalLog(self.clock)
+        self.addCleanup(refusals.close)
+        return Gate(ApiSettings(**settings), refusals)
+
+    def request(self, path=b"/api/agents", peer="127.0.0.1", host=b"localhost", **more):
+        request: Any = DummyRequest([])
+        request.path = path
+        kind = IPv6Address if ":" in peer else IPv4Address
+        request.client = kind("TCP", peer, 4000)
+        request.getClientAddress = lambda: request.client
+        request.getHost = lambda: HERE
+        if host is not None:
+            request.requestHeaders.setRawHeaders(b"host", [host])
+        for name, value in more.items():
+            request.requestHeaders.setRawHeaders(name.replace("_", "-"), [value])
+        return request
+
+    def refused(self, fault, gate, request):
+        return self.assertRaises(fault, gate.admit, request)
+
+
+class KeyTests(GateTestCase):
+    """An API key is configured."""
+
+    def setUp(self):
+        super().setUp()
+        self.keyed = self.gate(api_key=SecretStr(KEY))
+
+    def test_both_headers_carry_the_key(self):
+        self.keyed.admit(self.request(x_api_key=KEY))
+        self.keyed.admit(self.request(secret=KEY))
+
+    def test_without_a_key(self):
+        fault = self.refused(UnauthorizedError, self.keyed, self.request())
+        self.assertEqual((str(fault), fault.http_code), ("Unauthorized", 401))
+
+    def test_with_a_wrong_key(self):
+        for wrong in ("", KEY[:-1], KEY + "x", KEY.upper(), "\xff"):
+            request = self.request(x_api_key=wrong)
+            fault = self.refused(BadApiKeyError, self.keyed, request)
+            self.assertEqual(fault.text("zh"), "无效的 API 密钥")
+
+    def test_the_query_needs_the_option(self):
+        request = self.request()
+        request.args = {b"api_key": [KEY.encode()]}
+        self.refused(UnauthorizedError, self.keyed, request)
+        self.gate(api_key=SecretStr(KEY), api_key_in_query=True).admit(request)
+        request.args = {b"api_key": [b"x"]}
+        gate = self.gate(api_key=SecretStr(KEY), api_key_in_query=True)
+        self.refused(BadApiKeyError, gate, request)
+
+    def test_health_is_open(self):
+        for path in (b"/health", b"/livez", b"/readyz"):
+            self.keyed.admit(self.request(path))
+        for path in (b"/health/", b"//health", b"/", b"/api/openapi.json", b"/nope"):
+            self.refused(UnauthorizedError, self.keyed, self.request(path))
+
+    def test_with_a_key_any_host_name_will_do(self):
+        self.keyed.admit(self.request(host=b"gw.example.com", x_api_key=KEY))
+        self.keyed.admit(self.request(host=None, x_api_key=KEY))
+
+    def test_refusals_are_logged_without_the_key(self):
+        self.refused(BadApiKeyError, self.keyed, self.request(x_api_key="guess-one"))
+        (event,) = self.events
+        self.assertIs(event["log_level"], LogLevel.warn)
+        line = event["log_format"].format(**event)
+        self.assertIn("Unauthorized", line)
+        self.assertIn("127.0.0.1", line)
+        self.assertNotIn("guess-one", repr(event))
+        self.assertNotIn(KEY, repr(event))
+
+
+class AddressTests(GateTestCase):
+    """`allowed_ips` is configured."""
+
+    def setUp(self):
+        super().setUp()
+        networks = ("192.168.1.0/24", "10.0.0.0/8", "2001:db8::/32")
+        self.walled = self.gate(
+            allowed_ips=tuple(map(ip_network, networks)), api_key=SecretStr(KEY)
+        )
+
+    def test_allowed_peers_still_need_the_key(self):
+        for peer in ("192.168.1.7", "10.9.8.7", "2001:db8::7", "::ffff:10.0.0.1"):
+            self.walled.admit(self.request(peer=peer, x_api_key=KEY))
+            self.refused(UnauthorizedError, self.walled, self.request(peer=peer))
+
+    def test_other_peers_are_denied_with_the_right_key(self):
+        for peer in (
+            "192.168.2.7",
+            "127.0.0.1",
+            "::1",
+            "::ffff:11.0.0.1",
+            "fe80::1%lo",
+        ):
+            request = self.request(peer=peer, x_api_key=KEY)
+            fault = self.refused(AccessDeniedError, self.walled, request)
+            self.assertEqual((str(fault), fault.http_code), ("Access denied", 403))
+
+    def test_a_forwarding_header_changes_nothing(self):
+        request = self.request(
+            peer="8.8.8.8", x_api_key=KEY, x_forwarded_for="10.0.0.1"
+        )
+        self.refused(AccessDeniedError, self.walled, request)
+
+    def test_a_peer_without_address_is_denied(self):
+        request = self.request(x_api_key=KEY)
+        request.client = UNIXAddress("/run/x")
+        self.refused(AccessDeniedError, self.walled, request)
+
+
+class HostTests(GateTestCase):
+    """No API key: a web page must not reach the API under a name of its own."""
+
+    def test_local_names_and_our_address_are_served(self):
+        gate = self.gate()
+        for host in (
+            b"localhost",
+            b"LocalHost:8080",
+            b"127.0.0.1:8080",
+            b"[::1]:8080",
+            b"192.0.2.1:8080",
+        ):
+            gate.admit(self.request(host=host))
+
+    def test_other_names_are_denied(self):
+        gate = self.gate()
+        for host in (
+            b"evil.example",
+            b"localhost.evil.example",
+            b"127.0.0.1.evil.example",
+            b"192.0.2.2",
+            b"[::2]",
+            None,
+        ):
+            self.refused(AccessDeniedError, gate, self.request(host=host))
+
+    def test_health_is_open_under_any_name(self):
+        for host in (b"evil.example", None):
+            self.gate().admit(self.request(b"/health", host=host))
+
+    def test_malformed_hosts_are_refused_everywhere(self):
+        for host in (b"", b"a b", b"local\xffhost", b"[::1", b"localhost:http", b"a/b"):
+            for path in (b"/health", b"/api/agents"):
+                request = self.request(path, host=host)
+                self.refused(BadRequestError, self.gate(), request)
+
+    def test_two_hosts_are_refused(self):
+        request = self.request()
+        request.requestHeaders.setRawHeaders(b"host", [b"localhost", b"localhost"])
+        self.refused(BadRequestError, self.gate(), request)
+
+
+class RefusalLogTests(GateTestCase):
+    """The log cannot be flooded."""
+
+    def setUp(self):
+        super().setUp()
+        self.refusals = RefusalLog(self.clock)
+        self.addCleanup(self.refusals.close)
+
+    def lines(self):
+        said = [event["log_format"].format(**event) for event in self.events]
+        self.events.clear()
+        return said
+
+    def test_one_line_a_minute_for_an_address(self):
+        for _ in range(100):
+            self.refusals.note("192.0.2.7", "Invalid API key")
+        self.assertEqual(len(self.lines()), 1)
+        self.clock.advance(60)
+        self.assertEqual(
+            self.lines(), ["Unauthorized: 99 more requests from 192.0.2.7 refused"]
+        )
+        self.refusals.note("192.0.2.7", "Invalid API key")
+        self.assertEqual(self.lines(), [])
+        self.clock.advance(60)
+        self.assertEqual(len(self.lines()), 1)
+
+    def test_a_quiet_address_is_forgotten(self):
+        self.refusals.note("192.0.2.7", "x")
+        self.clock.advance(60)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.refusals.note("192.0.2.7", "x")
+        self.assertEqual(len(self.lines()), 2)
+
+    def test_addresses_have_lines_of_their_own(self):
+        self.refusals.note("192.0.2.7", "x")
+        self.refusals.note("192.0.2.8", "x")
+        self.assertEqual(len(self.lines()), 2)
+
+    def test_too_many_addresses_are_counted_together(self):
+        for number in range(3000):
+            self.refusals.note(f"address {number}", "x")
+        self.assertEqual(len(self.lines()), 1024)
+        self.clock.advance(60)
+        self.assertEqual(
+            self.lines(),
+            ["Unauthorized: 1976 more requests from other addresses refused"],
+        )
+
+    def test_closing_says_the_rest_and_leaves_no_timer(self):
+        for _ in range(3):
+            self.refusals.note("192.0.2.7", "x")
+        self.refusals.close()
+        self.refusals.close()
+        self.assertEqual(len(self.lines()), 2)
+        self.refusals.note("192.0.2.7", "x")
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class GatedRoutesTests(ApiTestCase):
+    """The gate stands before every path."""
+
+    settings = ApiSettings(api_key=SecretStr(KEY), language="zh")
+
+    def test_unknown_paths_and_methods_are_not_told_to_strangers(self):
+        for method, path in (
+            ("GET", "/nope"),
+            ("OPTIONS", "/api/mapping/list"),
+            ("GET", "/api/openapi.json"),
+            ("POST", "/api/mapping/create"),
+        ):
+            answer = self.call(method, path)
+            self.assertRefused(answer, 401, "Unauthorized")
+            self.assertTrue(answer.headers.hasHeader("www-authenticate"))
+
+    def test_a_wrong_key_in_both_languages(self):
+        answer = self.get("/api/agents", x_api_key="x")
+        self.assertRefused(answer, 401, "无效的 API 密钥")
+        answer = self.get("/api/agents", x_api_key="x", accept_language="en")
+        self.assertRefused(answer, 401, "Invalid API key")
+
+    def test_the_right_key_opens(self):
+        self.assertEqual(self.get("/api/agents", x_api_key=KEY.encode()).code, 200)
+        self.assertEqual(self.get("/api/agents", secret=KEY.encode()).code, 200)
+        self.assertEqual(self.get("/health").code, 200)

@@ -1,0 +1,362 @@
+"""The server's limits: in memory where time matters, on sockets where they do."""
+
+import json
+import socket
+from typing import Any
+
+from twisted.internet import reactor as global_reactor  # noqa: TID251 - on sockets
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransportWithDisconnection
+from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from gateway.api.settings import ApiSettings
+from gateway.api.site import LINGER_BYTES, make_site
+from tests.api.fakes import FakeMappings, build_api
+
+reactor: Any = global_reactor
+PEER = IPv4Address("TCP", "127.0.0.1", 40000)
+BODY = b'{"port": 10001}'
+HEAD = (
+    b"POST /api/mapping/create HTTP/1.1\r\nHost: localhost\r\n"
+    b"Content-Type: application/json\r\n"
+)
+POST = HEAD + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
+LIVEZ = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+class Wire(StringTransportWithDisconnection):
+    """A transport that tells how it was ended."""
+
+    aborted = False
+
+    def abortConnection(self):
+        self.aborted = True
+        self.loseConnection()
+
+
+def status(answer):
+    """Return the status code of the first answer in some bytes."""
+    return int(answer.split(b" ", 2)[1])
+
+
+def message(answer):
+    """Return the message of a refusal."""
+    return json.loads(answer.partition(b"\r\n\r\n")[2])["message"]
+
+
+class ChannelTests(SynchronousTestCase):
+    """One connection on a fake clock."""
+
+    def setUp(self):
+        self.clock = Clock()
+        self.mappings = FakeMappings()
+        api = build_api(self.clock, mappings=self.mappings)
+        self.addCleanup(api.close)
+        self.site = make_site(api, self.clock)
+        self.channel: Any = None
+        self.wire: Any = None
+        self.connect()
+
+    def connect(self):
+        """Take the place of the test's connection, if there is one."""
+        if self.wire is not None:
+            self.wire.abortConnection()
+        self.channel = self.site.buildProtocol(PEER)
+        self.wire = Wire(hostAddress=PEER, peerAddress=PEER)
+        self.wire.protocol = self.channel
+        self.channel.makeConnection(self.wire)
+
+    def ports(self):
+        return [view.mapping.port for view in self.mappings.views()]
+
+    def assertGone(self):
+        self.assertFalse(self.wire.connected)
+        self.assertEqual(self.site.channels, set())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_requests_follow_each_other(self):
+        self.channel.dataReceived(POST + LIVEZ)
+        self.channel.dataReceived(LIVEZ)
+        self.assertEqual(self.wire.value().count(b"HTTP/1.1 200 OK"), 3)
+        self.assertEqual(self.ports(), [10001])
+
+    def test_any_cut_of_a_request_is_the_same(self):
+        for at in range(1, len(POST), 7):
+            self.connect()
+            self.channel.dataReceived(POST[:at])
+            self.channel.dataReceived(POST[at:])
+            self.assertIn(status(self.wire.value()), (200, 409), at)
+        self.assertEqual(self.ports(), [10001])
+
+    def test_a_silent_client_is_cut_after_the_timeout(self):
+        self.clock.advance(9.9)
+        self.assertTrue(self.wire.connected)
+        self.clock.advance(0.1)
+        self.assertGone()
+        self.assertEqual(self.wire.value(), b"")
+
+    def test_a_dripping_head_is_cut_after_the_timeout(self):
+        for byte in range(10):
+            self.channel.dataReceived(LIVEZ[byte : byte + 1])
+            self.assertEqual(self.wire.value(), b"")
+            self.clock.advance(1)
+        self.assertEqual(status(self.wire.value()), 408)
+        self.assertEqual(
+            message(self.wire.value()), "the request took longer than 10 seconds"
+        )
+
+    def test_a_dripping_body_is_cut_after_the_timeout(self):
+        for byte in range(20):
+            self.channel.dataReceived(POST[byte * 10 : byte * 10 + 10])
+            if self.wire.value():
+                break
+            self.clock.advance(1)
+        self.assertEqual((byte, status(self.wire.value())), (10, 408))
+        self.assertEqual(self.ports(), [])
+
+    def test_each_request_has_the_whole_time(self):
+        for _ in range(3):
+            self.clock.advance(9)
+            self.channel.dataReceived(LIVEZ[:10])
+            self.clock.advance(9)
+            self.channel.dataReceived(LIVEZ[10:])
+        self.assertEqual(self.wire.value().count(b"HTTP/1.1 200 OK"), 3)
+
+    def test_a_client_that_was_refused_is_gone_soon(self):
+        self.channel.dataReceived(HEAD + b"Content-Length: 65537\r\n\r\n")
+        self.assertEqual(status(self.wire.value()), 413)
+        self.clock.advance(2)
+        self.assertGone()
+
+    def test_what_a_refused_client_still_sends_is_not_served(self):
+        self.channel.dataReceived(HEAD + b"Content-Length: 65537\r\n\r\n" + POST)
+        self.channel.dataReceived(POST)
+        self.assertEqual(self.wire.value().count(b"HTTP/1.1"), 1)
+        self.assertEqual(self.ports(), [])
+
+    def test_a_refused_client_that_sends_on_is_aborted(self):
+        self.wire.loseWriteConnection = lambda: None
+        self.channel.dataReceived(b"garbage\r\n\r\n")
+        self.channel.dataReceived(bytes(LINGER_BYTES))
+        self.assertFalse(self.wire.aborted)
+        self.channel.dataReceived(b"x")
+        self.assertTrue(self.wire.aborted)
+        self.assertGone()
+
+    def test_a_body_of_the_limit_is_taken(self):
+        body = BODY.ljust(65536)
+        self.channel.dataReceived(HEAD + b"Content-Length: 65536\r\n\r\n" + body)
+        self.assertEqual(status(self.wire.value()), 200)
+
+    def test_a_chunked_body_is_taken_up_to_the_limit(self):
+        chunked = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+        for size, code in ((65536, 200), (65537, 413)):
+            self.connect()
+            body = BODY.replace(b"1", b"2", 1).ljust(size)
+            self.channel.dataReceived(chunked)
+            for at in range(0, size, 16384):
+                part = body[at : at + 16384]
+                self.channel.dataReceived(b"%x\r\n%s\r\n" % (len(part), part))
+            self.channel.dataReceived(b"0\r\n\r\n")
+            self.assertEqual(status(self.wire.value()), code)
+            self.assertEqual(self.wire.value().count(b"HTTP/1.1 "), 1)
+
+    def test_continue_is_not_said_to_a_body_over_the_limit(self):
+        for length, code in ((100, 100), (65537, 413)):
+            self.connect()
+            self.channel.dataReceived(
+                HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % length
+            )
+            self.assertEqual(status(self.wire.value()), code)
+
+    def test_refusals_honour_the_language_as_far_as_it_is_known(self):
+        self.channel.dataReceived(
+            HEAD + b"Accept-Language: zh\r\nContent-Length: 65537\r\n\r\n"
+        )
+        self.assertIn("请求体过大", message(self.wire.value()))
+
+    def test_what_is_not_http_is_refused_in_json(self):
+        for junk in (
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+            b"\x00" * 20000,
+            b"GET /livez\r\n\r\n",
+            b"GET /livez HTTP/2.0\r\n\r\n",
+            b"GET /livez HTTP/1.1\r\nno colon\r\n\r\n",
+            b"GET /livez HTTP/1.1\r\n" + b"X: %s\r\n" % (b"x" * 9000) * 3 + b"\r\n",
+            b"GET /livez HTTP/1.1\r\n" + b"X: y\r\n" * 600 + b"\r\n",
+            HEAD + b"Content-Length: x\r\n\r\n",
+            HEAD + b"Content-Length: -1\r\n\r\n",
+            HEAD + b"Content-Length: 15\r\nContent-Length: 16\r\n\r\n" + BODY,
+            HEAD + b"Content-Length: 15\r\nTransfer-Encoding: chunked\r\n\r\n" + BODY,
+            HEAD + b"Transfer-Encoding: gzip\r\n\r\n" + BODY,
+            HEAD + b"Transfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        ):
+            self.connect()
+            self.channel.dataReceived(junk)
+            answer = self.wire.value()
+            self.assertEqual(status(answer), 400, junk[:60])
+            self.assertEqual(answer.count(b"HTTP/1.1 "), 1, junk[:60])
+            self.assertIn(b"nosniff", answer)
+            self.assertIn("malformed request", message(answer))
+        self.clock.advance(2)
+        self.assertGone()
+
+    def test_forms_of_other_sites_are_refused(self):
+        for kind in (b"text/plain", b"multipart/form-data; boundary=x"):
+            self.connect()
+            self.channel.dataReceived(POST.replace(b"application/json", kind))
+            self.assertEqual(status(self.wire.value()), 415)
+        self.assertEqual(self.ports(), [])
+
+    def test_the_star_path_is_no_way_around_the_gate(self):
+        self.channel.dataReceived(b"OPTIONS * HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+        self.assertEqual(status(self.wire.value()), 403)
+        self.assertNotIn(b"Server:", self.wire.value())
+
+    def test_old_clients_and_closing_ones_are_closed(self):
+        for request in (
+            b"GET /livez HTTP/1.0\r\n\r\n",
+            LIVEZ[:-2] + b"Connection: close\r\n\r\n",
+        ):
+            self.connect()
+            self.channel.dataReceived(request)
+            self.assertEqual(status(self.wire.value()), 200)
+            self.assertGone()
+
+    def test_a_create_completes_after_its_caller_left(self):
+        go_on = self.mappings.hold()
+        self.channel.dataReceived(POST)
+        self.wire.loseConnection()
+        self.assertGone()
+        self.assertEqual(self.ports(), [])
+        go_on.callback(None)
+        self.assertEqual(self.ports(), [10001])
+
+    def test_a_create_that_fails_unseen_leaves_a_line_in_the_log(self):
+        go_on = self.mappings.hold()
+        self.channel.dataReceived(POST)
+        self.wire.loseConnection()
+        go_on.errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_more_connections_than_allowed_are_closed_at_once(self):
+        for _ in range(199):
+            self.wire = None
+            self.connect()
+        self.assertIsNone(self.site.buildProtocol(PEER))
+        self.connect()
+        self.channel.dataReceived(LIVEZ)
+        self.assertEqual(status(self.wire.value()), 200)
+        self.site.abort_connections()
+        self.assertGone()
+
+    def test_there_is_neither_an_access_log_nor_its_timer(self):
+        self.site.doStart()
+        self.channel.dataReceived(LIVEZ)
+        self.wire.loseConnection()
+        self.assertGone()
+        self.site.doStop()
+        self.assertFalse(self.site.noisy)
+
+
+class Caller(Protocol):
+    """Sends some pieces, a little apart, and keeps what comes back."""
+
+    transport: Any
+
+    def __init__(self, pieces, pause):
+        self.pieces, self.pause = list(pieces), pause
+        self.got = b""
+        self.ended: Deferred[bytes] = Deferred()
+
+    def connectionMade(self):
+        if self.pieces and self.transport.connected:
+            self.transport.write(self.pieces.pop(0))
+            self.next = reactor.callLater(self.pause, self.connectionMade)
+
+    def dataReceived(self, data):
+        self.got += data
+
+    def connectionLost(self, reason: Failure = connectionDone):
+        if self.next.active():
+            self.next.cancel()
+        self.ended.callback(self.got)
+
+
+class SocketTests(TestCase):
+    """Real sockets and the real clock."""
+
+    timeout = 20
+
+    def listen(self, **settings):
+        api = build_api(reactor, settings=ApiSettings(**settings))
+        site = make_site(api, reactor)
+        port = reactor.listenTCP(0, site, interface="127.0.0.1")
+        self.addCleanup(api.close)
+        self.addCleanup(port.stopListening)
+        self.addCleanup(site.abort_connections)
+        self.port = port.getHost().port
+
+    async def call(self, *pieces, pause=0.05):
+        caller = Caller(pieces, pause)
+        point = TCP4ClientEndpoint(reactor, "127.0.0.1", self.port)
+        await connectProtocol(point, caller)
+        return await caller.ended
+
+    async def test_a_slow_sender_is_answered_and_cut(self):
+        self.listen(request_timeout_seconds=0.3)
+        answer = await self.call(*(POST[i : i + 1] for i in range(len(POST))))
+        self.assertEqual(status(answer), 408)
+
+    async def test_a_silent_client_is_cut(self):
+        self.listen(request_timeout_seconds=0.2)
+        self.assertEqual(await self.call(b""), b"")
+
+    async def test_a_huge_body_is_answered_although_it_is_still_sent(self):
+        """The refusal arrives: no reset overtakes it."""
+        self.listen()
+        body = bytes(900_000)
+        answer = await self.call(
+            HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body
+        )
+        self.assertEqual(status(answer), 413)
+        answer = await self.call(
+            HEAD
+            + b"Transfer-Encoding: chunked\r\n\r\n"
+            + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+        )
+        self.assertEqual(status(answer), 413)
+
+    async def test_garbage_beside_real_requests(self):
+        self.listen()
+        junk = self.call(b"SSH-2.0-OpenSSH_9.2\r\n\x00\x01\x02\r\n\r\n")
+        good = self.call(LIVEZ[:-2] + b"Connection: close\r\n\r\n")
+        self.assertEqual(status(await Deferred.fromCoroutine(junk)), 400)
+        self.assertEqual(status(await Deferred.fromCoroutine(good)), 200)
+
+    def test_a_plain_blocking_client_gets_its_answers(self):
+        """As curl and scripts do it: send all, then read."""
+        self.listen()
+
+        def talk():
+            with socket.create_connection(("127.0.0.1", self.port), 5) as client:
+                client.sendall(POST[:40])
+                client.sendall(POST[40:-3])
+                client.sendall(POST[-3:] + LIVEZ)
+                got = b""
+                while got.count(b"HTTP/1.1 200 OK") < 2:
+                    chunk = client.recv(65536)
+                    if not chunk:
+                        break
+                    got += chunk
+                return got
+
+        return deferToThread(talk).addCallback(
+            lambda got: self.assertEqual(got.count(b"HTTP/1.1 200 OK"), 2)
+        )
