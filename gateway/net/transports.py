@@ -11,7 +11,7 @@ import struct
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice
-from typing import Final, cast
+from typing import Final, TypeAlias, cast
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
@@ -32,6 +32,8 @@ from zope.interface import implementer
 from gateway.interfaces import IByteTransport
 from gateway.net.addresses import TCPAddress, address_of
 from gateway.net.poller import ERROR, HANGUP, READABLE, WRITABLE, TurnPoller
+
+Chunk: TypeAlias = "bytes | memoryview[int]"
 
 READ_SIZE: Final = 65536
 PAUSE_MARK: Final = 65536
@@ -136,7 +138,7 @@ class TCPTransport:
         self.protocol: IProtocol = _NOBODY
         self.producer: IProducer | None = None
         self._streaming = self._producer_paused = False
-        self._pieces: deque[bytes | memoryview] = deque()
+        self._pieces: deque[Chunk] = deque()
         self.unsent = 0
         self.pause_mark = PAUSE_MARK
         self.resume_mark = 0
@@ -347,7 +349,7 @@ class TCPTransport:
 
     # writing
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: Chunk) -> None:
         """Send `data`, or queue what the kernel does not take of it.
 
         Args:
@@ -370,7 +372,7 @@ class TCPTransport:
             self._arm()
             self._mind_mark()
 
-    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+    def writeSequence(self, iovec: Iterable[Chunk]) -> None:
         """Send the pieces in order, as if they were one."""
         pieces = tuple(iovec)
         if not self._direct:
@@ -388,7 +390,7 @@ class TCPTransport:
         else:
             self._direct = self._fault is None
 
-    def _keep(self, pieces: Iterable[bytes | memoryview]) -> None:
+    def _keep(self, pieces: Iterable[Chunk]) -> None:
         """Queue the pieces, or copies of those that may change."""
         self._direct = False
         append = self._pieces.append
@@ -398,7 +400,7 @@ class TCPTransport:
             size += len(piece)
         self.unsent += size
 
-    def _gather(self, pieces: Iterable[bytes]) -> None:
+    def _gather(self, pieces: Iterable[Chunk]) -> None:
         self._keep(pieces)
         if not self._blocked:
             self._schedule()
