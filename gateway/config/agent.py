@@ -1,0 +1,143 @@
+"""The settings of an agent."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from gateway.config.common import (
+    BufferConfig,
+    FrameBytes,
+    HeartbeatSeconds,
+    LogConfig,
+    LogLevel,
+    ShutdownSeconds,
+    WaterBytes,
+    WindowBytes,
+)
+from gateway.config.fields import (
+    LINK_PORT,
+    AsTuple,
+    Block,
+    FileName,
+    GatewayAddress,
+    Host,
+    HostPort,
+    LocalPlace,
+    Seconds,
+    Secret,
+    TargetRules,
+    local_place,
+    not_yet,
+)
+from gateway.texts import Language
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+
+
+def _protocol(value: object) -> object:
+    return not_yet(value, ("udp", "http", "https", "unix"))
+
+
+class ReconnectConfig(Block):
+    """How long to wait before the next try."""
+
+    preset: Literal["fixed", "article"] | None = None
+    """Named set of defaults for this block."""
+    initial: Seconds = 5.0
+    """Seconds before the first retry."""
+    multiplier: Annotated[float, Field(ge=1, le=10)] = 2.0
+    """Factor from one wait to the next."""
+    max: Seconds = 30.0
+    """Longest wait, in seconds."""
+    jitter: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of each wait that is random."""
+    max_attempts: Annotated[int, Field(ge=0, le=1000000)] = 0
+    """Tries without success after which the agent ends; 0 = never."""
+
+
+class AgentLimits(Block):
+    """Upper limits."""
+
+    streams: Annotated[int, Field(ge=0, le=1000000)] = 10000
+    """Visitors served at one time; 0 = unlimited."""
+
+
+class Expose(Block):
+    """A public port that the agent asks for.
+
+    May also be written as its `local` value alone.
+    """
+
+    name: Name
+    """Name of the mapping; left out, it is `tcp-` and the local port."""
+    protocol: Annotated[Literal["tcp"], BeforeValidator(_protocol)] = "tcp"
+    """What is forwarded."""
+    local: LocalPlace
+    """What visitors are taken to; a port alone is one of this machine."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Public port; 0 = the gateway picks a free one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_short(cls, value: Any) -> Any:  # noqa: ANN401 - text of any form
+        """Understand `8080` as `{local: 8080}`, and make up the name."""
+        if isinstance(value, int | str):
+            value = {"local": value}
+        if isinstance(value, dict) and "name" not in value and "local" in value:
+            try:
+                place = local_place(value["local"])
+            except ValueError:  # reported where the field itself is checked
+                return {**value, "name": "unnamed"}
+            return {**value, "name": f"tcp-{place.port}"}
+        return value
+
+
+class AgentConfig(Block):
+    """The whole configuration of an agent."""
+
+    server: Annotated[tuple[GatewayAddress, ...], AsTuple, Field(min_length=1)] = (
+        HostPort("localhost", LINK_PORT),
+    )
+    """Gateway to connect to, or several that are tried in order."""
+    name: Name = "default"
+    """Name of this agent; mappings may ask for it."""
+    token: Secret | None = None
+    """Secret that the gateway asks for (its `tunnel.auth_token`)."""
+    token_file: FileName | None = None
+    """File that holds `token`."""
+    connections: Annotated[int, Field(ge=1, le=16)] = 1
+    """Links held side by side."""
+    default_host: Host = "127.0.0.1"
+    """Host that is dialled where the gateway names a port alone."""
+    allow_targets: TargetRules = ("127.0.0.0/8", "::1")
+    """Targets that the gateway may ask this agent to dial."""
+    dial_timeout: Seconds = 5.0
+    """Seconds for looking up and reaching a target."""
+    heartbeat_interval: HeartbeatSeconds = 15.0
+    """Seconds between keep-alives until the gateway has named its own interval."""
+    hello_timeout: Seconds = 5.0
+    """Seconds after which a gateway that does not answer is taken for a legacy one."""
+    write_timeout: Seconds = 10.0
+    """Seconds after which a link that takes no bytes is dropped."""
+    window: WindowBytes = 262144
+    """Bytes of one stream that the gateway may send ahead."""
+    max_frame: FrameBytes = 262144
+    """Longest frame accepted from a gateway that negotiates, in bytes."""
+    legacy_high_water: WaterBytes = 1048576
+    """Bytes waiting for one target at which a link to a legacy gateway is paused."""
+    legacy_low_water: WaterBytes = 524288
+    """Bytes waiting for that target at which the legacy link goes on."""
+    language: Language | None = None
+    """Language of messages; null = the language of the system's locale."""
+    log_level: LogLevel = "info"
+    """Least severity that is logged."""
+    shutdown_timeout: ShutdownSeconds = 30.0
+    """Seconds that running streams have to finish when the agent is stopped."""
+    reconnect: ReconnectConfig = ReconnectConfig()
+    limits: AgentLimits = AgentLimits()
+    buffers: BufferConfig = BufferConfig()
+    log: LogConfig = LogConfig()
+    expose: Annotated[tuple[Expose, ...], AsTuple] = ()
+    """Public ports that this agent asks for."""

@@ -1,0 +1,202 @@
+"""The settings of the gateway."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Literal
+
+from pydantic import BeforeValidator, Field
+
+from gateway.config.common import (
+    BufferConfig,
+    FrameBytes,
+    HeartbeatSeconds,
+    LogConfig,
+    LogLevel,
+    ShutdownSeconds,
+    WaterBytes,
+    WindowBytes,
+)
+from gateway.config.fields import (
+    LINK_PORT,
+    AllowedNetwork,
+    AsTuple,
+    BindAddress,
+    Block,
+    FileName,
+    ListeningPlace,
+    Port,
+    Seconds,
+    Secret,
+    Target,
+    TargetRules,
+    choice,
+)
+from gateway.texts import Language
+
+WIDEST_RANGE: Final = 30000
+
+
+class PortRange(Block):
+    """Public ports that mappings may take."""
+
+    first: Port = Field(default=10000, validation_alias="from")
+    """Lowest public port."""
+    last: Port = Field(default=20000, validation_alias="end")
+    """Highest public port; the range holds at most 30000 ports."""
+
+
+class TunnelConfig(Block):
+    """The port that agents connect to, and how links to them behave."""
+
+    enabled: bool = True
+    """Whether agents are served at all."""
+    listen_port: Port = LINK_PORT
+    """Port that agents connect to."""
+    bind: BindAddress = ""
+    """Address to listen on for agents."""
+    port_offset: Annotated[int, Field(ge=0, le=65534)] = 10000
+    """A tunnel mapping without a target port leads to its public port less this."""
+    auth_token: Secret | None = None
+    """Secret that agents must show; null admits anybody and is said loudly at
+    start."""
+    auth_token_file: FileName | None = None
+    """File that holds `auth_token`."""
+    connect_request: Literal["auto", "short", "long"] = "auto"
+    """Form of the connect request sent to legacy agents."""
+    allow_legacy: Annotated[Literal["auto", True, False], BeforeValidator(choice)] = (
+        "auto"
+    )
+    """Whether agents that know no credentials are served; `auto` = only while no
+    credential is configured."""
+    heartbeat_interval: HeartbeatSeconds = 15.0
+    """Seconds between keep-alives; a link that is silent for three is dead."""
+    hello_timeout: Seconds = 5.0
+    """Seconds that a new link has to say who it is."""
+    open_timeout: Annotated[float, Field(ge=2.5, le=3600)] = 10.0
+    """Seconds until a visitor is turned away because the agent did not answer."""
+    write_timeout: Seconds = 10.0
+    """Seconds after which a link that takes no bytes is dropped."""
+    window: WindowBytes = 262144
+    """Bytes of one stream that an agent may send ahead."""
+    max_frame: FrameBytes = 262144
+    """Longest frame accepted from agents that negotiate, in bytes."""
+    legacy_high_water: WaterBytes = 2097152
+    """Bytes waiting for one visitor at which a legacy link is paused."""
+    legacy_low_water: WaterBytes = 1048576
+    """Bytes waiting for that visitor at which the legacy link goes on."""
+
+
+class ApiConfig(Block):
+    """The HTTP API."""
+
+    listen_port: Port = 8080
+    """Port of the API."""
+    bind: BindAddress = "127.0.0.1"
+    """Address of the API; other than loopback it needs `security.api.api_key` or
+    `security.api.allowed_ips`."""
+    request_timeout: Seconds = 10.0
+    """Seconds that a request and its answer may take."""
+
+
+class DirectConfig(Block):
+    """Targets that the gateway dials itself."""
+
+    allow_targets: TargetRules | None = None
+    """Targets that direct mappings may lead to; null = all."""
+    dial_timeout: Seconds = 5.0
+    """Seconds for looking up and reaching a target."""
+
+
+class DatabaseConfig(Block):
+    """Where mappings are kept."""
+
+    path: FileName = "./data/mappings.db"
+    """File of the SQLite database; it is created if missing."""
+
+
+class ApiSecurity(Block):
+    """Who may use the API."""
+
+    api_key: Secret | None = None
+    """Secret that callers must show; null = none is asked for."""
+    api_key_file: FileName | None = None
+    """File that holds `api_key`."""
+    api_key_in_query: bool = False
+    """Whether the key is also taken from the query parameter `api_key`."""
+    allowed_ips: Annotated[tuple[AllowedNetwork, ...], AsTuple] = ()
+    """Networks that callers may come from; empty = any."""
+
+
+class PortSecurity(Block):
+    """Public ports that are never opened."""
+
+    blacklist: Annotated[tuple[Port, ...], AsTuple] = (22, 3389, 5432)
+    """Ports that no mapping may take; targets are not concerned."""
+
+
+class SecurityConfig(Block):
+    """Who may do what."""
+
+    api: ApiSecurity = ApiSecurity()
+    port_range: PortSecurity = PortSecurity()
+
+
+class LimitsConfig(Block):
+    """Upper limits; 0 = unlimited where 0 is allowed."""
+
+    connections: Annotated[int, Field(ge=0, le=1000000)] = 10000
+    """Visitors at one time; 0 = unlimited."""
+    tunnels: Annotated[int, Field(ge=0, le=1000000)] = 1000
+    """Links of agents at one time; 0 = unlimited."""
+    streams_per_tunnel: Annotated[int, Field(ge=0, le=1000000)] = 10000
+    """Visitors on one link at one time; 0 = unlimited."""
+    mappings: Annotated[int, Field(ge=1, le=65535)] = 10000
+    """Mappings that may exist."""
+
+
+class Forward(Block):
+    """A forward from a port of the gateway straight to a target."""
+
+    name: Literal["tcp", "http2", "http3", "quic"] = "tcp"
+    """What is forwarded; others than tcp are not available yet."""
+    listen: ListeningPlace
+    """Where visitors connect to."""
+    target: Target
+    """What they are taken to."""
+    enabled: bool = True
+    """Whether the forward is started."""
+
+
+def _version(value: object) -> object:
+    return "1.0" if value == 1.0 and isinstance(value, float) else value
+
+
+class GatewayConfig(Block):
+    """The whole configuration of a gateway."""
+
+    version: Annotated[Literal["1.0"], BeforeValidator(_version)] = "1.0"
+    """Version of the configuration's form."""
+    preset: Literal["server", "client", "high_throughput"] | None = None
+    """Named set of defaults."""
+    language: Language | None = None
+    """Language of messages; null = the language of the system's locale."""
+    log_level: LogLevel = "info"
+    """Least severity that is logged."""
+    shutdown_timeout: ShutdownSeconds = 30.0
+    """Seconds that running streams have to finish when the gateway is stopped."""
+    port_range: PortRange = PortRange()
+    tunnel: TunnelConfig = TunnelConfig()
+    api: ApiConfig = ApiConfig()
+    direct: DirectConfig = DirectConfig()
+    database: DatabaseConfig = DatabaseConfig()
+    security: SecurityConfig = SecurityConfig()
+    limits: LimitsConfig = LimitsConfig()
+    buffers: BufferConfig = BufferConfig()
+    log: LogConfig = LogConfig()
+    protocols: Annotated[tuple[Forward, ...], AsTuple] = ()
+    """Forwards that need neither an agent nor the database."""
+
+    @property
+    def forwards(self) -> tuple[Forward, ...]:
+        """The forwards that are to be started."""
+        return tuple(forward for forward in self.protocols if forward.enabled)

@@ -1,0 +1,196 @@
+"""A file, the environment and the command line -> a checked configuration.
+
+Command line over environment over file over preset over defaults.  Everything
+that is wrong is said at once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from pydantic import SecretStr, ValidationError
+
+from gateway.config import later, presets
+from gateway.config.agent import AgentConfig
+from gateway.config.complaints import Complaints
+from gateway.config.fields import Block, HostPort
+from gateway.config.files import Reader, read_file
+from gateway.config.gateway import GatewayConfig
+from gateway.config.gathering import Gathering
+from gateway.config.language import language_of
+from gateway.config.layers import (
+    Layer,
+    Vocabulary,
+    environment_layer,
+    option_layer,
+)
+from gateway.config.rules import (
+    Conflict,
+    agent_conflicts,
+    agent_warnings,
+    gateway_conflicts,
+    gateway_warnings,
+)
+from gateway.config.shape import leaves
+from gateway.errors import ConfigError
+from gateway.texts import Language
+
+GATEWAY: Final = Vocabulary(
+    GatewayConfig,
+    later.GATEWAY,
+    {
+        "GOTUNNEL_TOKEN": "tunnel.auth_token",
+        "GOTUNNEL_API_KEY": "security.api.api_key",
+    },
+)
+AGENT: Final = Vocabulary(AgentConfig, later.AGENT, {})
+
+_HIDDEN: Final = "(hidden)"
+
+Config = TypeVar("Config", bound=Block)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[Config]):
+    """A configuration that is fit to run.
+
+    Attributes:
+        config: the settings.
+        sources: where each of them was set, by key; "default" where nowhere.
+        warnings: what is allowed and yet dangerous; log it loudly.
+    """
+
+    config: Config
+    sources: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+
+class _Process(NamedTuple, Generic[Config]):
+    """What differs between the two processes."""
+
+    model: type[Config]
+    words: Vocabulary
+    other: Vocabulary
+    preset_key: str
+    presets: Mapping[str, presets.Preset]
+    conflicts: Callable[[Config], list[Conflict]]
+    warnings: Callable[[Config], list[str]]
+
+
+_GATEWAY: Final = _Process(
+    GatewayConfig,
+    GATEWAY,
+    AGENT,
+    "preset",
+    presets.GATEWAY,
+    gateway_conflicts,
+    gateway_warnings,
+)
+_AGENT: Final = _Process(
+    AgentConfig,
+    AGENT,
+    GATEWAY,
+    "reconnect.preset",
+    presets.RECONNECT,
+    agent_conflicts,
+    agent_warnings,
+)
+
+
+def load_gateway(
+    path: str | None,
+    *,
+    environ: Mapping[str, str],
+    options: Mapping[str, object],
+    reader: Reader = read_file,
+) -> Loaded[GatewayConfig]:
+    """Return the gateway's configuration.
+
+    Args:
+        path: YAML or JSON file; None = there is none.
+        environ: environment variables.
+        options: command line options by key ("api.bind"); None = not given.
+        reader: reads a file.
+
+    Raises:
+        ConfigError: with everything that is wrong.
+    """
+    return _load(_GATEWAY, path, environ, options, reader)
+
+
+def load_agent(
+    path: str | None,
+    *,
+    environ: Mapping[str, str],
+    options: Mapping[str, object],
+    reader: Reader = read_file,
+) -> Loaded[AgentConfig]:
+    """Return an agent's configuration; see `load_gateway`."""
+    return _load(_AGENT, path, environ, options, reader)
+
+
+def describe(loaded: Loaded[Any]) -> list[str]:
+    """Return a line for each setting in effect, with its source; secrets hidden."""
+    config: Block = loaded.config
+    return [
+        f"{key} = {_shown(leaf.value_in(config))} ({loaded.sources[key]})"
+        for key, leaf in leaves(type(config)).items()
+    ]
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return _HIDDEN
+    return json.dumps(_plain(value), ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    """Return a value as it would be written in a file."""
+    if isinstance(value, Block):
+        return {key: _plain(getattr(value, key)) for key in type(value).model_fields}
+    if isinstance(value, tuple) and not isinstance(value, HostPort):
+        return [_plain(part) for part in value]
+    return value if isinstance(value, bool | int | float | None) else str(value)
+
+
+def _load(
+    process: _Process[Config],
+    path: str | None,
+    environ: Mapping[str, str],
+    options: Mapping[str, object],
+    reader: Reader,
+) -> Loaded[Config]:
+    gathering = Gathering(process.words.model, reader)
+    if path is not None:
+        gathering.add_file(process.words, path)
+    gathering.add(*environment_layer(process.words, process.other, environ))
+    gathering.add(*option_layer(process.words, options))
+    gathering.add_preset(process.preset_key, process.presets)
+    gathering.read_secrets()
+    settings, problems = gathering.settings, gathering.problems
+
+    language = _language_of_complaints(settings, environ)
+    complaints = Complaints(process.model, settings, language)
+    doubtful = set(gathering.unread)
+    try:
+        config = gathering.validate(process.model)
+    except ValidationError as fault:
+        wrong = complaints.about_values(fault)
+        problems += [line for lines in wrong.values() for line in lines]
+        doubtful |= wrong.keys()
+        # with the defaults in their place, the rest can be judged as well
+        config = gathering.validate(process.model, without=doubtful)
+    for conflict in process.conflicts(config):
+        if doubtful.isdisjoint({conflict.key, *conflict.others}):
+            problems.append(complaints.about_conflict(conflict))
+    if problems:
+        raise ConfigError(problems)
+    return Loaded(config, gathering.sources(), tuple(process.warnings(config)))
+
+
+def _language_of_complaints(settings: Layer, environ: Mapping[str, str]) -> Language:
+    chosen = settings["language"].value if "language" in settings else None
+    return language_of("zh" if chosen == "zh" else "en" if chosen else None, environ)

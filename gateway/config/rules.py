@@ -1,0 +1,181 @@
+"""What settings must be to each other, and what an operator should be warned of."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+from typing import Final, NamedTuple
+
+from gateway.config.agent import AgentConfig
+from gateway.config.fields import HostPort, is_address, is_loopback, split_host_port
+from gateway.config.gateway import WIDEST_RANGE, GatewayConfig
+
+_ADDRESSES_OF_ALL: Final = "all interfaces"
+_TOKEN: Final = "tunnel.auth_token"  # noqa: S105 - the key's name
+_API_KEY: Final = "security.api.api_key"
+_API_NETWORKS: Final = "security.api.allowed_ips"
+
+
+class Conflict(NamedTuple):
+    """Settings that cannot be together.
+
+    Attributes:
+        key: the key that is best changed.
+        detail: what is wrong with it.
+        others: further keys that are involved.
+    """
+
+    key: str
+    detail: str
+    others: tuple[str, ...] = ()
+
+
+def gateway_conflicts(config: GatewayConfig) -> list[Conflict]:
+    """Return what does not fit together in a gateway's configuration."""
+    return [
+        *_port_conflicts(config),
+        *_access_conflicts(config),
+        *_water_conflicts(
+            "tunnel.", config.tunnel.legacy_low_water, config.tunnel.legacy_high_water
+        ),
+        *_forward_conflicts(config),
+    ]
+
+
+def _port_conflicts(config: GatewayConfig) -> list[Conflict]:
+    first, last = config.port_range.first, config.port_range.last
+    found: list[Conflict] = []
+    if first > last:
+        detail = f"must not be below port_range.from ({first}), but is {last}"
+        found.append(Conflict("port_range.end", detail, ("port_range.from",)))
+    elif (count := last - first + 1) > WIDEST_RANGE:
+        detail = f"the range {first}-{last} holds {count} ports, limit {WIDEST_RANGE}"
+        found.append(Conflict("port_range.end", detail, ("port_range.from",)))
+    if config.tunnel.enabled and config.api.listen_port == config.tunnel.listen_port:
+        detail = f"{config.api.listen_port} is tunnel.listen_port already; take another"
+        found.append(Conflict("api.listen_port", detail, ("tunnel.listen_port",)))
+    return found
+
+
+def _access_conflicts(config: GatewayConfig) -> list[Conflict]:
+    found: list[Conflict] = []
+    api, tunnel = config.security.api, config.tunnel
+    if not (is_loopback(config.api.bind) or api.api_key or api.allowed_ips):
+        detail = (
+            f"{config.api.bind or _ADDRESSES_OF_ALL}: an API that others reach needs "
+            f"{_API_KEY} (or its file) or {_API_NETWORKS}"
+        )
+        found.append(Conflict("api.bind", detail, (_API_KEY, _API_NETWORKS)))
+    if api.api_key_in_query and not api.api_key:
+        key, detail = f"{_API_KEY}_in_query", f"there is no {_API_KEY} to be in a query"
+        found.append(Conflict(key, detail, (_API_KEY,)))
+    if tunnel.allow_legacy is True and tunnel.auth_token:
+        detail = (
+            f"true together with {_TOKEN} would admit agents without it; "
+            "take auto or false"
+        )
+        found.append(Conflict("tunnel.allow_legacy", detail, (_TOKEN,)))
+    return found
+
+
+def _water_conflicts(prefix: str, low: int, high: int) -> list[Conflict]:
+    if low < high:
+        return []
+    key, other = f"{prefix}legacy_low_water", f"{prefix}legacy_high_water"
+    return [Conflict(key, f"must be below {other} ({high}), but is {low}", (other,))]
+
+
+def _forward_conflicts(config: GatewayConfig) -> list[Conflict]:
+    taken = {config.api.listen_port: "api.listen_port"}
+    if config.tunnel.enabled:
+        taken[config.tunnel.listen_port] = "tunnel.listen_port"
+    found: list[Conflict] = []
+    places: set[HostPort] = set()
+    for number, forward in enumerate(config.protocols):
+        if not forward.enabled:
+            continue
+        key = f"protocols.{number}"
+        if forward.name != "tcp":
+            found.append(Conflict(f"{key}.name", f"{forward.name}: not available yet"))
+        if other := taken.get(forward.listen.port):
+            detail = f"port {forward.listen.port} is {other} already; take another"
+            found.append(Conflict(f"{key}.listen", detail, (other,)))
+        elif forward.listen in places:
+            detail = f"{forward.listen} is taken by an entry above"
+            found.append(Conflict(f"{key}.listen", detail))
+        places.add(forward.listen)
+    return found
+
+
+def gateway_warnings(config: GatewayConfig) -> list[str]:
+    """Return what is allowed and yet dangerous; to be logged loudly at start."""
+    found: list[str] = []
+    tunnel, api = config.tunnel, config.security.api
+    if tunnel.enabled and not tunnel.auth_token:
+        found.append(
+            f"NO CREDENTIAL: whoever reaches port {tunnel.listen_port} on "
+            f"{tunnel.bind or _ADDRESSES_OF_ALL} can act as an agent and receive "
+            "the visitors' traffic; set tunnel.auth_token"
+        )
+    if not is_loopback(config.api.bind) and not api.api_key:
+        found.append(
+            f"the API on {config.api.bind or _ADDRESSES_OF_ALL} port "
+            f"{config.api.listen_port} is guarded by security.api.allowed_ips alone; "
+            "set security.api.api_key as well"
+        )
+    return found
+
+
+def agent_conflicts(config: AgentConfig) -> list[Conflict]:
+    """Return what does not fit together in an agent's configuration."""
+    reconnect = config.reconnect
+    found = _water_conflicts("", config.legacy_low_water, config.legacy_high_water)
+    if reconnect.initial > reconnect.max:
+        detail = (
+            f"must not be below reconnect.initial ({reconnect.initial:g}), "
+            f"but is {reconnect.max:g}"
+        )
+        found.append(Conflict("reconnect.max", detail, ("reconnect.initial",)))
+    names: set[str] = set()
+    ports: set[int] = set()
+    for number, wish in enumerate(config.expose):
+        key = f"expose.{number}"
+        if wish.name in names:
+            found.append(
+                Conflict(f"{key}.name", f"{wish.name} is taken by an entry above")
+            )
+        if wish.port in ports:
+            found.append(
+                Conflict(f"{key}.port", f"{wish.port} is taken by an entry above")
+            )
+        if not _is_allowed(wish.local, config.allow_targets):
+            detail = f"{wish.local} is not among allow_targets; add it there"
+            found.append(Conflict(f"{key}.local", detail, ("allow_targets",)))
+        names.add(wish.name)
+        ports |= {wish.port} - {0}
+    return found
+
+
+def _is_allowed(place: HostPort, rules: tuple[str, ...]) -> bool:
+    """Tell whether the rules cover a place; names are judged when dialled."""
+    if not is_address(place.host):
+        return True
+    for rule in rules:
+        if "/" in rule:
+            if ip_address(place.host) in ip_network(rule):
+                return True
+            continue
+        name, port = split_host_port(rule)
+        is_same = is_address(name) and ip_address(name) == ip_address(place.host)
+        if is_same and port in (None, str(place.port)):
+            return True
+    return False
+
+
+def agent_warnings(config: AgentConfig) -> list[str]:
+    """Return what is allowed and yet dangerous; to be logged loudly at start."""
+    if config.token:
+        return []
+    return [
+        "NO CREDENTIAL: this agent has no token, so its gateway admits anybody; "
+        "set token here and tunnel.auth_token there"
+    ]
