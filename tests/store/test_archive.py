@@ -99,6 +99,17 @@ class BackupTests(ArchiveTestCase):
         backup(self.path, self.copy, overwrite=True)
         self.assertEqual(await self.ports(self.copy), [1])
 
+    async def test_log_beside_the_overwritten_file_is_not_mixed_in(self):
+        """SQLite would take a log that lies there for the log of the backup."""
+        await self.stored(1)
+        other = await self.opened(os.path.join(self.folder, "other.db"))
+        await other.insert(a_mapping(2))
+        for suffix in ["", "-wal"]:
+            with open(self.copy + suffix, "wb") as file:
+                file.write(contents(os.path.join(self.folder, "other.db" + suffix)))
+        backup(self.path, self.copy, overwrite=True)
+        self.assertEqual(await self.ports(self.copy), [1])
+
     async def test_backup_onto_itself_is_refused(self):
         """Also by another name, also with overwriting."""
         await self.stored(1)
