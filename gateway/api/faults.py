@@ -25,22 +25,29 @@ _CHALLENGE: Final = 'ApiKey realm="gotunnel"'
 
 
 def caller_error(failure: Failure, request: IRequest) -> CallerError:
-    """Return what the caller is told about a failure; bugs are logged here."""
+    """Return what the caller is told about a failure.
+
+    What the operator must know of, 500s, is logged here: bugs with their traceback.
+    """
     fault = failure.value
+    method = request.method.decode("ascii", "backslashreplace")
+    path = path_text(request.path)
     if isinstance(fault, CallerError):
+        if fault.http_code == 500:
+            _log.error(
+                "{method} {path} failed: {fault}",
+                method=method,
+                path=path,
+                fault=fault,
+            )
         return fault
     if isinstance(fault, MethodNotAllowed):
         methods = fault.valid_methods or []
         request.setHeader(b"allow", ", ".join(sorted(methods)).encode("ascii"))
         return OnlyGetError() if "GET" in methods else OnlyPostError()
     if isinstance(fault, HTTPException):
-        return NoRouteError(path=path_text(request.path))
-    _log.failure(
-        "{method} {path} failed",
-        failure=failure,
-        method=request.method.decode("ascii", "backslashreplace"),
-        path=path_text(request.path),
-    )
+        return NoRouteError(path=path)
+    _log.failure("{method} {path} failed", failure=failure, method=method, path=path)
     return InternalError()
 
 

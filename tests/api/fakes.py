@@ -57,8 +57,9 @@ class FakeMappings:
         drains: ports removed, with the patience asked for.
     """
 
-    def __init__(self, *, tunnel_enabled=True):
+    def __init__(self, *, tunnel_enabled=True, last_port=40000):
         self.tunnel_enabled = tunnel_enabled
+        self.last_port = last_port
         self.held = None
         self.fault = None
         self.drains = []
@@ -83,8 +84,8 @@ class FakeMappings:
     async def create(self, wish):
         await self._begin()
         port = wish.port or next(p for p in range(10000, 20001) if p not in self._rows)
-        if not 10000 <= port <= 40000:
-            raise PortRangeError(port=port, first=10000, last=40000)
+        if not 10000 <= port <= self.last_port:
+            raise PortRangeError(port=port, first=10000, last=self.last_port)
         if port in self._rows:
             raise PortMappedError(port=port)
         use_tunnel = wants_tunnel(wish, tunnel_enabled=self.tunnel_enabled)
