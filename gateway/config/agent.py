@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -17,20 +18,19 @@ from gateway.config.common import (
     WindowBytes,
 )
 from gateway.config.fields import (
-    LINK_PORT,
     AsTuple,
     Block,
     FileName,
     GatewayAddress,
     Host,
-    HostPort,
     LocalPlace,
+    OneOrMore,
     Seconds,
     Secret,
     TargetRules,
-    local_place,
     not_yet,
 )
+from gateway.config.places import LINK_PORT, HostPort, local_place
 from gateway.texts import Language
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
@@ -70,7 +70,7 @@ class Expose(Block):
     May also be written as its `local` value alone.
     """
 
-    name: Name
+    name: Name = ""
     """Name of the mapping; left out, it is `tcp-` and the local port."""
     protocol: Annotated[Literal["tcp"], BeforeValidator(_protocol)] = "tcp"
     """What is forwarded."""
@@ -86,18 +86,15 @@ class Expose(Block):
         if isinstance(value, int | str):
             value = {"local": value}
         if isinstance(value, dict) and "name" not in value and "local" in value:
-            try:
-                place = local_place(value["local"])
-            except ValueError:  # reported where the field itself is checked
-                return {**value, "name": "unnamed"}
-            return {**value, "name": f"tcp-{place.port}"}
+            with suppress(ValueError):  # reported where `local` itself is checked
+                return {**value, "name": f"tcp-{local_place(value['local']).port}"}
         return value
 
 
 class AgentConfig(Block):
     """The whole configuration of an agent."""
 
-    server: Annotated[tuple[GatewayAddress, ...], AsTuple, Field(min_length=1)] = (
+    server: Annotated[tuple[GatewayAddress, ...], OneOrMore, Field(min_length=1)] = (
         HostPort("localhost", LINK_PORT),
     )
     """Gateway to connect to, or several that are tried in order."""

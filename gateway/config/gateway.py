@@ -17,7 +17,6 @@ from gateway.config.common import (
     WindowBytes,
 )
 from gateway.config.fields import (
-    LINK_PORT,
     AllowedNetwork,
     AsTuple,
     BindAddress,
@@ -31,6 +30,7 @@ from gateway.config.fields import (
     TargetRules,
     choice,
 )
+from gateway.config.places import LINK_PORT
 from gateway.texts import Language
 
 WIDEST_RANGE: Final = 30000

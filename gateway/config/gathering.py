@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 from gateway.config.document import parse_document
 from gateway.config.fields import Block
 from gateway.config.files import Reader, read_secret, read_text
-from gateway.config.layers import FileLayer, Layer, Setting, Vocabulary
+from gateway.config.layers import FileLayer, Layer, Setting
 from gateway.config.presets import Preset
 from gateway.config.shape import leaves
+from gateway.config.vocabulary import Vocabulary
 from gateway.errors import ConfigError
 
 Config = TypeVar("Config", bound=Block)

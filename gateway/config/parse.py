@@ -16,17 +16,14 @@ from pydantic import SecretStr, ValidationError
 from gateway.config import later, presets
 from gateway.config.agent import AgentConfig
 from gateway.config.complaints import Complaints
-from gateway.config.fields import Block, HostPort
+from gateway.config.environment import environment_layer, option_layer
+from gateway.config.fields import Block
 from gateway.config.files import Reader, read_file
 from gateway.config.gateway import GatewayConfig
 from gateway.config.gathering import Gathering
 from gateway.config.language import language_of
-from gateway.config.layers import (
-    Layer,
-    Vocabulary,
-    environment_layer,
-    option_layer,
-)
+from gateway.config.layers import Layer
+from gateway.config.places import HostPort
 from gateway.config.rules import (
     Conflict,
     agent_conflicts,
@@ -35,6 +32,7 @@ from gateway.config.rules import (
     gateway_warnings,
 )
 from gateway.config.shape import leaves
+from gateway.config.vocabulary import Vocabulary
 from gateway.errors import ConfigError
 from gateway.texts import Language
 
@@ -136,12 +134,13 @@ def describe(loaded: Loaded[Any]) -> list[str]:
     """Return a line for each setting in effect, with its source; secrets hidden."""
     config: Block = loaded.config
     return [
-        f"{key} = {_shown(leaf.value_in(config))} ({loaded.sources[key]})"
+        f"{key} = {written(leaf.value_in(config))} ({loaded.sources[key]})"
         for key, leaf in leaves(type(config)).items()
     ]
 
 
-def _shown(value: object) -> str:
+def written(value: object) -> str:
+    """Return a value as a file would have it; a secret's stays hidden."""
     if isinstance(value, SecretStr):
         return _HIDDEN
     return json.dumps(_plain(value), ensure_ascii=False)

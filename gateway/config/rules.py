@@ -6,8 +6,8 @@ from ipaddress import ip_address, ip_network
 from typing import Final, NamedTuple
 
 from gateway.config.agent import AgentConfig
-from gateway.config.fields import HostPort, is_address, is_loopback, split_host_port
 from gateway.config.gateway import WIDEST_RANGE, GatewayConfig
+from gateway.config.places import HostPort, is_address, is_loopback, split_host_port
 
 _ADDRESSES_OF_ALL: Final = "all interfaces"
 _TOKEN: Final = "tunnel.auth_token"  # noqa: S105 - the key's name

@@ -26,7 +26,8 @@ import annotated_types
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from gateway.config.fields import Block, HostPort, Means
+from gateway.config.fields import Block, Means, OneOrMore
+from gateway.config.places import HostPort
 
 _NAMES: Final = {
     bool: "true or false",
@@ -159,9 +160,10 @@ def _flat(marks: tuple[Any, ...]) -> tuple[Any, ...]:
 def allowed(kind: Kind) -> str:
     """Say which values a key takes: "a whole number from 1 to 65535"."""
     words = _words(kind)
-    if kind.is_list:
-        least = any(isinstance(mark, annotated_types.MinLen) for mark in kind.marks)
-        words = f"a list{' of at least one' if least else ''}, each: {words}"
+    if OneOrMore in kind.marks:
+        words = f"{words}, or a list of such"
+    elif kind.is_list:
+        words = f"a list, each: {words}"
     return f"{words}, or null" if kind.is_optional else words
 
 
