@@ -52,11 +52,10 @@ class PortBlock:
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket(socket.AF_INET6) as probe:
+    with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         try:
-            probe.bind(("::", port))
+            probe.bind(("0.0.0.0", port))
             probe.listen(1)
         except OSError:
             return False

@@ -7,13 +7,28 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import yaml
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import Protocol
 from twisted.internet.threads import deferToThread
 
 from tests.integration.ports import take_ports
-from tests.integration.processes import Program, ProgramsCase, until
+from tests.integration.processes import Program, ProgramsCase, reactor, until
+from tests.integration.traffic import (
+    BrokenTransferError,
+    ISocket,
+    Plan,
+    RawVisitor,
+    Target,
+    VisitorFactory,
+    VisitorProtocol,
+)
+
+_Visitor = TypeVar("_Visitor", bound=Protocol)
 
 TOKEN: Final = "an-integration-test-token"
 PUBLIC_PORTS: Final = 20  # length of the port range of each gateway
@@ -74,6 +89,10 @@ class RigCase(ProgramsCase):
 
     def setUp(self) -> None:
         """Choose the ports and write the token."""
+        self._visitors: list[Protocol] = []
+        self._targets: list[tuple[IListeningPort, Target]] = []
+        # cleanups run last to first: the sockets go after the programs
+        self.addCleanup(self._close_sockets)
         super().setUp()
         self.link_port, self.api_port = take_ports(), take_ports()
         self.first_port = take_ports(PUBLIC_PORTS)
@@ -228,3 +247,55 @@ class RigCase(ProgramsCase):
         self.assertEqual(answer.status, 200, answer)
         rows: list[dict[str, Any]] = answer.body["data"]["mappings"]
         return rows
+
+    def serve(self, target: Target, port: int = 0) -> int:
+        """Serve a target on this machine and return its port."""
+        listening = reactor.listenTCP(port, target, backlog=4096, interface="127.0.0.1")
+        self._targets.append((listening, target))
+        return cast(IPv4Address, listening.getHost()).port
+
+    async def connect(self, visitor: _Visitor, port: int) -> _Visitor:
+        """Connect a visitor to a port of this machine and return it.
+
+        Raises:
+            BrokenTransferError: nothing listens there.
+        """
+        factory = VisitorFactory(visitor)
+        reactor.connectTCP("127.0.0.1", port, factory, timeout=10)
+        await factory.met
+        self._visitors.append(visitor)
+        return visitor
+
+    async def exchange(self, port: int, plan: Plan, seconds: float = 30.0) -> None:
+        """Make a whole exchange through a public port.
+
+        Raises:
+            BrokenTransferError: it was refused or cut off.
+            WrongBytesError: it was falsified.
+            TimeoutError: it did not end in time.
+        """
+        visitor = await self.connect(VisitorProtocol(plan), port)
+        await visitor.done.addTimeout(seconds, reactor)
+
+    async def refused(self, port: int) -> bool:
+        """Tell whether nothing listens on a port."""
+        try:
+            visitor = await self.connect(RawVisitor(), port)
+        except BrokenTransferError:
+            return True
+        visitor.transport.abortConnection()
+        return False
+
+    async def _close_sockets(self) -> None:
+        for listening, target in self._targets:
+            await maybeDeferred(listening.stopListening)
+            self._visitors += target.connections
+        for protocol in self._visitors:
+            if protocol.connected:
+                cast(ISocket, protocol.transport).abortConnection()
+            if isinstance(protocol, VisitorProtocol):
+                protocol.done.addErrback(lambda _: None)
+        await until(
+            lambda: not any(protocol.connected for protocol in self._visitors),
+            "the test's own sockets are closed",
+        )

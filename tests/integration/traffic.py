@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import random
 import struct
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
-from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
-    IListeningPort,
     IPushProducer,
     ITCPTransport,
 )
@@ -20,7 +18,7 @@ from twisted.internet.protocol import ClientFactory, Protocol, ServerFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tests.integration.processes import reactor
+from tests.integration.processes import reactor, until
 
 CHUNK: Final = 1 << 16
 DIGEST: Final = hashlib.sha256().digest_size
@@ -59,7 +57,7 @@ class Plan(NamedTuple):
     down: int
 
 
-class ISocket(ITCPTransport, IConsumer):
+class ISocket(ITCPTransport, IConsumer, IPushProducer):
     """What every TCP transport of Twisted is."""
 
 
@@ -107,29 +105,39 @@ class Sender:
         self._length = self._sent
 
 
-class TargetProtocol(Protocol):
-    """Take what a visitor sends, answer with its digest and with content."""
+class ServiceProtocol(Protocol):
+    """One connection of a target."""
 
     transport: ISocket
 
     def __init__(self, target: Target) -> None:
-        self._target = target
+        self.target = target
+
+    def connectionMade(self) -> None:
+        """Count the connection."""
+        self.target.connections.add(self)
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """Forget the connection, remember how it ended."""
+        self.connected = 0
+        self.target.connections.discard(self)
+        if reason is not None:
+            self.target.ends.append(reason)
+
+
+class TargetProtocol(ServiceProtocol):
+    """Take what a visitor sends, answer with its digest and with content."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
         self._plan: Plan | None = None
         self._head = b""
         self._hash = hashlib.sha256()
         self._got = 0
 
-    def connectionMade(self) -> None:
-        """Count the connection."""
-        self._target.connections.add(self)
-
-    def connectionLost(self, reason: Failure | None = None) -> None:
-        """Forget the connection."""
-        self._target.connections.discard(self)
-
     def dataReceived(self, data: bytes) -> None:
         """Read the plan, then the upload."""
-        self._target.received += len(data)
+        self.target.received += len(data)
         if self._plan is None:
             self._head += data
             if len(self._head) < _HEADER.size:
@@ -148,31 +156,105 @@ class TargetProtocol(Protocol):
         sender.start()
 
 
+class EchoProtocol(ServiceProtocol):
+    """Greet, then send back what comes."""
+
+    target: Echo
+
+    def connectionMade(self) -> None:
+        """Say the greeting."""
+        super().connectionMade()
+        self.transport.write(self.target.greeting)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Send it back."""
+        self.target.received += len(data)
+        self.transport.write(data)
+
+
 class Target(ServerFactory):
     """A service behind the agent.
 
     Attributes:
         connections: those that are open.
+        ends: how each of the others ended.
         received: bytes that arrived in all.
     """
 
     noisy = False
 
     def __init__(self) -> None:
-        self.connections: set[TargetProtocol] = set()
+        self.connections: set[Protocol] = set()
+        self.ends: list[Failure] = []
         self.received = 0
 
-    def buildProtocol(self, addr: IAddress | None) -> TargetProtocol:
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """Return the protocol of a new connection."""
         return TargetProtocol(self)
 
 
-def listen(
-    factory: ServerFactory, port: int = 0, address: str = "127.0.0.1"
-) -> tuple[IListeningPort, int]:
-    """Serve `factory` and return the listening port and its number."""
-    listening = reactor.listenTCP(port, factory, backlog=4096, interface=address)
-    return listening, cast(IPv4Address, listening.getHost()).port
+class Echo(Target):
+    """A service that repeats what it hears.
+
+    Attributes:
+        greeting: what it says first.
+    """
+
+    def __init__(self, greeting: bytes = b"") -> None:
+        super().__init__()
+        self.greeting = greeting
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        """Return the protocol of a new connection."""
+        return EchoProtocol(self)
+
+
+class RawVisitor(Protocol):
+    """A visitor that tests lead by the hand.
+
+    Attributes:
+        heard: everything that arrived.
+        connected: whether there is a connection now.
+        end: how it ended.
+    """
+
+    transport: ISocket
+
+    def __init__(self, first: bytes = b"") -> None:
+        self.heard = bytearray()
+        self.end: Failure | None = None
+        self._first = first
+
+    def connectionMade(self) -> None:
+        """Say the first words."""
+        if self._first:
+            self.transport.write(self._first)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Keep what came."""
+        self.heard += data
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """Remember how it ended."""
+        self.connected = 0
+        self.end = reason
+
+    async def hears(self, length: int, seconds: float = 20.0) -> bytes:
+        """Wait until so many bytes are there and take them."""
+
+        def enough() -> bool:
+            return len(self.heard) >= length or self.end is not None
+
+        await until(enough, f"a visitor hears {length} bytes", seconds)
+        words = bytes(self.heard[:length])
+        del self.heard[:length]
+        return words
+
+    async def ends(self, seconds: float = 20.0) -> Failure:
+        """Wait for the end of the connection."""
+        await until(lambda: self.end, "a visitor's connection ends", seconds)
+        assert self.end is not None
+        return self.end
 
 
 class VisitorProtocol(Protocol):
@@ -182,18 +264,23 @@ class VisitorProtocol(Protocol):
         done: fires with None at a complete and right exchange, else fails with
             `BrokenTransferError` or `WrongBytesError`.
         got: bytes of content that have arrived.
+
+    With `reading` False it reads nothing until `resume` is called.
     """
 
     transport: ISocket
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, *, reading: bool = True) -> None:
         self.done: Deferred[None] = Deferred()
         self.got = 0
         self._plan = plan
+        self._reading = reading
         self._digest = b""
 
     def connectionMade(self) -> None:
         """Send the plan and the upload."""
+        if not self._reading:
+            self.transport.pauseProducing()
         self.transport.write(_HEADER.pack(*self._plan))
         Sender(self.transport, self._plan.seed, self._plan.up).start()
 
@@ -212,6 +299,7 @@ class VisitorProtocol(Protocol):
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """Judge whether everything was there."""
+        self.connected = 0
         if self.done.called:
             return
         if len(self._digest) == DIGEST and self.got == self._plan.down:
@@ -220,6 +308,10 @@ class VisitorProtocol(Protocol):
             of = f"{self.got} of {self._plan.down} bytes"
             cause = reason.value if reason is not None else None
             self.done.errback(BrokenTransferError(f"{of}: {cause}"))
+
+    def resume(self) -> None:
+        """Begin to read."""
+        self.transport.resumeProducing()
 
     def _expected(self) -> bytes:
         whole = hashlib.sha256()
@@ -234,40 +326,24 @@ class VisitorProtocol(Protocol):
         self.transport.abortConnection()
 
 
-class _VisitorFactory(ClientFactory):
+class VisitorFactory(ClientFactory):
+    """Give one protocol to one connection.
+
+    Attributes:
+        met: fires with the protocol once it is connected, or fails.
+    """
+
     noisy = False
 
-    def __init__(self, visitor: Protocol, failed: Deferred[None]) -> None:
+    def __init__(self, visitor: Protocol) -> None:
+        self.met: Deferred[Protocol] = Deferred()
         self._visitor = visitor
-        self._failed = failed
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        """Return the protocol."""
+        reactor.callLater(0, self.met.callback, self._visitor)
         return self._visitor
 
     def clientConnectionFailed(self, connector: object, reason: Failure) -> None:
-        self._failed.errback(BrokenTransferError(str(reason.value)))
-
-
-def connect(visitor: Protocol, failed: Deferred[None], port: int) -> None:
-    """Connect a protocol to a public port; `failed` hears of a refusal."""
-    factory = _VisitorFactory(visitor, failed)
-    reactor.connectTCP("127.0.0.1", port, factory, timeout=10)
-
-
-def visit(port: int, plan: Plan) -> VisitorProtocol:
-    """Begin an exchange through a public port."""
-    visitor = VisitorProtocol(plan)
-    connect(visitor, visitor.done, port)
-    return visitor
-
-
-async def exchange(port: int, plan: Plan, seconds: float = 30.0) -> None:
-    """Make a whole exchange.
-
-    Raises:
-        BrokenTransferError: it was cut off.
-        WrongBytesError: it was falsified.
-        TimeoutError: it did not end in time.
-    """
-    visitor = visit(port, plan)
-    await visitor.done.addTimeout(seconds, reactor)
+        """Tell of a refusal."""
+        self.met.errback(BrokenTransferError(str(reason.value)))
