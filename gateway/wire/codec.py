@@ -14,6 +14,7 @@ from gateway.errors import FrameTooLargeError, ProtocolError, VersionError
 from gateway.wire.frames import HEADER_BYTES, MAX_PAYLOAD, VERSION
 
 _HEADER: Final = struct.Struct("!BBI")
+_SMALL: Final = 1024  # bytes; an object of its own for less than that costs too much
 
 Frame = tuple[int, memoryview]
 """Kind (0..255) and payload; a plain tuple because there is one for every chunk."""
@@ -47,7 +48,7 @@ class FrameDecoder:
     def __init__(self, limit: int = MAX_PAYLOAD) -> None:
         self.limit = limit
         self.fault: ProtocolError | None = None
-        self._parts: list[bytes | memoryview] = []
+        self._parts: list[bytes | bytearray | memoryview] = []
         self._held = 0
         self._needed = 1
 
@@ -65,7 +66,7 @@ class FrameDecoder:
             return []
         held = self._held + len(chunk)
         if held < self._needed:
-            self._parts.append(chunk)
+            self._keep(chunk)
             self._held = held
             return []
         if self._parts:
@@ -73,6 +74,16 @@ class FrameDecoder:
             chunk = b"".join(self._parts)
             self._parts = []
         return self._cut(memoryview(chunk))
+
+    def _keep(self, chunk: bytes) -> None:
+        """Put a chunk aside; small ones are gathered, however many there are."""
+        parts = self._parts
+        if len(chunk) >= _SMALL:
+            parts.append(chunk)
+        elif parts and isinstance(parts[-1], bytearray):
+            parts[-1] += chunk
+        else:
+            parts.append(bytearray(chunk))
 
     def _cut(self, view: memoryview) -> list[Frame]:
         """Return the whole frames at the start of `view` and keep the rest."""

@@ -1,0 +1,163 @@
+"""Frames, whole and in pieces."""
+
+import struct
+import tracemalloc
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.errors import FrameTooLargeError, ProtocolError, VersionError
+from gateway.wire.codec import FrameDecoder, encode_frame
+from tests.strategies import MIB, cuts, frames, raw_frame
+
+
+def decode(chunks, limit=MIB):
+    """Return the frames and the fault of a decoder that was fed `chunks`."""
+    decoder = FrameDecoder(limit)
+    found = [
+        (kind, bytes(payload))
+        for chunk in chunks
+        for kind, payload in decoder.feed(chunk)
+    ]
+    fault = decoder.fault
+    return found, None if fault is None else (type(fault), str(fault))
+
+
+def faults():
+    """Ways to end a stream: whole, cut short, or broken."""
+    return st.sampled_from(
+        [
+            b"",
+            b"\x01",
+            b"\x01\x03\x00",
+            raw_frame(3, b"abc", length=9),
+            raw_frame(3, version=2),
+            b"\x00\x00\x00\x08\x00\x00\x00\x01data",
+            raw_frame(3, length=401),
+            raw_frame(3, length=(1 << 32) - 1),
+            b"HTTP/1.1 400 Bad Request",
+        ]
+    )
+
+
+class EncodeFrameTests(SynchronousTestCase):
+    """One frame to bytes."""
+
+    @given(frames())
+    def test_a_frame_is_version_kind_length_payload(self, frame):
+        """The layout is that of the protocol's text."""
+        self.assertEqual(encode_frame(*frame), raw_frame(*frame))
+
+    def test_a_payload_of_one_mib_is_the_longest(self):
+        """One byte more is refused, with both numbers."""
+        self.assertEqual(len(encode_frame(3, bytes(MIB))), MIB + 6)
+        fault = self.assertRaises(FrameTooLargeError, encode_frame, 3, bytes(MIB + 1))
+        self.assertEqual((fault.length, fault.limit), (MIB + 1, MIB))
+
+
+class FrameDecoderTests(SynchronousTestCase):
+    """Bytes to frames."""
+
+    @given(st.lists(frames()), st.data())
+    def test_any_cut_gives_the_same_frames(self, sent, data):
+        """Chunk borders are invisible."""
+        stream = b"".join(raw_frame(*frame) for frame in sent)
+        self.assertEqual(decode(data.draw(cuts(stream))), (sent, None))
+
+    @given(st.lists(frames(), max_size=4), faults(), st.binary(max_size=20), st.data())
+    def test_any_cut_gives_the_same_fault(self, sent, ending, rest, data):
+        """What is readable before a fault is returned, however it was cut."""
+        stream = b"".join(raw_frame(*frame) for frame in sent) + ending + rest
+        whole = decode([stream], limit=400)
+        self.assertEqual(whole[0][: len(sent)], sent)
+        self.assertEqual(decode(data.draw(cuts(stream)), limit=400), whole)
+        single = [stream[at : at + 1] for at in range(len(stream))]
+        self.assertEqual(decode(single, limit=400), whole)
+
+    @given(st.lists(st.binary(max_size=40)))
+    def test_arbitrary_bytes_raise_nothing(self, chunks):
+        """A fault is a value; garbage cannot break the decoder."""
+        decoder = FrameDecoder()
+        for chunk in chunks:
+            decoder.feed(chunk)
+        if decoder.fault is not None:
+            self.assertIsInstance(decoder.fault, ProtocolError)
+
+    def test_another_version_is_found_by_its_first_byte(self):
+        """Nothing else is waited for."""
+        decoder = FrameDecoder()
+        self.assertEqual(decoder.feed(b"\x02"), [])
+        fault = decoder.fault
+        assert isinstance(fault, VersionError)
+        self.assertEqual((fault.version, fault.kind), (2, "version"))
+
+    def test_a_v1_frame_is_called_by_its_name(self):
+        """length(4) connID(4) data of v1.x starts with a zero byte."""
+        decoder = FrameDecoder()
+        decoder.feed(struct.pack("!II", 8, 1) + b"data")
+        self.assertIn("v1.x", str(decoder.fault))
+
+    def test_a_length_of_one_mib_is_accepted(self):
+        """The limit itself is no fault."""
+        found, fault = decode([raw_frame(3, bytes(MIB))])
+        self.assertEqual((len(found[0][1]), fault), (MIB, None))
+
+    def test_two_mib_are_a_fault_before_any_payload(self):
+        """The header alone is enough, and nothing is kept."""
+        for length in (MIB + 1, 2 * MIB, (1 << 32) - 1):
+            decoder = FrameDecoder()
+            decoder.feed(raw_frame(3, length=length))
+            fault = decoder.fault
+            assert isinstance(fault, FrameTooLargeError)
+            self.assertEqual(fault.length, length)
+            self.assertEqual(self._kept_by(decoder, [bytes(MIB)] * 4), 0)
+
+    def test_nothing_is_read_after_a_fault(self):
+        """A stream that was unreadable once stays so."""
+        decoder = FrameDecoder()
+        decoder.feed(b"\x02")
+        fault = decoder.fault
+        self.assertEqual(decoder.feed(raw_frame(5)), [])
+        self.assertIs(decoder.fault, fault)
+
+    def test_the_limit_can_be_lowered(self):
+        """A negotiated limit holds from the next frame on."""
+        decoder = FrameDecoder()
+        self.assertEqual(len(decoder.feed(raw_frame(3, bytes(200)))), 1)
+        decoder.limit = 100
+        self.assertEqual(len(decoder.feed(raw_frame(3, bytes(100)))), 1)
+        decoder.feed(raw_frame(3, length=101))
+        self.assertIsInstance(decoder.fault, FrameTooLargeError)
+
+    def _kept_by(self, decoder, chunks):
+        """Return the bytes that are allocated after feeding, chunks not counted."""
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            for chunk in chunks:
+                decoder.feed(chunk)
+            del chunk
+            return tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+
+    def test_tiny_chunks_of_a_large_frame_do_not_multiply(self):
+        """Two bytes at a time cost no more memory than the frame itself."""
+        size = 200_000
+
+        def chunks():
+            yield raw_frame(3, length=size)
+            for _ in range(size // 2 - 1):
+                yield struct.pack("!H", 7)
+
+        kept = self._kept_by(FrameDecoder(), chunks())
+        self.assertLess(kept, 1.5 * size)
+
+    def test_a_short_rest_does_not_keep_a_long_chunk(self):
+        """What stays of a chunk is copied when it is the smaller part of it."""
+
+        def chunks():
+            yield raw_frame(3, bytes(MIB)) + raw_frame(3, b"ab", length=9)
+
+        self.assertLess(self._kept_by(FrameDecoder(), chunks()), 2000)
