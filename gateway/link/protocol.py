@@ -43,6 +43,9 @@ class LinkOwner(Seam):
     def link_decided(self, link: LinkProtocol, ack: HelloAck | None) -> None:
         """The link is usable; None = by the legacy protocol."""
 
+    def link_spoke(self, link: LinkProtocol) -> None:
+        """Gateway: a link with `awaits_word` sent its first valid frame."""
+
     def link_refused(self, link: LinkProtocol, error: str) -> None:
         """Agent: the gateway refused the link, which is being closed."""
 
@@ -59,7 +62,10 @@ class LinkOwner(Seam):
         """The far end leaves."""
 
     def link_lost(self, link: LinkProtocol, why: str) -> None:
-        """The link is gone; called exactly once after `link_made`."""
+        """The link is of no use any more; called exactly once after `link_made`."""
+
+    def link_closed(self, link: LinkProtocol) -> None:
+        """Its connection is gone too; called exactly once, after `link_lost`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +96,7 @@ class LinkProtocol(Protocol):
         session: the protocol state.
         linger: flushes near sockets whose stream is over.
         full: the transport takes nothing more for now.
+        awaits_word: the owner wants to hear of the first valid frame.
         address: the far end, for logs.
     """
 
@@ -105,6 +112,7 @@ class LinkProtocol(Protocol):
         owner: LinkOwner,
     ) -> None:
         self.full = False
+        self.awaits_word = False
         self.linger = linger
         self.address = "?"
         self._clock = clock
@@ -117,7 +125,7 @@ class LinkProtocol(Protocol):
         self._write_call: IDelayedCall | None = None
         self._pause_call: IDelayedCall | None = None
         self._end_call: IDelayedCall | None = None
-        self._why = ""
+        self._lost = False
 
     # -- state ----------------------------------------------------------------
 
@@ -174,6 +182,9 @@ class LinkProtocol(Protocol):
         if session.ended:
             return
         session.receive(data, self._clock.seconds())
+        if self.awaits_word and session.spoken:
+            self.awaits_word = False
+            self._owner.link_spoke(self)
         self.flush()
 
     def connectionLost(self, reason: Failure | None = None) -> None:
@@ -189,8 +200,13 @@ class LinkProtocol(Protocol):
                 call.cancel()
         self._stalled.clear()
         self._heavy.clear()
-        why = self._why or (reason.getErrorMessage() if reason else "closed")
-        self._owner.link_lost(self, why)
+        self._lose(reason.getErrorMessage() if reason else "closed")
+        self._owner.link_closed(self)
+
+    def _lose(self, why: str) -> None:
+        if not self._lost:
+            self._lost = True
+            self._owner.link_lost(self, why)
 
     def flush(self) -> bool:
         """Give the transport what the session has for it, if it takes any.
@@ -356,8 +372,8 @@ class LinkProtocol(Protocol):
 
     def abort(self, why: str) -> None:
         """Close at once."""
-        self._why = self._why or why
         self.session.end()
+        self._lose(why)
         self.transport.abortConnection()
 
     def close_after_last_words(self, why: str) -> None:
@@ -366,8 +382,8 @@ class LinkProtocol(Protocol):
         Closing at once would make the kernel answer unread input by a reset,
         which destroys the last words on their way.
         """
-        self._why = self._why or why
         self.session.end()
+        self._lose(why)
         self.full = False
         self.flush()
         self.transport.unregisterProducer()
@@ -420,9 +436,8 @@ class LinkProtocol(Protocol):
 
     def refused(self, error: str) -> None:
         """The gateway does not want us."""
-        self._why = f"refused: {error}"
         self._owner.link_refused(self, error)
-        self.close_after_last_words(self._why)
+        self.close_after_last_words(f"refused: {error}")
 
     def new_end(self, stream: Stream) -> StreamEnd:
         """Make the near side of a stream that the gateway opens."""
@@ -446,7 +461,7 @@ class LinkProtocol(Protocol):
 
     def finished(self) -> None:
         """Our goodbye was answered and nothing is left: close."""
-        self.close_after_last_words(self._why or "left")
+        self.close_after_last_words("said goodbye")
 
     def failed(self, fault: ProtocolError) -> None:
         """Say why, and close this link only."""

@@ -110,6 +110,6 @@ class MappingChanges:
     target_host: str | Unset = UNSET
     target_port: int | Unset = UNSET
     use_tunnel: bool | Unset = UNSET
-    agent: str | None | Unset = UNSET
+    agent: str | Unset | None = UNSET
     name: str | Unset = UNSET
     labels: Map[str, str] | Unset = UNSET

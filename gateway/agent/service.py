@@ -1,0 +1,371 @@
+"""Stay connected: one keeper for each link of this agent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Final
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gateway.agent.expose import Exposures
+from gateway.agent.targets import TargetDial, Targets
+from gateway.errors import DialError
+from gateway.link.protocol import LinkProtocol, LinkSettings
+from gateway.link.stream import StreamListener
+from gateway.mux.core import SessionSettings
+from gateway.mux.session import Session
+from gateway.policy.backoff import Backoff
+from gateway.relay.dial import Dialer
+from gateway.relay.linger import Linger
+from gateway.texts import Texts
+from gateway.wire import frames
+from gateway.wire.hello import Hello, HelloAck, Register, RegisterAck
+from gateway.wire.messages import Goaway
+
+NAME_TAKEN: Final = "another agent uses this name"
+DIAL_MARGIN_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """Whom this agent connects to, and as whom.
+
+    Attributes:
+        servers: (host, port) of the gateways, tried in order.
+        connections: links held side by side, 1..16.
+        greeting: HELLO of link 0; the others differ in the number.
+        session: settings of each session.
+        link: settings of each link.
+        dial_seconds: for a target, unless the gateway is less patient.
+        connect_seconds: for a gateway.
+    """
+
+    servers: tuple[tuple[str, int], ...]
+    connections: int
+    greeting: Hello
+    session: SessionSettings
+    link: LinkSettings
+    dial_seconds: float
+    connect_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentParts:
+    """What the keepers of one agent share.
+
+    Attributes:
+        clock: the reactor's clock.
+        dialer: for gateways, without target rules.
+        targets: for streams.
+        exposures: public ports to ask for.
+        backoff: delays between tries.
+        texts: for the documented log phrases.
+        random_bytes: for nonces.
+        random: 0.0 up to 1.0, for jitter.
+        linger: flushes target sockets whose stream is over.
+    """
+
+    clock: IReactorTime
+    dialer: Dialer
+    targets: Targets
+    exposures: Exposures
+    backoff: Backoff
+    texts: Texts
+    random_bytes: Callable[[int], bytes]
+    random: Callable[[], float]
+    linger: Linger
+
+
+class AgentService(Service):
+    """The links of one agent."""
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        parts: AgentParts,
+        gave_up: Callable[[], None],
+        shutdown_timeout: float,
+    ) -> None:
+        """Prepare the keepers.
+
+        Args:
+            settings: whom to connect to.
+            parts: what the keepers share.
+            gave_up: called once when the number of tries is used up.
+            shutdown_timeout: seconds that running streams have at the stop.
+        """
+        self._parts = parts
+        self._gave_up = gave_up
+        self._shutdown_timeout = shutdown_timeout
+        self._given_up = False
+        self.keepers = [
+            LinkKeeper(settings, parts, number, self._keeper_gave_up)
+            for number in range(settings.connections)
+        ]
+
+    def startService(self) -> None:
+        """Start connecting."""
+        super().startService()
+        for keeper in self.keepers:
+            keeper.start()
+
+    def _keeper_gave_up(self) -> None:
+        if not self._given_up:
+            self._given_up = True
+            self._gave_up()
+
+    async def _stop(self) -> None:
+        timer = self._parts.clock.callLater(self._shutdown_timeout, self._abort)
+        for keeper in self.keepers:
+            keeper.leave("the agent stops")
+        for keeper in self.keepers:
+            await keeper.gone()
+        if timer.active():
+            timer.cancel()
+        self._parts.linger.stop()
+
+    def _abort(self) -> None:
+        for keeper in self.keepers:
+            keeper.abort()
+
+    def stopService(self) -> Deferred[None]:
+        """Say goodbye, let streams finish for a while, then close.
+
+        Returns:
+            A Deferred that fires when nothing is left.
+        """
+        super().stopService()
+        self._parts.exposures.stop()
+        return Deferred.fromCoroutine(self._stop())
+
+
+class LinkKeeper:
+    """Keep one link up: connect, greet, and again when it is lost.
+
+    Names are looked up anew at each try.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        parts: AgentParts,
+        number: int,
+        gave_up: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._parts = parts
+        self._number = number
+        self._gave_up = gave_up
+        self._servers = cycle(settings.servers)
+        self._server = settings.servers[0]
+        self._attempt = 0
+        self._stopping = False
+        self._name_taken = False
+        self._decided_at: float | None = None
+        self._connecting: Deferred[IProtocol] | None = None
+        self._retry: IDelayedCall | None = None
+        self._closing: set[LinkProtocol] = set()
+        self._gone: list[Deferred[None]] = []
+        self.link: LinkProtocol | None = None
+
+    # -- connecting ----------------------------------------------------------------
+
+    def start(self) -> None:
+        """Connect now."""
+        self._retry = None
+        self._server = next(self._servers)
+        host, port = self._server
+        self._connecting = self._parts.dialer.dial(
+            host,
+            port,
+            _LinkFactory(self),
+            self._settings.connect_seconds,
+            gathered=True,
+        )
+        self._connecting.addErrback(self._unreachable)
+
+    def build_link(self) -> LinkProtocol:
+        """Return the protocol of a new connection."""
+        parts = self._parts
+        link = LinkProtocol(parts.clock, self._settings.link, parts.linger, self)
+        link.session = Session(
+            self._settings.session,
+            link,
+            lambda: parts.random_bytes(8),
+            parts.clock.seconds(),
+        )
+        return link
+
+    def _unreachable(self, failure: Failure) -> None:
+        self._connecting = None
+        if failure.check(CancelledError):
+            return
+        if not failure.check(DialError):
+            self.log.failure("connecting to the gateway failed", failure=failure)
+        self._again(failure.getErrorMessage())
+
+    def _again(self, why: str) -> None:
+        """Plan the next try."""
+        if self._stopping:
+            return
+        backoff = self._parts.backoff
+        delay = backoff.delay(self._attempt, self._parts.random)
+        self._attempt += 1
+        if delay is None:
+            self.log.error(
+                "link {number}: giving up after {attempts} tries: {why}",
+                number=self._number,
+                attempts=self._attempt,
+                why=why,
+            )
+            self._gave_up()
+            return
+        if self._name_taken:
+            delay = max(delay, backoff.longest())
+        self.log.warn(
+            "link {number} to {host}:{port}: {why}; next try in {delay:.1f} seconds",
+            number=self._number,
+            host=self._server[0],
+            port=self._server[1],
+            why=why,
+            delay=delay,
+        )
+        self._retry = self._parts.clock.callLater(delay, self.start)
+
+    # -- LinkOwner --------------------------------------------------------------------
+
+    def link_made(self, link: LinkProtocol) -> None:
+        """Greet."""
+        self._connecting = None
+        self.link = link
+        self._decided_at = None
+        greeting = self._settings.greeting
+        values = {name: getattr(greeting, name) for name in Hello.__slots__}
+        link.session.greet(Hello(**(values | {"link": self._number})))
+
+    def link_decided(self, link: LinkProtocol, ack: HelloAck | None) -> None:
+        """The link is up."""
+        parts, settings = self._parts, self._settings
+        self._decided_at = parts.clock.seconds()
+        self._name_taken = False
+        dial_seconds = settings.dial_seconds
+        if ack is not None:
+            patience = ack.open_timeout - DIAL_MARGIN_SECONDS
+            dial_seconds = min(dial_seconds, max(patience, ack.open_timeout / 2))
+        parts.targets.dial_seconds = dial_seconds
+        self.log.info(
+            "{phrase}: link {number} to {host}:{port}, {way}",
+            phrase=parts.texts("link_up"),
+            number=self._number,
+            host=self._server[0],
+            port=self._server[1],
+            way="legacy protocol" if ack is None else f"session {ack.session}",
+        )
+        if ack is None and self._number > 0:
+            self.log.warn("a legacy gateway takes one link only")
+        parts.exposures.ask(link, ack)
+
+    def link_refused(self, link: LinkProtocol, error: str) -> None:
+        """The gateway does not want this link; it is tried again, less often."""
+        self.log.error("the gateway refused the link: {error}", error=error)
+        self._name_taken = self._name_taken or error == NAME_TAKEN
+
+    def link_goodbye(self, link: LinkProtocol, goodbye: Goaway) -> None:
+        """The gateway leaves, or sends us away."""
+        if goodbye.reason == frames.REPLACED:
+            self._name_taken = True
+            self.log.error("replaced: another agent uses this name")
+        else:
+            self.log.warn(
+                "the gateway says goodbye: {text}",
+                text=goodbye.text or f"reason {goodbye.reason}",
+            )
+
+    def link_listener(self, link: LinkProtocol) -> StreamListener:
+        """Return who dials for one stream."""
+        return TargetDial(self._parts.targets)
+
+    def link_registered(self, link: LinkProtocol, ack: RegisterAck) -> None:
+        """Pass on."""
+        self._parts.exposures.answered(link, ack, self._server[0])
+
+    def link_lost(self, link: LinkProtocol, why: str) -> None:
+        """Plan the next try; a link that lived one heartbeat resets the count."""
+        self._closing.add(link)
+        self.link = None
+        now = self._parts.clock.seconds()
+        heartbeat = self._settings.session.heartbeat_seconds
+        if self._decided_at is not None and now >= self._decided_at + heartbeat:
+            self._attempt = 0
+        self.log.info(
+            "{phrase}: link {number}: {why}",
+            phrase=self._parts.texts("link_down"),
+            number=self._number,
+            why=why,
+        )
+        self._again(why)
+
+    def link_closed(self, link: LinkProtocol) -> None:
+        """Forget the connection."""
+        self._closing.discard(link)
+        if self._is_gone():
+            waiting, self._gone = self._gone, []
+            for waiter in waiting:
+                waiter.callback(None)
+
+    def link_hello(self, link: LinkProtocol, hello: Hello) -> None:
+        """Agents are not greeted: the session refuses the frame."""
+
+    def link_spoke(self, link: LinkProtocol) -> None:
+        """Agents do not wait for words."""
+
+    def link_register(self, link: LinkProtocol, wish: Register) -> None:
+        """Agents are not asked for ports: the session refuses the frame."""
+
+    # -- leaving ---------------------------------------------------------------
+
+    def leave(self, text: str) -> None:
+        """Say goodbye and connect no more."""
+        self._stopping = True
+        if self._retry is not None and self._retry.active():
+            self._retry.cancel()
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self.link is not None:
+            self.link.leave(frames.STOPPING, text)
+
+    def abort(self) -> None:
+        """Close at once."""
+        for link in [*self._closing, *([self.link] if self.link else [])]:
+            link.abort("the agent stops")
+
+    def _is_gone(self) -> bool:
+        return self.link is None and not self._closing
+
+    def gone(self) -> Deferred[None]:
+        """Return a Deferred that fires when no connection is left."""
+        if self._is_gone():
+            return succeed(None)
+        waiter: Deferred[None] = Deferred()
+        self._gone.append(waiter)
+        return waiter
+
+
+class _LinkFactory(Factory):
+    noisy = False
+
+    def __init__(self, keeper: LinkKeeper) -> None:
+        self._keeper = keeper
+
+    def buildProtocol(self, addr: object) -> LinkProtocol:
+        """Return the protocol of the new link."""
+        return self._keeper.build_link()

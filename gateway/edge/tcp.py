@@ -1,0 +1,79 @@
+"""A public TCP port: admit visitors and hand each to whoever routes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol as Seam
+
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Factory, Protocol
+
+from gateway.policy.limits import Slots
+from gateway.policy.mapping import Mapping
+
+
+class Visit(Seam):
+    """One visitor, from accept to the end of its socket."""
+
+    def close(self, why: str) -> None:
+        """End it at once."""
+
+
+class TcpEdge(Factory):
+    """The visitors of one mapping.
+
+    Attributes:
+        mapping: what new visitors get; replaced when the mapping is updated.
+        visits: visitors whose socket is open.
+        refused: visitors turned away because a limit was reached.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        mapping: Mapping,
+        slots: Slots,
+        admit: Callable[[TcpEdge, IAddress | None], Protocol],
+    ) -> None:
+        """Remember the collaborators.
+
+        Args:
+            mapping: the rule that this port serves.
+            slots: counted visitors of the whole gateway.
+            admit: returns the protocol for a visitor, which adds itself to
+                `visits` and calls `left` exactly once.
+        """
+        self.mapping = mapping
+        self.visits: set[Visit] = set()
+        self.refused = 0
+        self._slots = slots
+        self._admit = admit
+        self._emptied: Callable[[], None] | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
+        """Return the visitor's protocol; None (a reset) when over the limit."""
+        if not self._slots.acquire():
+            self.refused += 1
+            return None
+        return self._admit(self, addr)
+
+    def left(self, visit: Visit) -> None:
+        """A visitor's socket is gone."""
+        self.visits.discard(visit)
+        self._slots.release()
+        if not self.visits and self._emptied is not None:
+            emptied, self._emptied = self._emptied, None
+            emptied()
+
+    def when_empty(self, call: Callable[[], None]) -> None:
+        """Call once when the last visitor has left, or now if there is none."""
+        if self.visits:
+            self._emptied = call
+        else:
+            call()
+
+    def close_visits(self, why: str) -> None:
+        """End every visit at once."""
+        for visit in list(self.visits):
+            visit.close(why)

@@ -1,0 +1,458 @@
+"""Live links by agent name: who is admitted, who takes over, who gets a stream."""
+
+from __future__ import annotations
+
+import hmac
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+from typing import Protocol as Seam
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gateway.link.protocol import LinkProtocol, LinkSettings
+from gateway.link.stream import StreamListener
+from gateway.mux.core import SessionSettings
+from gateway.mux.session import Session
+from gateway.policy.limits import Slots
+from gateway.relay.linger import Linger
+from gateway.texts import Texts
+from gateway.wire import frames
+from gateway.wire.hello import MAX_LINKS, Hello, HelloAck, Register, RegisterAck
+from gateway.wire.messages import Goaway
+
+DEFAULT_AGENT: Final = "default"
+MAX_UNDECIDED: Final = 200
+REMEMBERED_INSTANCES: Final = 16
+SOFTWARE: Final = "gotunnel"
+NAME_TAKEN: Final = "another agent uses this name"
+FEATURES: Final = frozenset({"register"})
+
+
+class AgentView(NamedTuple):
+    """What the API tells of an agent.
+
+    Attributes:
+        name: the agent's name.
+        instance: 16 hex digits of its process; empty = a legacy agent.
+        negotiated: whether its links are.
+        links: how many links are up.
+        streams: streams on all of them.
+        rtt_seconds: shortest last round trip of its links, or None.
+        connected_at: Unix seconds since which a link is up.
+        address: address and port of its first link.
+        software: what it says it is.
+    """
+
+    name: str
+    instance: str
+    negotiated: bool
+    links: int
+    streams: int
+    rtt_seconds: float | None
+    connected_at: float
+    address: str
+    software: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionSettings:
+    """Who may connect, and what they are told.
+
+    Attributes:
+        token: shared secret of the agents; None admits anybody.
+        max_links: links of all agents together; 0 = unlimited.
+        streams_per_link: 0 = unlimited.
+        open_timeout: seconds, told to agents.
+        session: settings of each session.
+        link: settings of each link.
+    """
+
+    token: str | None
+    max_links: int
+    streams_per_link: int
+    open_timeout: float
+    session: SessionSettings
+    link: LinkSettings
+
+
+class AgentEvents(Seam):
+    """Whoever wants to know of agents and their wishes."""
+
+    def agent_arrived(self, name: str) -> None:
+        """An agent has its first link, or another process has its name now."""
+
+    def agent_left(self, name: str) -> None:
+        """An agent's last link is gone."""
+
+    def agent_registers(self, name: str, wish: Register) -> Deferred[RegisterAck]:
+        """An agent wants a public port."""
+
+
+class _Agent:
+    """The links of one agent, all of one process."""
+
+    def __init__(self, hello: Hello | None, connected_at: float) -> None:
+        self.instance = hello.instance if hello is not None else ""
+        self.software = hello.software if hello is not None else ""
+        self.connected_at = connected_at
+        self.links: dict[int, LinkProtocol] = {}
+        self.replaced: deque[str] = deque(maxlen=REMEMBERED_INSTANCES)
+
+
+class Links:
+    """Registry of live links; the newest process of a name wins."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        settings: AdmissionSettings,
+        texts: Texts,
+        events: AgentEvents,
+        random_bytes: Callable[[int], bytes],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._clock = clock
+        self._settings = settings
+        self._texts = texts
+        self._events = events
+        self._random = random_bytes
+        self._wall_clock = wall_clock
+        self._agents: dict[str, _Agent] = {}
+        self._place: dict[LinkProtocol, tuple[str, int]] = {}
+        self._connections: set[LinkProtocol] = set()
+        self._candidates: list[LinkProtocol] = []
+        self._slots = Slots(settings.max_links)
+        self._leaving = False
+        self._empty: list[Deferred[None]] = []
+        self.linger = Linger(clock)
+
+    # -- what others ask ---------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """Whether any agent is up."""
+        return bool(self._agents)
+
+    def views(self) -> list[AgentView]:
+        """Return all agents, ordered by name."""
+        return [self._view(name, self._agents[name]) for name in sorted(self._agents)]
+
+    def _view(self, name: str, agent: _Agent) -> AgentView:
+        links = list(agent.links.values())
+        trips = [link.session.liveness.rtt_seconds for link in links]
+        known = [trip for trip in trips if trip is not None]
+        return AgentView(
+            name=name,
+            instance=agent.instance,
+            negotiated=all(link.negotiated for link in links),
+            links=len(links),
+            streams=sum(len(link.session.core.streams) for link in links),
+            rtt_seconds=min(known) if known else None,
+            connected_at=agent.connected_at,
+            address=links[0].address if links else "",
+            software=agent.software,
+        )
+
+    def pick(self, name: str | None) -> LinkProtocol | None:
+        """Return the link for a new stream, or None.
+
+        Args:
+            name: the agent asked for; None = the default agent, else the only
+                one there is.
+        """
+        if name is None:
+            agent = self._agents.get(DEFAULT_AGENT)
+            if agent is None and len(self._agents) == 1:
+                agent = next(iter(self._agents.values()))
+        else:
+            agent = self._agents.get(name)
+        if agent is None:
+            return None
+        best, fewest = None, self._settings.streams_per_link or 1 << 62
+        for link in agent.links.values():
+            streams = len(link.session.core.streams)
+            if streams < fewest and link.usable:
+                best, fewest = link, streams
+        return best
+
+    def has(self, name: str) -> bool:
+        """Tell whether the agent has a live link."""
+        return name in self._agents
+
+    # -- making links ------------------------------------------------------------
+
+    def build_link(self, _address: IAddress | None) -> LinkProtocol | None:
+        """Return the protocol for an accepted connection, or None = reset it."""
+        undecided = len(self._connections) - len(self._place)
+        if self._leaving or undecided >= MAX_UNDECIDED:
+            return None
+        link = LinkProtocol(self._clock, self._settings.link, self.linger, self)
+        link.session = Session(
+            self._settings.session,
+            link,
+            lambda: self._random(8),
+            self._clock.seconds(),
+        )
+        return link
+
+    def link_made(self, link: LinkProtocol) -> None:
+        """Count it; it is nobody's until it is decided."""
+        self._connections.add(link)
+
+    def link_hello(self, link: LinkProtocol, hello: Hello) -> None:
+        """Check the credential, then the name."""
+        if not self._authentic(hello):
+            self.log.warn(
+                "Unauthorized: agent {agent} at {address}: wrong or missing token",
+                agent=hello.agent,
+                address=link.address,
+            )
+            link.refuse(self._texts("authentication_failed"))
+            return
+        if link in self._candidates:
+            self._candidates.remove(link)
+        self._displace(link)
+        error = self._claim(link, hello)
+        if error is not None:
+            self.log.warn(
+                "agent {agent} at {address} refused: {error}",
+                agent=hello.agent,
+                address=link.address,
+                error=error,
+            )
+            link.refuse(error)
+            return
+        settings = self._settings
+        link.accept(
+            HelloAck(
+                session=self._random(8).hex(),
+                features=FEATURES & hello.features,
+                window=settings.session.window,
+                max_frame=settings.session.max_frame,
+                heartbeat=settings.session.heartbeat_seconds,
+                open_timeout=settings.open_timeout,
+                links=MAX_LINKS,
+            )
+        )
+
+    def _authentic(self, hello: Hello) -> bool:
+        token = self._settings.token
+        if token is None:
+            return True
+        return hmac.compare_digest(token.encode(), (hello.token or "").encode())
+
+    def _claim(self, link: LinkProtocol, hello: Hello) -> str | None:
+        """Give the link its place among the agent's; return why not."""
+        agent = self._agents.get(hello.agent)
+        if agent is not None and agent.instance != hello.instance:
+            if hello.instance in agent.replaced:
+                return NAME_TAKEN
+            agent = self._take_over(hello.agent, agent, hello)
+        if agent is None:
+            agent = _Agent(hello, self._wall_clock())
+        before = agent.links.get(hello.link)
+        if before is not None:
+            self._displace(before)
+            before.abort("replaced by a new link of the same agent")
+        if not self._slots.acquire():
+            return self._texts("max_tunnels")
+        self._settle(link, hello.agent, hello.link, agent)
+        return None
+
+    def _take_over(self, name: str, old: _Agent, hello: Hello) -> _Agent:
+        """Let another process have the name; the old one is told."""
+        agent = _Agent(hello, self._wall_clock())
+        agent.replaced.extend(old.replaced)
+        agent.replaced.append(old.instance)
+        self.log.warn(
+            "agent {agent}: taken over by instance {new} from {old}",
+            agent=name,
+            new=hello.instance,
+            old=old.instance or "a legacy agent",
+        )
+        for link in list(old.links.values()):
+            self._displace(link)
+            link.leave(frames.REPLACED, NAME_TAKEN)
+        return agent
+
+    def _settle(
+        self, link: LinkProtocol, name: str, number: int, agent: _Agent
+    ) -> None:
+        arrived = self._agents.get(name) is not agent
+        self._agents[name] = agent
+        agent.links[number] = link
+        self._place[link] = (name, number)
+        if arrived:
+            self._events.agent_arrived(name)
+
+    def _displace(self, link: LinkProtocol) -> None:
+        """Take a link out of the tables; its connection may live a little on."""
+        place = self._place.pop(link, None)
+        if place is None:
+            return
+        self._slots.release()
+        name, number = place
+        agent = self._agents[name]
+        del agent.links[number]
+        if not agent.links:
+            del self._agents[name]
+            self._events.agent_left(name)
+
+    def link_decided(self, link: LinkProtocol, ack: HelloAck | None) -> None:
+        """Log a negotiated link; give a legacy one its name."""
+        if ack is None:
+            self._admit_legacy(link)
+        else:
+            self._say_up(link)
+
+    def _say_up(self, link: LinkProtocol) -> None:
+        name, number = self._place[link]
+        self.log.info(
+            "{phrase}: agent {agent} link {number} at {address}",
+            phrase=self._texts("link_up"),
+            agent=name,
+            number=number,
+            address=link.address,
+        )
+
+    def _admit_legacy(self, link: LinkProtocol) -> None:
+        """Name a peer without HELLO: "default", where no other has it.
+
+        A silent connection takes the name from nobody, so a port scan displaces
+        no agent; it waits until its first valid frame.
+        """
+        agent = self._agents.get(DEFAULT_AGENT)
+        if agent is not None and agent.instance:
+            self.log.warn(
+                "legacy link of {address} refused: {error}",
+                address=link.address,
+                error=NAME_TAKEN,
+            )
+            link.abort(NAME_TAKEN)
+            return
+        if agent is not None and not link.session.spoken:
+            self._candidates.append(link)
+            link.awaits_word = True
+            return
+        if agent is not None:
+            for old in list(agent.links.values()):
+                self._displace(old)
+                old.abort("replaced by another legacy agent")
+        if not self._slots.acquire():
+            link.abort(self._texts("max_tunnels"))
+            return
+        self._settle(link, DEFAULT_AGENT, 0, _Agent(None, self._wall_clock()))
+        self._say_up(link)
+
+    def link_spoke(self, link: LinkProtocol) -> None:
+        """A legacy candidate sent its first valid frame."""
+        if link in self._candidates:
+            self._candidates.remove(link)
+            self._admit_legacy(link)
+
+    def link_refused(self, link: LinkProtocol, error: str) -> None:
+        """Gateways are not refused."""
+
+    def link_listener(self, link: LinkProtocol) -> StreamListener:
+        """Agents open no streams: the session refuses the frame."""
+        raise AssertionError("a gateway dials for nobody")
+
+    def link_register(self, link: LinkProtocol, wish: Register) -> None:
+        """Answer an agent's wish for a public port."""
+        place = self._place.get(link)
+        if place is None:
+            return
+        answer = self._events.agent_registers(place[0], wish)
+        answer.addCallback(link.answer_registration)
+        answer.addErrback(self._registration_failed, link, wish)
+
+    def _registration_failed(
+        self, failure: Failure, link: LinkProtocol, wish: Register
+    ) -> None:
+        self.log.failure("registration failed", failure=failure)
+        link.answer_registration(RegisterAck(id=wish.id, error=self._texts("internal")))
+
+    def link_registered(self, link: LinkProtocol, ack: RegisterAck) -> None:
+        """Gateways do not register."""
+
+    def link_goodbye(self, link: LinkProtocol, goodbye: Goaway) -> None:
+        """The agent leaves: it gets no new streams."""
+        self.log.info(
+            "agent at {address} leaves: {text}",
+            address=link.address,
+            text=goodbye.text or f"reason {goodbye.reason}",
+        )
+
+    def link_lost(self, link: LinkProtocol, why: str) -> None:
+        """Take the link out of the tables."""
+        if link in self._candidates:
+            self._candidates.remove(link)
+        place = self._place.get(link)
+        self._displace(link)
+        if place is not None:
+            self.log.info(
+                "{phrase}: agent {agent} link {number} at {address}: {why}",
+                phrase=self._texts("link_down"),
+                agent=place[0],
+                number=place[1],
+                address=link.address,
+                why=why,
+            )
+
+    def link_closed(self, link: LinkProtocol) -> None:
+        """Forget the connection."""
+        self._connections.discard(link)
+        if not self._connections:
+            waiting, self._empty = self._empty, []
+            for waiter in waiting:
+                waiter.callback(None)
+
+    # -- leaving -----------------------------------------------------------------
+
+    def leave(self, text: str) -> None:
+        """Tell every agent that the gateway stops; admit nobody any more."""
+        self._leaving = True
+        for link in list(self._connections):
+            link.leave(frames.STOPPING, text)
+
+    def gone(self) -> Deferred[None]:
+        """Return a Deferred that fires when no connection is left."""
+        if not self._connections:
+            return succeed(None)
+        waiter: Deferred[None] = Deferred(self._forget_waiter)
+        self._empty.append(waiter)
+        return waiter
+
+    def _forget_waiter(self, waiter: Deferred[None]) -> None:
+        self._empty.remove(waiter)
+
+    def abort(self) -> None:
+        """Close every connection at once; may be called twice."""
+        self._leaving = True
+        for link in list(self._connections):
+            link.abort("the gateway stops")
+        self.linger.stop()
+
+
+class LinkFactory(Factory):
+    """Build one link for each accepted connection."""
+
+    noisy = False
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+
+    def buildProtocol(
+        self, addr: IPv4Address | IPv6Address | IAddress | None
+    ) -> LinkProtocol | None:
+        """Return the protocol, or None when too many have not said who they are."""
+        return self._links.build_link(addr)

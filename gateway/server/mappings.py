@@ -1,0 +1,471 @@
+"""Stored mappings and running edges: create, remove, update, restore."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from gateway.edge.tcp import TcpEdge
+from gateway.errors import (
+    AgentMappingError,
+    BadTargetError,
+    CallerError,
+    GatewayError,
+    ListenError,
+    MappingMissingError,
+    NoFreePortError,
+    NotAvailableError,
+    PortInUseError,
+    PortMappedError,
+    PortPrivilegedError,
+    StoreError,
+    StoreFailedError,
+    TooManyMappingsError,
+    TunnelDisabledError,
+)
+from gateway.interfaces import IListening, IMappingStore, INetwork
+from gateway.policy.limits import Slots
+from gateway.policy.mapping import (
+    UNSET,
+    Mapping,
+    MappingChanges,
+    MappingWish,
+    resolve_target_port,
+    wants_tunnel,
+)
+from gateway.policy.ports import PublicPorts
+from gateway.server.routing import Router
+from gateway.texts import Texts
+
+_IN_USE: Final = frozenset({errno.EADDRINUSE})
+_PRIVILEGED: Final = frozenset({errno.EACCES, errno.EPERM})
+Key = tuple[str, int]
+
+
+class MappingView(NamedTuple):
+    """A mapping and how it fares.
+
+    Attributes:
+        state: "listening", "error" or "draining".
+        error: why it does not listen, or None.
+        connections: visitors whose socket is open.
+        source: "stored", or "agent" for one that an agent asked for.
+    """
+
+    mapping: Mapping
+    state: str
+    error: str | None
+    connections: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappingSettings:
+    """What the mapping rules need to know.
+
+    Attributes:
+        tunnel_enabled: whether the tunnel service is on.
+        port_offset: public port less target port of tunnel mappings.
+        max_mappings: stored and agent-requested ones together.
+        check_target: raises `TargetDeniedError` or `BadTargetError`.
+    """
+
+    tunnel_enabled: bool
+    port_offset: int
+    max_mappings: int
+    check_target: Callable[[str, int], None]
+
+
+class _Served:
+    """A mapping and its port."""
+
+    __slots__ = ("agent", "edge", "error", "listening")
+
+    def __init__(self, edge: TcpEdge, agent: str | None) -> None:
+        self.edge = edge
+        self.agent = agent
+        self.listening: IListening | None = None
+        self.error: str | None = None
+
+    def view(self) -> MappingView:
+        state = "listening" if self.listening is not None else "error"
+        source = "stored" if self.agent is None else "agent"
+        return MappingView(
+            self.edge.mapping, state, self.error, len(self.edge.visits), source
+        )
+
+    def stop_listening(self) -> None:
+        listening, self.listening = self.listening, None
+        if listening is not None:
+            listening.stopListening()
+
+
+class Mappings:
+    """All mappings of this gateway; the store and the ports always agree."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        network: INetwork,
+        store: IMappingStore,
+        ports: PublicPorts,
+        router: Router,
+        slots: Slots,
+        settings: MappingSettings,
+        texts: Texts,
+        wall_clock: Callable[[], float],
+        randrange: Callable[[int], int],
+    ) -> None:
+        self._clock = clock
+        self._network = network
+        self._store = store
+        self._ports = ports
+        self._router = router
+        self._slots = slots
+        self._settings = settings
+        self._texts = texts
+        self._wall_clock = wall_clock
+        self._randrange = randrange
+        self._served: dict[Key, _Served] = {}
+        self._draining: dict[TcpEdge, IDelayedCall] = {}
+        self._lock = DeferredLock()
+
+    # -- questions ---------------------------------------------------------------
+
+    def views(self) -> list[MappingView]:
+        """Return all mappings, ordered by port."""
+        keys = sorted(self._served, key=lambda key: (key[1], key[0]))
+        return [self._served[key].view() for key in keys]
+
+    def get(self, port: int, protocol: str = "tcp") -> MappingView:
+        """Return one mapping.
+
+        Raises:
+            MappingMissingError: there is none.
+        """
+        return self._find(protocol, port).view()
+
+    def _find(self, protocol: str, port: int) -> _Served:
+        served = self._served.get((protocol, port))
+        if served is None:
+            raise MappingMissingError(port=port)
+        return served
+
+    @property
+    def visitors(self) -> int:
+        """Open visitor sockets, those of removed mappings included."""
+        edges = [served.edge for served in self._served.values()]
+        return sum(len(edge.visits) for edge in [*edges, *self._draining])
+
+    # -- start --------------------------------------------------------------------
+
+    async def restore(self) -> None:
+        """Serve every stored mapping; one that cannot be does not stop the others.
+
+        Raises:
+            StoreError: the store cannot be read at all.
+        """
+        stored = await self._store.load()
+        for fault in stored.faults:
+            self.log.error("stored mapping passed over: {fault}", fault=fault)
+        for mapping in stored.mappings:
+            served = self._place(mapping, None)
+            try:
+                if mapping.use_tunnel and not self._settings.tunnel_enabled:
+                    raise TunnelDisabledError()
+                served.listening = self._reserve(served.edge)
+                self._accept(served)
+            except CallerError as fault:
+                served.error = str(fault)
+                self.log.error(
+                    "mapping on port {port} cannot be served: {fault}",
+                    port=mapping.port,
+                    fault=fault,
+                )
+
+    # -- changes --------------------------------------------------------------------
+
+    async def create(self, wish: MappingWish) -> MappingView:
+        """Make a mapping: reserve the port, store it, then accept.
+
+        Raises:
+            CallerError: why not; nothing is left of the attempt.
+        """
+        return await self._lock.run(self._create, wish)
+
+    async def _create(self, wish: MappingWish) -> MappingView:
+        use_tunnel = self._check(wish)
+        served = self._open_port(wish, use_tunnel, None)
+        mapping = served.edge.mapping
+        try:
+            stored = await self._store.insert(mapping)
+        except BaseException as fault:
+            self._forget(served)
+            served.stop_listening()
+            if isinstance(fault, StoreError):
+                raise StoreFailedError(detail=str(fault)) from fault
+            raise
+        served.edge.mapping = stored
+        self._accept(served)
+        return served.view()
+
+    def _check(self, wish: MappingWish) -> bool:
+        """Judge what can be judged before a port is touched."""
+        if wish.protocol != "tcp":
+            raise NotAvailableError(feature=f"protocol {wish.protocol}")
+        use_tunnel = wants_tunnel(wish, tunnel_enabled=self._settings.tunnel_enabled)
+        if use_tunnel and not self._settings.tunnel_enabled:
+            raise TunnelDisabledError()
+        if not use_tunnel and not wish.target_host:
+            raise BadTargetError(detail="a direct mapping needs a target host")
+        if wish.port:
+            self._ports.check(wish.port)
+            if (wish.protocol, wish.port) in self._served:
+                raise PortMappedError(port=wish.port)
+        if len(self._served) >= self._settings.max_mappings:
+            raise TooManyMappingsError(limit=self._settings.max_mappings)
+        return use_tunnel
+
+    def _open_port(
+        self, wish: MappingWish, use_tunnel: bool, agent: str | None
+    ) -> _Served:
+        """Reserve the wished port, or the first free one that can be had."""
+        if wish.port:
+            return self._try_port(wish, use_tunnel, agent)
+        taken = {port for _, port in self._served}
+        for port in self._ports.pick(taken, self._randrange):
+            try:
+                return self._try_port(replace(wish, port=port), use_tunnel, agent)
+            except (PortInUseError, PortPrivilegedError):
+                continue
+        raise NoFreePortError(first=self._ports.first, last=self._ports.last)
+
+    def _try_port(
+        self, wish: MappingWish, use_tunnel: bool, agent: str | None
+    ) -> _Served:
+        now = int(self._wall_clock())
+        target_port = resolve_target_port(
+            wish, use_tunnel=use_tunnel, offset=self._settings.port_offset
+        )
+        host = wish.target_host or ""
+        if not use_tunnel:
+            self._settings.check_target(host, target_port)
+        mapping = Mapping(
+            protocol=wish.protocol,
+            port=wish.port,
+            listen=wish.listen,
+            target_host=host,
+            target_port=target_port,
+            use_tunnel=use_tunnel,
+            agent=wish.agent,
+            name=wish.name,
+            labels=dict(wish.labels),
+            created_at=now,
+            updated_at=now,
+        )
+        edge = TcpEdge(mapping, self._slots, self._router.admit)
+        listening = self._reserve(edge)
+        served = self._place(mapping, agent, edge)
+        served.listening = listening
+        return served
+
+    def _place(
+        self, mapping: Mapping, agent: str | None, edge: TcpEdge | None = None
+    ) -> _Served:
+        edge = edge or TcpEdge(mapping, self._slots, self._router.admit)
+        served = _Served(edge, agent)
+        self._served[mapping.protocol, mapping.port] = served
+        return served
+
+    def _forget(self, served: _Served) -> None:
+        mapping = served.edge.mapping
+        self._served.pop((mapping.protocol, mapping.port), None)
+
+    def _reserve(self, edge: TcpEdge) -> IListening:
+        """Bind and listen, without accepting yet."""
+        mapping = edge.mapping
+        port, address = mapping.port, mapping.listen
+        try:
+            listening: IListening = self._network.listen(address, port, edge)
+        except OSError as fault:
+            detail = fault.strerror or str(fault)
+            if fault.errno in _IN_USE:
+                raise PortInUseError(port=port, detail=detail) from fault
+            if fault.errno in _PRIVILEGED:
+                raise PortPrivilegedError(port=port) from fault
+            raise ListenError(
+                address=address or "all interfaces", port=port, detail=detail
+            ) from fault
+        return listening
+
+    def _accept(self, served: _Served) -> None:
+        mapping = served.edge.mapping
+        if served.listening is None:
+            return
+        served.listening.startAccepting()
+        way = f"agent {mapping.agent or 'any'}" if mapping.use_tunnel else "direct"
+        self.log.info(
+            "{phrase}: port {port} to {host}:{target} ({way})",
+            phrase=self._texts("forward_started"),
+            port=mapping.port,
+            host=mapping.target_host or "the agent",
+            target=mapping.target_port,
+            way=way,
+        )
+
+    async def remove(
+        self, port: int, protocol: str = "tcp", drain_seconds: float = 0.0
+    ) -> MappingView:
+        """Close the port at once and forget the mapping.
+
+        Args:
+            port: public port.
+            protocol: of the public port.
+            drain_seconds: how long visitors may stay; 0 = they are closed now.
+
+        Raises:
+            MappingMissingError: there is none.
+            AgentMappingError: an agent asked for it.
+            StoreFailedError: it is still stored, and still served.
+        """
+        return await self._lock.run(self._remove, port, protocol, drain_seconds)
+
+    async def _remove(
+        self, port: int, protocol: str, drain_seconds: float
+    ) -> MappingView:
+        served = self._own(protocol, port)
+        try:
+            await self._store.delete(protocol, port)
+        except StoreError as fault:
+            raise StoreFailedError(detail=str(fault)) from fault
+        view = served.view()
+        self._withdraw(served, drain_seconds)
+        return view._replace(state="draining" if served.edge.visits else view.state)
+
+    def _own(self, protocol: str, port: int) -> _Served:
+        served = self._find(protocol, port)
+        if served.agent is not None:
+            raise AgentMappingError(port=port, agent=served.agent)
+        return served
+
+    def _withdraw(self, served: _Served, drain_seconds: float) -> None:
+        """Stop serving; visitors go now, or have `drain_seconds` left."""
+        self._forget(served)
+        served.stop_listening()
+        edge = served.edge
+        self.log.info(
+            "{phrase}: port {port}",
+            phrase=self._texts("forward_stopped"),
+            port=edge.mapping.port,
+        )
+        if drain_seconds <= 0 or not edge.visits:
+            edge.close_visits("the mapping was removed")
+            return
+        self._draining[edge] = self._clock.callLater(
+            drain_seconds, edge.close_visits, "the mapping was removed"
+        )
+        edge.when_empty(lambda: self._drained(edge))
+
+    def _drained(self, edge: TcpEdge) -> None:
+        call = self._draining.pop(edge)
+        if call.active():
+            call.cancel()
+
+    async def update(
+        self, port: int, changes: MappingChanges, protocol: str = "tcp"
+    ) -> MappingView:
+        """Change a mapping for new visitors; those under way stay.
+
+        Raises:
+            CallerError: why not; the mapping is as it was.
+        """
+        return await self._lock.run(self._update, port, changes, protocol)
+
+    async def _update(
+        self, port: int, changes: MappingChanges, protocol: str
+    ) -> MappingView:
+        served = self._own(protocol, port)
+        before = served.edge.mapping
+        chosen = {
+            name: value
+            for name in MappingChanges.__slots__
+            if (value := getattr(changes, name)) is not UNSET
+        }
+        after = replace(before, **chosen, updated_at=int(self._wall_clock()))
+        if after.use_tunnel and not self._settings.tunnel_enabled:
+            raise TunnelDisabledError()
+        if not after.use_tunnel:
+            if not after.target_host:
+                raise BadTargetError(detail="a direct mapping needs a target host")
+            self._settings.check_target(after.target_host, after.target_port)
+        try:
+            await self._store.update(after)
+        except StoreError as fault:
+            raise StoreFailedError(detail=str(fault)) from fault
+        served.edge.mapping = after
+        self._revive(served)
+        return served.view()
+
+    def _revive(self, served: _Served) -> None:
+        """Try again to serve a mapping that could not be served at start."""
+        if served.listening is None:
+            try:
+                served.listening = self._reserve(served.edge)
+                served.error = None
+                self._accept(served)
+            except CallerError as fault:
+                served.error = str(fault)
+
+    # -- what agents ask for -----------------------------------------------------------
+
+    def open_for_agent(self, agent: str, wish: MappingWish) -> Mapping:
+        """Serve a mapping that lives with its agent and is not stored.
+
+        Raises:
+            CallerError: why not.
+        """
+        self._check(wish)
+        served = self._open_port(wish, True, agent)
+        self._accept(served)
+        return served.edge.mapping
+
+    def close_for_agent(self, mapping: Mapping) -> None:
+        """Take such a mapping back; its visitors are closed."""
+        served = self._served.get((mapping.protocol, mapping.port))
+        if served is not None and served.agent is not None:
+            self._withdraw(served, 0.0)
+
+    # -- stop ------------------------------------------------------------------------
+
+    def stop_listening(self) -> None:
+        """Release every port; visitors stay."""
+        for served in self._served.values():
+            if served.listening is not None:
+                served.stop_listening()
+                self.log.info(
+                    "{phrase}: port {port}",
+                    phrase=self._texts("forward_stopped"),
+                    port=served.edge.mapping.port,
+                )
+
+    def close_visits(self, why: str) -> None:
+        """End every visit at once; may be called twice."""
+        edges = [served.edge for served in self._served.values()]
+        for edge in [*edges, *self._draining]:
+            edge.close_visits(why)
+        for call in self._draining.values():
+            if call.active():
+                call.cancel()
+
+
+def reason_of(fault: GatewayError) -> str:
+    """Return the words of a fault for a peer."""
+    return fault.text("en") if isinstance(fault, CallerError) else str(fault)

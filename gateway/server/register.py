@@ -1,0 +1,158 @@
+"""Public ports that agents ask for: they live with the agent's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from gateway.errors import (
+    CallerError,
+    NoFreePortError,
+    PortInUseError,
+    PortMappedError,
+    TooManyMappingsError,
+)
+from gateway.policy.addresses import check_host
+from gateway.policy.mapping import Mapping, MappingWish
+from gateway.server.mappings import Mappings
+from gateway.texts import Texts
+from gateway.wire.hello import Register, RegisterAck
+
+RESERVED_SECONDS: Final = 30.0
+MAX_PER_AGENT: Final = 100
+_NOTHING_FREE: Final = (NoFreePortError, PortInUseError, PortMappedError)
+
+
+class _Granted:
+    """One port of one agent."""
+
+    def __init__(self, mapping: Mapping) -> None:
+        self.mapping = mapping
+        self.release: IDelayedCall | None = None
+
+
+class Registrations:
+    """Grant, keep and take back the ports that agents ask for.
+
+    A port that its agent does not ask for again within 30 seconds, after the agent
+    was gone or another process took its name, is given back.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, clock: IReactorTime, texts: Texts, public_url: Callable[[Mapping], str]
+    ) -> None:
+        """Remember the collaborators.
+
+        Args:
+            clock: for the 30 seconds.
+            texts: for the refusals.
+            public_url: what an agent is told about its mapping.
+        """
+        self._clock = clock
+        self._texts = texts
+        self._public_url = public_url
+        self._granted: dict[str, dict[str, _Granted]] = {}
+        self.mappings: Mappings | None = None
+
+    def agent_arrived(self, name: str) -> None:
+        """Give the agent time to ask for its ports again."""
+        self._plan_release(name)
+
+    def agent_left(self, name: str) -> None:
+        """Keep the agent's ports for a while."""
+        self._plan_release(name)
+
+    def _plan_release(self, name: str) -> None:
+        for word, granted in self._granted.get(name, {}).items():
+            if granted.release is None:
+                granted.release = self._clock.callLater(
+                    RESERVED_SECONDS, self._release, name, word
+                )
+
+    def _release(self, name: str, word: str) -> None:
+        granted = self._granted[name].pop(word)
+        if not self._granted[name]:
+            del self._granted[name]
+        if granted.release is not None and granted.release.active():
+            granted.release.cancel()
+        if self.mappings is not None:
+            self.mappings.close_for_agent(granted.mapping)
+
+    def agent_registers(self, name: str, wish: Register) -> Deferred[RegisterAck]:
+        """Answer a wish, with the port that the agent had if it had one."""
+        if wish.remove:
+            if wish.id in self._granted.get(name, {}):
+                self._release(name, wish.id)
+            return succeed(RegisterAck(id=wish.id))
+        try:
+            mapping = self._grant(name, wish)
+        except (CallerError, ValueError) as fault:
+            error = self._words(fault)
+            self.log.warn(
+                "agent {agent}: no public port for {id}: {error}",
+                agent=name,
+                id=wish.id,
+                error=error,
+            )
+            return succeed(RegisterAck(id=wish.id, error=error))
+        url = self._public_url(mapping)
+        return succeed(RegisterAck(id=wish.id, public_url=url, port=mapping.port))
+
+    def _words(self, fault: CallerError | ValueError) -> str:
+        """Return the documented words where there are some (S3-64)."""
+        if isinstance(fault, _NOTHING_FREE):
+            return f"{self._texts('no_available_port')}: {fault}"
+        if isinstance(fault, TooManyMappingsError):
+            return f"{self._texts('max_tunnels')}: {fault}"
+        return str(fault)
+
+    def _grant(self, name: str, wish: Register) -> Mapping:
+        if wish.protocol != "tcp":
+            raise ValueError(self._texts("invalid_protocol", protocol=wish.protocol))
+        host = check_host(wish.host) if wish.host else ""
+        had = self._granted.get(name, {})
+        known = had.get(wish.id)
+        if known is not None:
+            if self._same(known.mapping, wish, host):
+                if known.release is not None:
+                    known.release.cancel()
+                    known.release = None
+                return known.mapping
+            self._release(name, wish.id)
+        if len(had) >= MAX_PER_AGENT:
+            raise TooManyMappingsError(limit=MAX_PER_AGENT)
+        assert self.mappings is not None
+        mapping = self.mappings.open_for_agent(
+            name,
+            MappingWish(
+                port=wish.port,
+                target_host=host,
+                target_port=wish.local,
+                use_tunnel=True,
+                agent=name,
+                name=wish.id,
+            ),
+        )
+        self._granted.setdefault(name, {})[wish.id] = _Granted(mapping)
+        return mapping
+
+    def _same(self, mapping: Mapping, wish: Register, host: str) -> bool:
+        return (
+            wish.port in (0, mapping.port)
+            and mapping.target_host == host
+            and mapping.target_port == wish.local
+        )
+
+    def stop(self) -> None:
+        """Cancel what is planned; may be called twice."""
+        for of_agent in self._granted.values():
+            for granted in of_agent.values():
+                if granted.release is not None:
+                    granted.release.cancel()
+                    granted.release = None

@@ -1,0 +1,198 @@
+"""Which link or target a visitor gets, and the life of a visit."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import count
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+)
+from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+
+from gateway.edge.tcp import TcpEdge
+from gateway.errors import PayloadError
+from gateway.link.stream import StreamTransport
+from gateway.mux.stream import Ending
+from gateway.relay.dial import Dialer
+from gateway.relay.near import NearProtocol
+from gateway.relay.pair import DirectVisitor
+from gateway.server.links import Links
+from gateway.texts import Texts
+from gateway.wire import frames
+from gateway.wire.messages import OpenRequest
+
+_LOG: Final = Logger()
+
+
+class Router:
+    """Give each visitor a stream to an agent, or a connection to its target."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        links: Links,
+        dialer: Dialer,
+        texts: Texts,
+        open_timeout: float,
+        trace_prefix: str,
+    ) -> None:
+        """Remember the collaborators.
+
+        Args:
+            clock: for the open timeout.
+            links: live agents.
+            dialer: for direct mappings.
+            texts: for the documented log phrases.
+            open_timeout: seconds that a visitor waits for its target.
+            trace_prefix: makes trace ids of this process unlike any other's.
+        """
+        self.clock = clock
+        self.links = links
+        self.texts = texts
+        self.open_timeout = open_timeout
+        self._dialer = dialer
+        self._trace_prefix = trace_prefix
+        self._traces = count(1)
+
+    def admit(self, edge: TcpEdge, addr: IAddress | None) -> Protocol:
+        """Return the protocol for a visitor of `edge`."""
+        visitor = f"{getattr(addr, 'host', '?')}:{getattr(addr, 'port', '?')}"
+        trace = f"{self._trace_prefix}-{next(self._traces):x}"
+        if edge.mapping.use_tunnel:
+            return TunnelVisit(self, edge, visitor, trace).near
+        return DirectVisit(self, edge, visitor, trace).near
+
+    def dial(self, edge: TcpEdge, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Connect to the target of a direct mapping."""
+        mapping = edge.mapping
+        return self._dialer.dial(mapping.target_host, mapping.target_port, factory)
+
+    def say(self, phrase: str, edge: TcpEdge, visit: str, detail: str) -> None:
+        """Log one line of a visit's life."""
+        _LOG.info(
+            "{phrase}: port {port} {visit}: {detail}",
+            phrase=self.texts(phrase),
+            port=edge.mapping.port,
+            visit=visit,
+            detail=detail,
+        )
+
+
+class TunnelVisit:
+    """A visitor that reaches its target through an agent."""
+
+    __slots__ = ("_edge", "_router", "_stream", "_timer", "_trace", "_visitor", "near")
+
+    def __init__(self, router: Router, edge: TcpEdge, visitor: str, trace: str) -> None:
+        self._router = router
+        self._edge = edge
+        self._visitor = visitor
+        self._trace = trace
+        self._stream: StreamTransport | None = None
+        self._timer: IDelayedCall | None = None
+        self.near = NearProtocol(self._made, self._lost)
+        edge.visits.add(self)
+
+    def _made(self, near: NearProtocol) -> None:
+        """Ask an agent for the target; the visitor waits."""
+        router, mapping = self._router, self._edge.mapping
+        link = router.links.pick(mapping.agent)
+        if link is None:
+            wanted = mapping.agent or "any"
+            self._say("stream_closed", f"no agent ({wanted}) has room for it")
+            near.transport.abortConnection()
+            return
+        meta: dict[str, object] = {
+            "visitor": self._visitor,
+            "mapping": mapping.id,
+            "trace": self._trace,
+        }
+        self._timer = router.clock.callLater(router.open_timeout, self._timed_out)
+        try:
+            self._stream = link.open(
+                near, self, mapping.target_port, mapping.target_host, meta
+            )
+        except PayloadError as fault:
+            self._timer.cancel()
+            self._say("stream_closed", str(fault))
+            near.transport.abortConnection()
+
+    def _timed_out(self) -> None:
+        self._timer = None
+        if self._stream is not None:
+            phrase = self._router.texts("open_timeout")
+            self._stream.kill(frames.TIMED_OUT, phrase)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+    def stream_requested(self, stream: StreamTransport, request: OpenRequest) -> None:
+        """Gateways open streams; nobody asks them to."""
+
+    def stream_opened(self, stream: StreamTransport) -> None:
+        """The target is confirmed."""
+        self._stop_timer()
+        self._say("stream_opened", self._trace)
+
+    def stream_ended(self, stream: StreamTransport, ending: Ending) -> None:
+        """The stream is over; the socket may still be flushed."""
+        self._stop_timer()
+        detail = (
+            f"{ending.reason}, {stream.sent} bytes sent, {stream.received} received"
+        )
+        self._say("stream_closed", f"{self._trace}: {detail}")
+
+    def _lost(self, near: NearProtocol) -> None:
+        self._stop_timer()
+        self._edge.left(self)
+
+    def close(self, why: str) -> None:
+        """End it at once, by the operator's word."""
+        if self._stream is not None and not self._stream.over:
+            self._stream.kill(frames.KILLED, why)
+        else:
+            self.near.transport.abortConnection()
+
+    def _say(self, phrase: str, detail: str) -> None:
+        self._router.say(phrase, self._edge, self._visitor, detail)
+
+
+class DirectVisit:
+    """A visitor whose target the gateway reaches itself."""
+
+    __slots__ = ("_edge", "_router", "_trace", "_visitor", "near")
+
+    def __init__(self, router: Router, edge: TcpEdge, visitor: str, trace: str) -> None:
+        self._router = router
+        self._edge = edge
+        self._visitor = visitor
+        self._trace = trace
+        self.near = DirectVisitor(
+            partial(router.dial, edge), router.links.linger, self._joined, self._ended
+        )
+        edge.visits.add(self)
+
+    def _joined(self) -> None:
+        self._router.say("stream_opened", self._edge, self._visitor, self._trace)
+
+    def _ended(self, reason: str) -> None:
+        near = self.near
+        detail = f"{reason}, {near.sent} bytes sent, {near.received} received"
+        self._router.say(
+            "stream_closed", self._edge, self._visitor, f"{self._trace}: {detail}"
+        )
+        self._edge.left(self)
+
+    def close(self, why: str) -> None:
+        """End it at once, by the operator's word."""
+        self.near.close(why)
