@@ -4,76 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from gateway.ops.health import HealthReport, HealthStatus
-from gateway.policy.mapping import Mapping
-
-
-class MappingView(Protocol):
-    """A mapping as the mapping service tells of it."""
-
-    @property
-    def mapping(self) -> Mapping:
-        """The mapping itself."""
-
-    @property
-    def state(self) -> str:
-        """`listening`, `error` or `draining`."""
-
-    @property
-    def error(self) -> str | None:
-        """Why the state is `error`."""
-
-    @property
-    def connections(self) -> int:
-        """Connections open now."""
-
-    @property
-    def source(self) -> str:
-        """`stored` or `agent`."""
-
-
-class AgentView(Protocol):
-    """An agent as the links tell of it."""
-
-    @property
-    def name(self) -> str:
-        """What the agent calls itself."""
-
-    @property
-    def instance(self) -> str:
-        """Random name of its process."""
-
-    @property
-    def negotiated(self) -> bool:
-        """False on the plain version 0x01 protocol."""
-
-    @property
-    def links(self) -> int:
-        """Connections to the gateway."""
-
-    @property
-    def streams(self) -> int:
-        """Visitors served now."""
-
-    @property
-    def rtt_seconds(self) -> float | None:
-        """Measured round trip; None if not yet."""
-
-    @property
-    def connected_at(self) -> float:
-        """Unix seconds."""
-
-    @property
-    def address(self) -> str:
-        """Where it connects from."""
-
-    @property
-    def software(self) -> str:
-        """Name and version of its program."""
+from gateway.server.links import AgentView
+from gateway.server.mappings import MappingView
 
 
 class Row(BaseModel):
@@ -285,7 +222,7 @@ def agent_list(views: Iterable[AgentView]) -> AgentList:
             address=view.address,
             software=view.software,
         )
-        for view in sorted(views, key=lambda view: view.name)
+        for view in views
     ]
     return AgentList(agents=rows, count=len(rows))
 

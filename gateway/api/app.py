@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final, Protocol, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from klein import Klein
@@ -16,9 +16,7 @@ from twisted.web.resource import IResource, Resource
 from werkzeug.routing import IntegerConverter
 
 from gateway.api.answers import (
-    AgentView,
     Alive,
-    MappingView,
     RemovedRow,
     agent_list,
     created_row,
@@ -44,45 +42,13 @@ from gateway.errors import (
     NoRouteError,
 )
 from gateway.ops.health import HealthChecks
-from gateway.policy.mapping import PORTS, MappingChanges, MappingWish
+from gateway.policy.mapping import PORTS
+from gateway.server.links import Links
+from gateway.server.mappings import Mappings
 from gateway.texts import Language, text
 
 T = TypeVar("T")
 AnyBody = TypeVar("AnyBody", bound=Body)
-
-
-class MappingService(Protocol):
-    """What the API asks of the mapping service; it raises `CallerError`s."""
-
-    async def create(self, wish: MappingWish) -> MappingView:
-        """Make a mapping and serve it."""
-
-    async def remove(
-        self, port: int, protocol: str = "tcp", drain_seconds: float = 0.0
-    ) -> MappingView:
-        """Stop serving a mapping and forget it."""
-
-    async def update(
-        self, port: int, changes: MappingChanges, protocol: str = "tcp"
-    ) -> MappingView:
-        """Change a mapping."""
-
-    def get(self, port: int, protocol: str = "tcp") -> MappingView:
-        """Return one mapping."""
-
-    def views(self) -> Iterable[MappingView]:
-        """Return all mappings, ordered by port."""
-
-
-class LinkTable(Protocol):
-    """What the API asks of the links."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether any agent is connected."""
-
-    def views(self) -> Iterable[AgentView]:
-        """Return all connected agents."""
 
 
 class _PortConverter(IntegerConverter):
@@ -99,8 +65,8 @@ class Api:
     def __init__(
         self,
         *,
-        mappings: MappingService,
-        links: LinkTable,
+        mappings: Mappings,
+        links: Links,
         health: HealthChecks,
         settings: ApiSettings,
         clock: IReactorTime,

@@ -1,7 +1,7 @@
 """Doubles of what the API is built on; they behave like the real ones in memory."""
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -20,32 +20,10 @@ from gateway.policy.mapping import (
     resolve_target_port,
     wants_tunnel,
 )
+from gateway.server.links import AgentView
+from gateway.server.mappings import MappingView
 
 NOON = 1704110400  # 2024-01-01 12:00:00 UTC
-
-
-class View(NamedTuple):
-    """What the mapping service tells of a mapping."""
-
-    mapping: Mapping
-    state: str = "listening"
-    error: str | None = None
-    connections: int = 0
-    source: str = "stored"
-
-
-class AgentEntry(NamedTuple):
-    """What the links tell of an agent."""
-
-    name: str
-    instance: str
-    negotiated: bool
-    links: int
-    streams: int
-    rtt_seconds: float | None
-    connected_at: float
-    address: str
-    software: str
 
 
 class FakeMappings:
@@ -106,7 +84,7 @@ class FakeMappings:
             updated_at=NOON,
         )
         self._next_id += 1
-        self._rows[port] = View(mapping)
+        self._rows[port] = MappingView(mapping, "listening", None, 0, "stored")
         return self._rows[port]
 
     async def remove(self, port, protocol="tcp", drain_seconds=0.0):
@@ -146,7 +124,7 @@ class FakeLinks:
     """A table of links that a test fills."""
 
     def __init__(self):
-        self.agents = []
+        self.agents: list[AgentView] = []
 
     @property
     def connected(self):
@@ -156,14 +134,14 @@ class FakeLinks:
         return list(self.agents)
 
 
-def build_api(clock, *, settings=None, mappings=None, links=None, **more):
-    """Return an API over fakes; `more` goes to its constructor."""
-    settings = settings or ApiSettings()
-    return Api(
-        mappings=mappings or FakeMappings(tunnel_enabled=settings.tunnel_enabled),
-        links=links or FakeLinks(),
-        health=more.pop("health", None) or HealthChecks(clock, lambda: NOON),
-        settings=settings,
-        clock=clock,
-        **more,
-    )
+def build_api(clock, **given):
+    """Return an API over fakes, but for what is given to its constructor."""
+    settings = given.get("settings") or ApiSettings()
+    parts: dict[str, Any] = {
+        "mappings": FakeMappings(tunnel_enabled=settings.tunnel_enabled),
+        "links": FakeLinks(),
+        "health": HealthChecks(clock, lambda: NOON),
+        **given,
+        "settings": settings,
+    }
+    return Api(clock=clock, **parts)

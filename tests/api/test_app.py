@@ -1,15 +1,19 @@
 """Every route: what it answers, in both languages, and how it refuses."""
 
 import json
+from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import LogLevel, globalLogPublisher
 
 from gateway import errors
 from gateway.api.settings import ApiSettings
 from gateway.ops.health import CheckResult, HealthChecks, HealthStatus
+from gateway.server.links import AgentView
+from gateway.server.mappings import MappingView
 from gateway.texts import Language
 from tests.api.calls import ApiTestCase
-from tests.api.fakes import NOON, AgentEntry, View
+from tests.api.fakes import NOON
 
 CREATE, REMOVE, UPDATE, LIST = (
     f"/api/mapping/{word}" for word in ("create", "remove", "update", "list")
@@ -36,7 +40,7 @@ ROW = {
     "connections": 0,
     "source": "stored",
 }
-AGENT = AgentEntry(
+AGENT = AgentView(
     name="office",
     instance="5f2c",
     negotiated=True,
@@ -267,13 +271,13 @@ class OtherRoutesTests(ApiTestCase):
 
     def test_a_mapping_in_trouble_says_why(self):
         mapping = self.mappings.get(10001).mapping
-        self.mappings.put(View(mapping, "error", "address in use", 3, "agent"))
+        self.mappings.put(MappingView(mapping, "error", "address in use", 3, "agent"))
         data = self.get("/api/mapping/10001").json["data"]
         said = [data[key] for key in ("state", "error", "connections", "source")]
         self.assertEqual(said, ["error", "address in use", 3, "agent"])
 
     def test_agents(self):
-        self.links.agents += [AGENT, AGENT._replace(name="home", rtt_seconds=None)]
+        self.links.agents += [AGENT._replace(name="home", rtt_seconds=None), AGENT]
         answer = self.get("/api/agents")
         self.assertEqual(answer.json["message"], "agents listed")
         rows = answer.json["data"]["agents"]
@@ -439,6 +443,27 @@ class HttpTests(ApiTestCase):
         for answer in (self.post(CREATE, {"port": 10001}), self.get(LIST)):
             self.assertRefused(answer, 500, "internal error; the log has the details")
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+
+class FailedChangeTests(ApiTestCase):
+    """A change that failed through no fault of the caller."""
+
+    def test_the_operator_reads_of_it(self):
+        events: list[Any] = []
+        note: Any = events.append
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
+        self.mappings.fault = errors.StoreFailedError(detail="the disk is full")
+        self.post(CREATE, {"port": 10001})
+        self.mappings.fault = errors.PortMappedError(port=10001)
+        self.post(CREATE, {"port": 10001})
+        lines = [
+            event["log_format"].format(**event)
+            for event in events
+            if event["log_level"] is LogLevel.error
+        ]
+        expected = "POST /api/mapping/create failed: the mapping store failed: "
+        self.assertEqual(lines, [expected + "the disk is full"])
 
 
 class SlowChangeTests(ApiTestCase):

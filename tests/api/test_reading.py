@@ -2,7 +2,7 @@
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -169,6 +169,7 @@ class ReadBodyTests(SynchronousTestCase):
                 fault = self.assertRaises(NotAvailableError, read_body, text, model)
                 self.assertIn("is not available yet", str(fault))
 
+    @settings(deadline=None, database=None)
     @given(OBJECTS, st.sampled_from([CreateBody, RemoveBody, UpdateBody]))
     def test_any_object_is_read_or_refused_in_words(self, body, model):
         """No object makes the reader fail in any other way."""
@@ -178,6 +179,7 @@ class ReadBodyTests(SynchronousTestCase):
             self.assertEqual(fault.http_code, 400)
             fault.text("zh").encode()
 
+    @settings(deadline=None, database=None)
     @given(st.binary(max_size=200))
     def test_any_bytes_are_read_or_refused_in_words(self, text):
         try:
@@ -185,6 +187,7 @@ class ReadBodyTests(SynchronousTestCase):
         except CallerError as fault:
             self.assertEqual(fault.http_code, 400)
 
+    @settings(deadline=None, database=None)
     @given(
         st.fixed_dictionaries(
             {"port": st.integers(0, 65535)},
@@ -205,6 +208,7 @@ class ReadBodyTests(SynchronousTestCase):
         expected = {**body, "target_host": body.get("target_host") or None}
         self.assertEqual(read_body(text, CreateBody).wish(), MappingWish(**expected))
 
+    @settings(deadline=None, database=None)
     @given(
         st.fixed_dictionaries(
             {"port": PORTS},

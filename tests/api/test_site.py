@@ -8,12 +8,14 @@ from twisted.internet import reactor as global_reactor  # noqa: TID251 - on sock
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import directlyProvides
 
 from gateway.api.settings import ApiSettings
 from gateway.api.site import LINGER_BYTES, make_site
@@ -31,9 +33,25 @@ LIVEZ = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 class Wire(StringTransportWithDisconnection):
-    """A transport that tells how it was ended."""
+    """A transport that tells how it was ended.
 
-    aborted = False
+    Attributes:
+        stuck: whether the client reads nothing, so that a close waits for it.
+    """
+
+    aborted = half_closed = stuck = False
+
+    def setTcpNoDelay(self, enabled):
+        pass
+
+    def loseConnection(self):
+        if self.stuck and not self.aborted:
+            self.disconnecting = True
+        else:
+            super().loseConnection()
+
+    def loseWriteConnection(self):
+        self.half_closed = True
 
     def abortConnection(self):
         self.aborted = True
@@ -69,6 +87,7 @@ class ChannelTests(SynchronousTestCase):
             self.wire.abortConnection()
         self.channel = self.site.buildProtocol(PEER)
         self.wire = Wire(hostAddress=PEER, peerAddress=PEER)
+        directlyProvides(self.wire, ITCPTransport)
         self.wire.protocol = self.channel
         self.channel.makeConnection(self.wire)
 
@@ -131,7 +150,9 @@ class ChannelTests(SynchronousTestCase):
     def test_a_client_that_was_refused_is_gone_soon(self):
         self.channel.dataReceived(HEAD + b"Content-Length: 65537\r\n\r\n")
         self.assertEqual(status(self.wire.value()), 413)
+        self.assertTrue(self.wire.connected and self.wire.half_closed)
         self.clock.advance(2)
+        self.assertTrue(self.wire.aborted)
         self.assertGone()
 
     def test_what_a_refused_client_still_sends_is_not_served(self):
@@ -141,7 +162,6 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual(self.ports(), [])
 
     def test_a_refused_client_that_sends_on_is_aborted(self):
-        self.wire.loseWriteConnection = lambda: None
         self.channel.dataReceived(b"garbage\r\n\r\n")
         self.channel.dataReceived(bytes(LINGER_BYTES))
         self.assertFalse(self.wire.aborted)
@@ -166,6 +186,21 @@ class ChannelTests(SynchronousTestCase):
             self.channel.dataReceived(b"0\r\n\r\n")
             self.assertEqual(status(self.wire.value()), code)
             self.assertEqual(self.wire.value().count(b"HTTP/1.1 "), 1)
+
+    def test_a_chunked_body_is_refused_as_soon_as_it_is_too_long(self):
+        chunk = b"10000\r\n%s\r\n1\r\nx\r\n" % bytes(65536)
+        self.channel.dataReceived(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunk)
+        self.assertEqual(status(self.wire.value()), 413)
+
+    def test_a_last_answer_that_nobody_reads_does_not_hold_the_connection(self):
+        for request in (LIVEZ, LIVEZ[:-2] + b"Connection: close\r\n\r\n"):
+            self.connect()
+            self.wire.stuck = True
+            self.channel.dataReceived(request)
+            self.clock.advance(10)
+            self.clock.advance(2)
+            self.assertTrue(self.wire.aborted)
+            self.assertGone()
 
     def test_continue_is_not_said_to_a_body_over_the_limit(self):
         for length, code in ((100, 100), (65537, 413)):

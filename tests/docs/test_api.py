@@ -16,8 +16,9 @@ from gateway.api.openapi import document
 from gateway.api.reading import SPELLINGS
 from gateway.api.site import make_site
 from gateway.ops.health import CheckResult, HealthChecks, HealthStatus
+from gateway.server.links import AgentView
 from tests.api.calls import ApiTestCase
-from tests.api.fakes import NOON, AgentEntry, FakeMappings, build_api
+from tests.api.fakes import NOON, FakeMappings, build_api
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
 EXAMPLE = re.compile(
@@ -25,7 +26,7 @@ EXAMPLE = re.compile(
     re.DOTALL,
 )
 SCRIPT = re.compile(r"```sh\n(.*?)```", re.DOTALL)
-AGENT = AgentEntry(
+AGENT = AgentView(
     name="default",
     instance="9f3b6c1d2e4f5a60",
     negotiated=True,
