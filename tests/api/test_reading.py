@@ -10,6 +10,7 @@ from gateway.api.bodies import CreateBody, RemoveBody, UpdateBody
 from gateway.api.reading import SPELLINGS, read_body
 from gateway.errors import BadRequestError, CallerError, NotAvailableError
 from gateway.policy.mapping import UNSET, MappingChanges, MappingWish
+from tests.api.calls import ApiTestCase
 
 VALUES = st.recursive(
     st.none()
@@ -230,3 +231,14 @@ class ReadBodyTests(SynchronousTestCase):
         self.assertEqual(changes, MappingChanges(**expected))
         if "name" not in body:
             self.assertIs(changes.name, UNSET)
+
+
+class AnyBodyTests(ApiTestCase):
+    """The same through the routes."""
+
+    @settings(deadline=None, database=None)
+    @given(st.sampled_from(["create", "remove", "update"]), OBJECTS | VALUES)
+    def test_no_json_makes_a_server_error(self, word, value):
+        answer = self.post(f"/api/mapping/{word}", json.dumps(value))
+        self.assertIn(answer.code, (200, 400, 404, 409))
+        self.assertIs(answer.json["success"], answer.code == 200)
