@@ -101,7 +101,7 @@ def encode_connect_request(message: ConnectRequest) -> bytes:
     """Return the frame, in the short form if there is no host.
 
     Raises:
-        PayloadError: the host is longer than 255 bytes.
+        PayloadError: the host is longer than 255 bytes, or no text.
     """
     if message.host is None:
         body = _SHORT_REQUEST.pack(message.stream_id, message.port)
@@ -168,7 +168,8 @@ def encode_open(message: OpenRequest) -> bytes:
     """Return the frame that asks for a target.
 
     Raises:
-        PayloadError: the host is longer than 255 bytes, the meta than 4096.
+        PayloadError: the host is longer than 255 bytes, the meta than 4096, or
+            one holds half a surrogate pair.
     """
     host = _host_bytes(message.host)
     meta = encode_json(message.meta) if message.meta else b""
@@ -193,9 +194,10 @@ def decode_open(payload: Payload) -> OpenRequest:
 
 
 def encode_goaway(message: Goaway) -> bytes:
-    """Return the frame; a text of more than 4096 bytes is cut."""
-    words = message.text.encode()[:MAX_JSON]
-    return encode_frame(frames.GOAWAY, bytes((message.reason,)) + words)
+    """Return the frame; a text of more than 4096 bytes is cut between characters."""
+    words = message.text.encode(errors="replace")[:MAX_JSON]
+    whole = words.decode(errors="ignore").encode()
+    return encode_frame(frames.GOAWAY, bytes((message.reason,)) + whole)
 
 
 def decode_goaway(payload: Payload) -> Goaway:
@@ -219,9 +221,9 @@ def encode_json(value: dict[str, Any]) -> bytes:
     """Return the compact UTF-8 form.
 
     Raises:
-        PayloadError: it is longer than 4096 bytes.
+        PayloadError: it is longer than 4096 bytes, or holds half a surrogate pair.
     """
-    found = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    found = _utf8(json.dumps(value, ensure_ascii=False, separators=(",", ":")), "JSON")
     if len(found) > MAX_JSON:
         raise PayloadError(f"JSON of {len(found)} bytes, {MAX_JSON} at most")
     return found
@@ -231,12 +233,17 @@ def decode_json(payload: Payload, name: str) -> dict[str, Any]:
     """Read one JSON object.
 
     Raises:
-        PayloadError: too long, not UTF-8, not JSON, or not an object.
+        PayloadError: too long, not UTF-8, not JSON, or not an object; half a
+            surrogate pair, which could never be sent on, is not JSON either.
     """
     if len(payload) > MAX_JSON:
         raise PayloadError(f"{name} of {len(payload)} bytes, {MAX_JSON} at most")
     try:
-        found = json.loads(bytes(payload))
+        # decoded here, since `loads` would also take UTF-16 and surrogates
+        words = bytes(payload).decode()
+        found = json.loads(words)
+        if "\\u" in words:
+            json.dumps(found, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise PayloadError(f"{name} is not JSON") from None
     if not isinstance(found, dict):
@@ -251,10 +258,17 @@ def _take(payload: Payload, start: int, size: int, name: str) -> bytes:
 
 
 def _host_bytes(host: str) -> bytes:
-    found = host.encode()
+    found = _utf8(host, "host")
     if len(found) > 255:
         raise PayloadError(f"host of {len(found)} bytes, 255 at most")
     return found
+
+
+def _utf8(text: str, name: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise PayloadError(f"{name} holds half a surrogate pair") from None
 
 
 def _host_text(host: bytes) -> str:
