@@ -197,7 +197,7 @@ class _Race:
 
     def _resolved(self, addresses: list[str]) -> None:
         self._lookup = None
-        reason = None
+        reason = "it has no address"
         for address in addresses[:MOST_ADDRESSES]:
             refusal = self._refusal(self._host, address, self._port)
             if refusal is None:
@@ -205,13 +205,13 @@ class _Race:
             else:
                 reason = refusal
         if not self._waiting:
-            self._fail(_denied(self._host, self._port, reason or "has no address"))
+            self._fail(_denied(self._host, self._port, reason))
             return
         self._try_next()
 
     def _unresolved(self, failure: Failure) -> None:
         self._lookup = None
-        if self.outcome.called:
+        if failure.check(CancelledError):
             return
         if failure.check(UnresolvableError):
             where = join_host_port(self._host, self._port)
@@ -221,7 +221,7 @@ class _Race:
 
     def _try_next(self) -> None:
         address = self._waiting.popleft()
-        left = self._deadline.getTime() - self._clock.seconds()
+        left = max(0.0, self._deadline.getTime() - self._clock.seconds())
         self._head_start = None
         if self._waiting:
             self._head_start = self._clock.callLater(HEAD_START_SECONDS, self._try_next)

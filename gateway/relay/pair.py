@@ -1,8 +1,9 @@
-"""Join a visitor to a target that this process reaches itself."""
+"""A visitor and a target in one process: each feeds the other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
@@ -12,7 +13,7 @@ from twisted.internet.interfaces import (
     IProtocol,
     IProtocolFactory,
 )
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -21,16 +22,18 @@ from gateway.errors import DialError
 from gateway.interfaces import IByteTransport
 from gateway.relay.linger import Linger
 
+FINISHED: Final = "both sides finished"
+LEFT_EARLY: Final = "the visitor left before the target was reached"
+
 Dial = Callable[[IProtocolFactory], Deferred[IProtocol]]
 
 
 @implementer(IHalfCloseableProtocol)
 class DirectVisitor(Protocol):
-    """The visitor's side of a direct connection.
+    """A visitor, joined with the target that it waits for.
 
-    The visitor waits, paused, until its target is reached; if it is not, the
-    visitor sees a reset.  After that each transport is the other's producer: what
-    one cannot take pauses the other, and bytes wait in the transports only.
+    Bytes are only ever in the buffers of the two transports, each of which pauses
+    the other one at its mark.  `_join` is the one place where the two meet.
 
     Attributes:
         sent: bytes from the visitor to the target.
@@ -40,16 +43,21 @@ class DirectVisitor(Protocol):
     log = Logger()
     transport: IByteTransport
     __slots__ = (
+        "_closing",
         "_dial",
-        "_dialing",
+        "_dialling",
         "_ended",
-        "_finished",
+        "_half_closed",
         "_joined",
         "_linger",
+        "_lost",
         "_reason",
         "_target",
+        "_write",
+        "connected",
         "received",
         "sent",
+        "transport",
     )
 
     def __init__(
@@ -62,162 +70,196 @@ class DirectVisitor(Protocol):
         """Remember the collaborators.
 
         Args:
-            dial: connects to the target; fails with `DialError`.
-            linger: flushes a side whose other side has closed.
-            joined: called when the target is reached.
-            ended: called once with the reason when the visitor's socket is gone.
+            dial: connects a protocol of the given factory to the target; fails
+                with `DialError`.
+            linger: closes a side that must still take its last bytes.
+            joined: called once if the target is reached.
+            ended: called once, with the reason, when no socket is left.
         """
         self._dial = dial
         self._linger = linger
         self._joined = joined
         self._ended = ended
-        self._dialing: Deferred[IProtocol] | None = None
-        self._target: _DirectTarget | None = None
-        self._finished = False
-        self._reason = ""
-        self.sent = 0
-        self.received = 0
+        self.sent = self.received = 0
+        self._dialling: Deferred[IProtocol] | None = None
+        self._target: DirectTarget | None = None
+        self._half_closed = self._closing = self._lost = False
+        self._reason = FINISHED
 
     def connectionMade(self) -> None:
-        """Dial; nothing is read before the target is there."""
+        """Wait, paused, for the target."""
         self.transport.pauseProducing()
-        self._dialing = self._dial(_TargetFactory(self))
-        self._dialing.addCallbacks(self._reached, self._missed)
-        self._dialing.addErrback(self._broken)
-
-    def _reached(self, target: IProtocol) -> None:
-        assert isinstance(target, _DirectTarget)
-        self._dialing = None
-        self._target = target
-        self._joined()
-        self.transport.registerProducer(target.transport, True)
-        target.transport.registerProducer(self.transport, True)
-        self.transport.resumeProducing()
-        target.transport.resumeProducing()
-
-    def _missed(self, failure: Failure) -> None:
-        self._dialing = None
-        if not failure.check(CancelledError):
-            failure.trap(DialError)
-            self.close(failure.getErrorMessage())
-
-    def _broken(self, failure: Failure) -> None:
-        """A bug: it costs this visitor, and is logged."""
-        self.log.failure("a visitor could not be joined", failure=failure)
-        self.close("internal error")
+        dialling = self._dial(_TargetFactory(self))
+        if not dialling.called:
+            self._dialling = dialling
+        dialling.addErrback(self._not_reached)
 
     def dataReceived(self, data: bytes) -> None:
-        """To the target."""
-        if self._target is not None:
-            self.sent += len(data)
-            self._target.transport.write(data)
+        """Hand the bytes to the target."""
+        self.sent += len(data)
+        self._write(data)
 
     def readConnectionLost(self) -> None:
-        """Half-close the target behind what it was given."""
-        self._finished = True
+        """Pass the half-close on."""
         if self._target is not None:
-            self._target.transport.loseWriteConnection()
-            self.close_if_finished()
+            self._half_close(self.transport, self._target.transport)
 
     def writeConnectionLost(self) -> None:
         """Nothing to do: it was our own half-close."""
 
-    def target_finished(self) -> None:
-        """Half-close the visitor behind what it was given."""
-        self.transport.loseWriteConnection()
-        self.close_if_finished()
-
-    def close_if_finished(self) -> None:
-        """Close both sides, flushing, once both have nothing more to say."""
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """Let the target go too."""
+        self._lost = True
+        dialling, self._dialling = self._dialling, None
+        if dialling is not None:
+            self._because(LEFT_EARLY)
+            dialling.cancel()
         target = self._target
-        if target is not None and self._finished and target.finished:
-            self._reason = self._reason or "finished"
-            self._part(target)
-            self._linger.close(target.transport)
-            self._linger.close(self.transport)
+        self._side_lost("visitor", reason, None if target is None else target.transport)
 
-    def _part(self, target: _DirectTarget) -> None:
+    def target_made(self, target: DirectTarget) -> None:
+        """The target is reached."""
+        self._dialling = None
+        self._target = target
+        self._write = target.transport.write
+        self._join(self.transport, target.transport)
+        self._joined()
+
+    def target_finished(self, target: DirectTarget) -> None:
+        """The target sends nothing more; it still reads."""
+        self._half_close(target.transport, self.transport)
+
+    def target_lost(self, reason: Failure | None) -> None:
+        """Let the visitor go too."""
         self._target = None
-        target.visitor = None
+        self._side_lost("target", reason, None if self._lost else self.transport)
+
+    def close(self, reason: str) -> None:
+        """End it: what was taken already is still delivered, the rest is not.
+
+        A visitor whose target is not reached yet is reset.
+        """
+        if self._closing:
+            return
+        target = self._target
+        if target is None or self._lost:
+            self.abort(reason)
+            return
+        self._because(reason)
         self.transport.unregisterProducer()
         target.transport.unregisterProducer()
+        self._close_politely(self.transport, target.transport)
 
-    def target_lost(self, reason: Failure) -> None:
-        """The target's socket is gone: flush after a clean end, else abort."""
-        target = self._target
-        if target is None:
+    def abort(self, reason: str) -> None:
+        """End it at once: both sides see a reset."""
+        self._because(reason)
+        dialling, self._dialling = self._dialling, None
+        if dialling is not None:
+            dialling.cancel()
+        if self._target is not None:
+            self._target.transport.abortConnection()
+        if not self._lost:
+            self.transport.abortConnection()
+
+    def _not_reached(self, failure: Failure) -> None:
+        self._dialling = None
+        if failure.check(CancelledError):
             return
-        self._part(target)
-        if reason.check(ConnectionDone):
-            self._reason = self._reason or "closed by the target"
-            self._linger.close(self.transport)
+        if failure.check(DialError):
+            self.abort(failure.getErrorMessage())
         else:
-            self.close(f"target lost: {reason.getErrorMessage()}")
+            self.log.failure("dialling a target failed", failure=failure)
+            self.abort("internal error")
 
-    def connectionLost(self, reason: Failure | None = None) -> None:
-        """The visitor's socket is gone."""
-        if self._dialing is not None:
-            self._dialing.cancel()
-        target = self._target
-        clean = reason is not None and reason.check(ConnectionDone)
-        if target is not None:
-            self._part(target)
-            if clean:
-                self._linger.close(target.transport)
-            else:
-                target.transport.abortConnection()
-        words = reason.getErrorMessage() if reason is not None else "lost"
-        self._ended(self._reason or f"visitor left: {words}")
+    @staticmethod
+    def _join(visitor: IByteTransport, target: IByteTransport) -> None:
+        target.registerProducer(visitor, True)
+        visitor.registerProducer(target, True)
+        visitor.resumeProducing()
 
-    def close(self, why: str) -> None:
-        """Abort both sides."""
-        self._reason = self._reason or why
-        self.transport.abortConnection()
+    def _half_close(self, source: IByteTransport, sink: IByteTransport) -> None:
+        """Nothing more comes from `source`; tell `sink` after its flush."""
+        sink.unregisterProducer()
+        if self._half_closed:  # this is the second direction
+            source.loseConnection()
+            sink.loseConnection()
+        else:
+            self._half_closed = True
+            sink.loseWriteConnection()
+
+    def _side_lost(
+        self, side: str, reason: Failure | None, other: IByteTransport | None
+    ) -> None:
+        """Let the other side go the same way, or say that all is over."""
+        broken = reason is not None and not reason.check(ConnectionDone)
+        if broken:
+            self._because(f"the connection of the {side} broke")
+        if other is None:
+            self._ended(self._reason)
+            return
+        other.unregisterProducer()
+        if broken:
+            other.abortConnection()
+        elif not self._closing:
+            self._close_politely(other)
+
+    def _close_politely(self, *transports: IByteTransport) -> None:
+        self._closing = True
+        for transport in transports:
+            self._linger.close(transport)
+
+    def _because(self, reason: str) -> None:
+        """Keep the first reason."""
+        if self._reason is FINISHED:
+            self._reason = reason
 
 
 @implementer(IHalfCloseableProtocol)
-class _DirectTarget(Protocol):
-    """The target's side."""
+class DirectTarget(Protocol):
+    """The target of one visitor."""
 
     transport: IByteTransport
-    __slots__ = ("finished", "visitor")
+    __slots__ = ("_visitor", "_write", "connected", "transport")
 
     def __init__(self, visitor: DirectVisitor) -> None:
-        self.visitor: DirectVisitor | None = visitor
-        self.finished = False
+        self._visitor = visitor
+        self._write = visitor.transport.write
 
     def connectionMade(self) -> None:
-        """Wait until the visitor is joined."""
-        self.transport.pauseProducing()
+        """Join the visitor."""
+        self._visitor.target_made(self)
 
     def dataReceived(self, data: bytes) -> None:
-        """To the visitor."""
-        visitor = self.visitor
-        if visitor is not None:
-            visitor.received += len(data)
-            visitor.transport.write(data)
+        """Hand the bytes to the visitor."""
+        self._visitor.received += len(data)
+        self._write(data)
 
     def readConnectionLost(self) -> None:
-        """The target sends nothing more; it still reads."""
-        self.finished = True
-        if self.visitor is not None:
-            self.visitor.target_finished()
+        """Pass the half-close on."""
+        self._visitor.target_finished(self)
 
     def writeConnectionLost(self) -> None:
         """Nothing to do: it was our own half-close."""
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        """Tell the visitor's side."""
-        if self.visitor is not None and reason is not None:
-            self.visitor.target_lost(reason)
+        """Let the visitor go too."""
+        self._visitor.target_lost(reason)
 
 
-class _TargetFactory(Factory):
-    noisy = False
+@implementer(IProtocolFactory)
+class _TargetFactory:
+    """Build the protocol of one visitor's target."""
+
+    __slots__ = ("_visitor",)
 
     def __init__(self, visitor: DirectVisitor) -> None:
         self._visitor = visitor
 
-    def buildProtocol(self, addr: IAddress | None) -> _DirectTarget:
-        """Return the protocol for the target's connection."""
-        return _DirectTarget(self._visitor)
+    def buildProtocol(self, addr: IAddress | None) -> DirectTarget:
+        return DirectTarget(self._visitor)
+
+    def doStart(self) -> None:  # noqa: N802 - Twisted's name
+        """Nothing to prepare."""
+
+    def doStop(self) -> None:  # noqa: N802 - Twisted's name
+        """Nothing to release."""
