@@ -154,6 +154,14 @@ class FrameDecoderTests(SynchronousTestCase):
         kept = self._kept_by(FrameDecoder(), chunks())
         self.assertLess(kept, 1.5 * size)
 
+    def test_a_frame_in_large_chunks_comes_whole(self):
+        """With small ones between them."""
+        payload = bytes(range(256)) * 100
+        stream = raw_frame(3, payload)
+        chunks = [stream[:9], stream[9:5000], stream[5000:5001], stream[5001:20000]]
+        chunks += [stream[20000:22000], stream[22000:22010], stream[22010:]]
+        self.assertEqual(decode(chunks), ([(3, payload)], None))
+
     def test_a_short_rest_does_not_keep_a_long_chunk(self):
         """What stays of a chunk is copied when it is the smaller part of it."""
 
