@@ -94,12 +94,16 @@ class RigCase(ProgramsCase):
         # cleanups run last to first: the sockets go after the programs
         self.addCleanup(self._close_sockets)
         super().setUp()
-        self.link_port, self.api_port = take_ports(), take_ports()
-        self.first_port = take_ports(PUBLIC_PORTS)
-        self._next_port = self.first_port
+        self.choose_ports()
         self.token_file = self.folder / "token"
         self.token_file.write_text(TOKEN)
         self.token_file.chmod(0o600)
+
+    def choose_ports(self) -> None:
+        """Choose ports that nothing uses for the next gateway."""
+        self.link_port, self.api_port = take_ports(), take_ports()
+        self.first_port = take_ports(PUBLIC_PORTS)
+        self._next_port = self.first_port
 
     def write_config(self, name: str, config: dict[str, Any]) -> Path:
         """Write a configuration file and return its path."""
@@ -124,15 +128,15 @@ class RigCase(ProgramsCase):
         }
         return self.write_config("gateway.yaml", merge(config, changes))
 
-    def agent_config(self, name: str = "default", **changes: Any) -> Path:
+    def agent_config(self, called: str = "default", /, **changes: Any) -> Path:
         """Write the configuration of an agent, with changes by block."""
         config = {
             "server": f"127.0.0.1:{self.link_port}",
-            "name": name,
+            "name": called,
             "token_file": str(self.token_file),
             "reconnect": {"initial": 0.2, "max": 1, "jitter": 0},
         }
-        return self.write_config(f"agent-{name}.yaml", merge(config, changes))
+        return self.write_config(f"agent-{called}.yaml", merge(config, changes))
 
     def launch_gateway(self, *options: str, **started: Any) -> Program:
         """Start the gateway from its file; do not wait for anything."""

@@ -263,6 +263,7 @@ class VisitorProtocol(Protocol):
     Attributes:
         done: fires with None at a complete and right exchange, else fails with
             `BrokenTransferError` or `WrongBytesError`.
+        end: how the connection ended.
         got: bytes of content that have arrived.
 
     With `reading` False it reads nothing until `resume` is called.
@@ -272,6 +273,7 @@ class VisitorProtocol(Protocol):
 
     def __init__(self, plan: Plan, *, reading: bool = True) -> None:
         self.done: Deferred[None] = Deferred()
+        self.end: Failure | None = None
         self.got = 0
         self._plan = plan
         self._reading = reading
@@ -300,6 +302,7 @@ class VisitorProtocol(Protocol):
     def connectionLost(self, reason: Failure | None = None) -> None:
         """Judge whether everything was there."""
         self.connected = 0
+        self.end = reason
         if self.done.called:
             return
         if len(self._digest) == DIGEST and self.got == self._plan.down:
