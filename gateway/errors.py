@@ -242,6 +242,13 @@ class AgentMappingError(CallerError):
     http_code = 409
 
 
+class ConfiguredMappingError(CallerError):
+    """The configuration file made this mapping; `port`."""
+
+    key = "mapping_of_config"
+    http_code = 409
+
+
 class BadTargetError(CallerError):
     """The target is malformed or does not resolve; `detail`."""
 

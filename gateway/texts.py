@@ -65,6 +65,10 @@ CATALOGUE: Final[dict[str, tuple[str, str]]] = {
         "the mapping on port {port} belongs to agent {agent!r} and is changed there",
         "端口 {port} 的映射由客户端 {agent} 注册, 请在客户端修改",
     ),
+    "mapping_of_config": (
+        "the mapping on port {port} stands in the configuration and is changed there",
+        "端口 {port} 的映射在配置文件中, 请修改配置文件",
+    ),
     "bad_target": ("bad target: {detail}", "目标地址无效: {detail}"),
     "target_denied": (
         "target {host}:{port} is not allowed: {detail}",

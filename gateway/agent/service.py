@@ -9,14 +9,21 @@ from typing import Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorTime
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+)
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from gateway.agent.expose import Exposures
 from gateway.agent.targets import TargetDial, Targets
 from gateway.errors import DialError
+from gateway.interfaces import INetwork
 from gateway.link.protocol import LinkProtocol, LinkSettings
 from gateway.link.stream import StreamListener
 from gateway.mux.core import SessionSettings
@@ -62,7 +69,7 @@ class AgentParts:
 
     Attributes:
         clock: the reactor's clock.
-        dialer: for gateways, without target rules.
+        dialer: for gateways, without target rules, over a `GatheredNetwork`.
         targets: for streams.
         exposures: public ports to ask for.
         backoff: delays between tries.
@@ -81,6 +88,31 @@ class AgentParts:
     random_bytes: Callable[[int], bytes]
     random: Callable[[], float]
     linger: Linger
+
+
+@implementer(INetwork)
+class GatheredNetwork:
+    """A network whose connections are links: writes of a turn leave together."""
+
+    def __init__(self, network: INetwork) -> None:
+        self._network = network
+        self.listen = network.listen
+        self.resolve = network.resolve
+
+    def connect(
+        self,
+        address: str,
+        port: int,
+        factory: IProtocolFactory,
+        timeout_seconds: float,
+        *,
+        gathered: bool = True,
+    ) -> Deferred[IProtocol]:
+        """Connect to a literal address."""
+        outcome: Deferred[IProtocol] = self._network.connect(
+            address, port, factory, timeout_seconds, gathered=gathered
+        )
+        return outcome
 
 
 class AgentService(Service):
@@ -189,7 +221,6 @@ class LinkKeeper:
             port,
             _LinkFactory(self),
             self._settings.connect_seconds,
-            gathered=True,
         )
         self._connecting.addErrback(self._unreachable)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -16,7 +17,7 @@ from gateway.errors import (
     AgentMappingError,
     BadTargetError,
     CallerError,
-    GatewayError,
+    ConfiguredMappingError,
     ListenError,
     MappingMissingError,
     NoFreePortError,
@@ -26,8 +27,10 @@ from gateway.errors import (
     PortPrivilegedError,
     StoreError,
     StoreFailedError,
+    TargetDeniedError,
     TooManyMappingsError,
     TunnelDisabledError,
+    UnresolvableError,
 )
 from gateway.interfaces import IListening, IMappingStore, INetwork
 from gateway.policy.limits import Slots
@@ -45,6 +48,7 @@ from gateway.texts import Texts
 
 _IN_USE: Final = frozenset({errno.EADDRINUSE})
 _PRIVILEGED: Final = frozenset({errno.EACCES, errno.EPERM})
+LOOK_UP_SECONDS: Final = 5.0
 Key = tuple[str, int]
 
 
@@ -55,7 +59,8 @@ class MappingView(NamedTuple):
         state: "listening", "error" or "draining".
         error: why it does not listen, or None.
         connections: visitors whose socket is open.
-        source: "stored", or "agent" for one that an agent asked for.
+        source: "stored", "agent" for one that an agent asked for, "config" for one
+            that stands in the configuration.
     """
 
     mapping: Mapping
@@ -73,31 +78,30 @@ class MappingSettings:
         tunnel_enabled: whether the tunnel service is on.
         port_offset: public port less target port of tunnel mappings.
         max_mappings: stored and agent-requested ones together.
-        check_target: raises `TargetDeniedError` or `BadTargetError`.
+        refusal: tells why (host, address, port) may not be dialled, or None.
     """
 
     tunnel_enabled: bool
     port_offset: int
     max_mappings: int
-    check_target: Callable[[str, int], None]
+    refusal: Callable[[str, str, int], str | None]
 
 
 class _Served:
-    """A mapping and its port."""
+    """A mapping, its port, and where it comes from."""
 
-    __slots__ = ("agent", "edge", "error", "listening")
+    __slots__ = ("edge", "error", "listening", "source")
 
-    def __init__(self, edge: TcpEdge, agent: str | None) -> None:
+    def __init__(self, edge: TcpEdge, source: str) -> None:
         self.edge = edge
-        self.agent = agent
+        self.source = source
         self.listening: IListening | None = None
         self.error: str | None = None
 
     def view(self) -> MappingView:
         state = "listening" if self.listening is not None else "error"
-        source = "stored" if self.agent is None else "agent"
         return MappingView(
-            self.edge.mapping, state, self.error, len(self.edge.visits), source
+            self.edge.mapping, state, self.error, len(self.edge.visits), self.source
         )
 
     def stop_listening(self) -> None:
@@ -177,19 +181,36 @@ class Mappings:
         for fault in stored.faults:
             self.log.error("stored mapping passed over: {fault}", fault=fault)
         for mapping in stored.mappings:
-            served = self._place(mapping, None)
-            try:
-                if mapping.use_tunnel and not self._settings.tunnel_enabled:
-                    raise TunnelDisabledError()
-                served.listening = self._reserve(served.edge)
-                self._accept(served)
-            except CallerError as fault:
-                served.error = str(fault)
+            taken = self._served.get((mapping.protocol, mapping.port))
+            if taken is not None:
                 self.log.error(
-                    "mapping on port {port} cannot be served: {fault}",
+                    "stored mapping on port {port} passed over: the configuration "
+                    "uses its port",
                     port=mapping.port,
-                    fault=fault,
                 )
+                continue
+            self._serve(self._place(mapping, "stored"))
+
+    def serve_configured(self, mapping: Mapping) -> None:
+        """Serve a mapping that stands in the configuration."""
+        self._serve(self._place(mapping, "config"))
+
+    def _serve(self, served: _Served) -> None:
+        """Open the port of a known mapping, or note why not."""
+        mapping = served.edge.mapping
+        try:
+            if mapping.use_tunnel and not self._settings.tunnel_enabled:
+                raise TunnelDisabledError()
+            served.listening = self._reserve(served.edge)
+            served.error = None
+            self._accept(served)
+        except CallerError as fault:
+            served.error = str(fault)
+            self.log.error(
+                "mapping on port {port} cannot be served: {fault}",
+                port=mapping.port,
+                fault=fault,
+            )
 
     # -- changes --------------------------------------------------------------------
 
@@ -203,9 +224,10 @@ class Mappings:
 
     async def _create(self, wish: MappingWish) -> MappingView:
         use_tunnel = self._check(wish)
-        served = self._open_port(wish, use_tunnel, None)
+        served = self._open_port(wish, use_tunnel, "stored")
         mapping = served.edge.mapping
         try:
+            await self._check_target(mapping)
             stored = await self._store.insert(mapping)
         except BaseException as fault:
             self._forget(served)
@@ -217,6 +239,27 @@ class Mappings:
         self._accept(served)
         return served.view()
 
+    async def _check_target(self, mapping: Mapping) -> None:
+        """Judge the target of a direct mapping; it is judged again at each dial.
+
+        Raises:
+            BadTargetError: there is none, or its name has no address.
+            TargetDeniedError: none of its addresses may be dialled.
+        """
+        if mapping.use_tunnel:
+            return
+        host, port = mapping.target_host, mapping.target_port
+        if not host:
+            raise BadTargetError(detail="a direct mapping needs a target host")
+        look_up = self._network.resolve(host).addTimeout(LOOK_UP_SECONDS, self._clock)
+        try:
+            addresses = await look_up
+        except (UnresolvableError, DeferredTimeoutError):
+            raise BadTargetError(detail=f"{host!r} does not resolve") from None
+        refusals = [self._settings.refusal(host, one, port) for one in addresses]
+        if refusals and None not in refusals:
+            raise TargetDeniedError(host=host, port=port, detail=refusals[0])
+
     def _check(self, wish: MappingWish) -> bool:
         """Judge what can be judged before a port is touched."""
         if wish.protocol != "tcp":
@@ -224,8 +267,6 @@ class Mappings:
         use_tunnel = wants_tunnel(wish, tunnel_enabled=self._settings.tunnel_enabled)
         if use_tunnel and not self._settings.tunnel_enabled:
             raise TunnelDisabledError()
-        if not use_tunnel and not wish.target_host:
-            raise BadTargetError(detail="a direct mapping needs a target host")
         if wish.port:
             self._ports.check(wish.port)
             if (wish.protocol, wish.port) in self._served:
@@ -234,35 +275,28 @@ class Mappings:
             raise TooManyMappingsError(limit=self._settings.max_mappings)
         return use_tunnel
 
-    def _open_port(
-        self, wish: MappingWish, use_tunnel: bool, agent: str | None
-    ) -> _Served:
+    def _open_port(self, wish: MappingWish, use_tunnel: bool, source: str) -> _Served:
         """Reserve the wished port, or the first free one that can be had."""
         if wish.port:
-            return self._try_port(wish, use_tunnel, agent)
+            return self._try_port(wish, use_tunnel, source)
         taken = {port for _, port in self._served}
         for port in self._ports.pick(taken, self._randrange):
             try:
-                return self._try_port(replace(wish, port=port), use_tunnel, agent)
+                return self._try_port(replace(wish, port=port), use_tunnel, source)
             except (PortInUseError, PortPrivilegedError):
                 continue
         raise NoFreePortError(first=self._ports.first, last=self._ports.last)
 
-    def _try_port(
-        self, wish: MappingWish, use_tunnel: bool, agent: str | None
-    ) -> _Served:
+    def _try_port(self, wish: MappingWish, use_tunnel: bool, source: str) -> _Served:
         now = int(self._wall_clock())
         target_port = resolve_target_port(
             wish, use_tunnel=use_tunnel, offset=self._settings.port_offset
         )
-        host = wish.target_host or ""
-        if not use_tunnel:
-            self._settings.check_target(host, target_port)
         mapping = Mapping(
             protocol=wish.protocol,
             port=wish.port,
             listen=wish.listen,
-            target_host=host,
+            target_host=wish.target_host or "",
             target_port=target_port,
             use_tunnel=use_tunnel,
             agent=wish.agent,
@@ -273,15 +307,15 @@ class Mappings:
         )
         edge = TcpEdge(mapping, self._slots, self._router.admit)
         listening = self._reserve(edge)
-        served = self._place(mapping, agent, edge)
+        served = self._place(mapping, source, edge)
         served.listening = listening
         return served
 
     def _place(
-        self, mapping: Mapping, agent: str | None, edge: TcpEdge | None = None
+        self, mapping: Mapping, source: str, edge: TcpEdge | None = None
     ) -> _Served:
         edge = edge or TcpEdge(mapping, self._slots, self._router.admit)
-        served = _Served(edge, agent)
+        served = _Served(edge, source)
         self._served[mapping.protocol, mapping.port] = served
         return served
 
@@ -352,8 +386,10 @@ class Mappings:
 
     def _own(self, protocol: str, port: int) -> _Served:
         served = self._find(protocol, port)
-        if served.agent is not None:
-            raise AgentMappingError(port=port, agent=served.agent)
+        if served.source == "agent":
+            raise AgentMappingError(port=port, agent=served.edge.mapping.agent)
+        if served.source == "config":
+            raise ConfiguredMappingError(port=port)
         return served
 
     def _withdraw(self, served: _Served, drain_seconds: float) -> None:
@@ -402,45 +438,33 @@ class Mappings:
         after = replace(before, **chosen, updated_at=int(self._wall_clock()))
         if after.use_tunnel and not self._settings.tunnel_enabled:
             raise TunnelDisabledError()
-        if not after.use_tunnel:
-            if not after.target_host:
-                raise BadTargetError(detail="a direct mapping needs a target host")
-            self._settings.check_target(after.target_host, after.target_port)
+        await self._check_target(after)
         try:
             await self._store.update(after)
         except StoreError as fault:
             raise StoreFailedError(detail=str(fault)) from fault
         served.edge.mapping = after
-        self._revive(served)
-        return served.view()
-
-    def _revive(self, served: _Served) -> None:
-        """Try again to serve a mapping that could not be served at start."""
         if served.listening is None:
-            try:
-                served.listening = self._reserve(served.edge)
-                served.error = None
-                self._accept(served)
-            except CallerError as fault:
-                served.error = str(fault)
+            self._serve(served)
+        return served.view()
 
     # -- what agents ask for -----------------------------------------------------------
 
-    def open_for_agent(self, agent: str, wish: MappingWish) -> Mapping:
+    def open_for_agent(self, wish: MappingWish) -> Mapping:
         """Serve a mapping that lives with its agent and is not stored.
 
         Raises:
             CallerError: why not.
         """
         self._check(wish)
-        served = self._open_port(wish, True, agent)
+        served = self._open_port(wish, True, "agent")
         self._accept(served)
         return served.edge.mapping
 
     def close_for_agent(self, mapping: Mapping) -> None:
         """Take such a mapping back; its visitors are closed."""
         served = self._served.get((mapping.protocol, mapping.port))
-        if served is not None and served.agent is not None:
+        if served is not None and served.source == "agent":
             self._withdraw(served, 0.0)
 
     # -- stop ------------------------------------------------------------------------
@@ -464,8 +488,3 @@ class Mappings:
         for call in self._draining.values():
             if call.active():
                 call.cancel()
-
-
-def reason_of(fault: GatewayError) -> str:
-    """Return the words of a fault for a peer."""
-    return fault.text("en") if isinstance(fault, CallerError) else str(fault)

@@ -129,7 +129,6 @@ class Registrations:
             raise TooManyMappingsError(limit=MAX_PER_AGENT)
         assert self.mappings is not None
         mapping = self.mappings.open_for_agent(
-            name,
             MappingWish(
                 port=wish.port,
                 target_host=host,
