@@ -72,12 +72,9 @@ class Complaints:
 
 def leaf_of(model: type[Block], path: Path) -> str:
     """Return the key of the leaf that a path is in."""
-    known = leaves(model)
-    for length in range(len(path), 0, -1):
-        key = ".".join(map(str, path[:length]))
-        if key in known:
-            return key
-    raise LookupError(f"{show_path(path)} is in no leaf")
+    starts = (path[:length] for length in range(1, len(path) + 1))
+    keys_of_starts = (".".join(map(str, start)) for start in starts)
+    return next(key for key in keys_of_starts if key in leaves(model))
 
 
 def kind_at(model: type[Block], path: Path) -> Kind:

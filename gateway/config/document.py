@@ -35,9 +35,11 @@ _BOOLEANS: Final = {
 _NULLS: Final = ("", "~", "null", "Null", "NULL")
 _INT: Final = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
 _BASED: Final = re.compile(r"0x[0-9a-fA-F]+|0o[0-7]+")
-_FLOAT: Final = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?")
+_FLOAT: Final = re.compile(
+    r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?"
+)
 _SPECIAL: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-_QUOTED: Final = re.compile(r"'[^'<>]{2,}'")
+_QUOTED: Final = re.compile("'([^']*)'")
 
 
 class Document(NamedTuple):
@@ -84,7 +86,8 @@ def parse_yaml(text: str, name: str) -> Document:
     except yaml.reader.ReaderError as fault:
         line = text.count("\n", 0, int(fault.position)) + 1
         _refuse(name, line, "a character that YAML does not allow")
-    except ValueError:  # from PyYAML itself: "\UFFFFFFFF", a version of 5000 digits
+    except (ValueError, OverflowError):
+        # from PyYAML itself: "\UFFFFFFFF", or a version of 5000 digits
         _refuse(name, 1, "a number or character code that is out of range")
     return Document(value, reader.lines)
 
@@ -99,8 +102,16 @@ def _yaml_fault(fault: yaml.MarkedYAMLError, text: str, line: int) -> str:
     row = rows[line - 1] if line <= len(rows) else ""
     if "\t" in row:
         return "a tab character; YAML is indented with spaces"
-    # quoted words are the file's own and may be part of a secret
-    return f"not YAML: {_QUOTED.sub('some text', problem)}"
+    return f"not YAML: {_QUOTED.sub(_harmless, problem)}"
+
+
+def _harmless(quoted: re.Match[str]) -> str:
+    """Hide what is quoted, unless it is a sign or PyYAML's own <word>.
+
+    It is out of the file and may be part of a secret.
+    """
+    is_sign = len(quoted[1]) <= 1 or quoted[1].startswith("<")
+    return quoted[0] if is_sign else "some text"
 
 
 def _line(event: Event) -> int:
@@ -217,6 +228,6 @@ def _json_lines(text: str) -> dict[Path, int]:
     reader = _YamlReader("")
     try:
         reader.read(text.replace("\t", " "))
-    except (yaml.YAMLError, ConfigError, ValueError):
+    except (yaml.YAMLError, ConfigError, ValueError, OverflowError):
         return {}
     return reader.lines

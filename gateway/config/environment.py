@@ -105,6 +105,8 @@ def interpret(text: str, kind: Kind) -> object:
     text is taken letter by letter, except that `null` empties an optional one
     that is no secret.
     """
+    if text == "null" and kind.is_optional and not kind.is_secret:
+        return None
     if not kind.is_list:
         return _scalar(text, kind)
     if text.startswith("[") and text.endswith("]"):
@@ -113,10 +115,7 @@ def interpret(text: str, kind: Kind) -> object:
 
 
 def _scalar(text: str, kind: Kind) -> object:
-    if not kind.is_text:
-        return _word(text)
-    is_null = text == "null" and kind.is_optional and not kind.is_secret
-    return None if is_null else text
+    return text if kind.is_text else _word(text)
 
 
 def _word(text: str) -> object:

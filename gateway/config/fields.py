@@ -86,7 +86,7 @@ def secret(value: SecretStr) -> SecretStr:
 def choice(value: object) -> object:
     """Keep 0 and 1 from passing for false and true."""
     if type(value) is int:
-        raise ValueError("must be one of the words of its list, not a number")
+        raise PydanticCustomError("number", "a number is no word")
     return value
 
 

@@ -1,0 +1,137 @@
+"""Files of settings and of secrets."""
+
+import os
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.config.files import LARGEST_FILE, FileContent, read_file
+from tests.config.loading import SECRET, load, load_as_agent, problems_of
+
+
+def no_name(name):
+    """Read like `open` with a NUL in the name."""
+    raise ValueError("embedded null byte")
+
+
+TOKEN_FILE = "tunnel: {auth_token_file: t}"
+
+
+class ReadFileTests(SynchronousTestCase):
+    """The real file system."""
+
+    def test_content_and_mode(self):
+        name = self.mktemp()
+        with open(name, "wb") as file:
+            file.write(b"x" * (LARGEST_FILE + 100))
+        os.chmod(name, 0o640)
+        found = read_file(name)
+        self.assertEqual((len(found.content), found.mode), (LARGEST_FILE + 1, 0o640))
+
+    def test_folder(self):
+        self.assertRaises(OSError, read_file, ".")
+
+
+class ConfigurationFileTests(SynchronousTestCase):
+    """Files that are no configuration."""
+
+    def test_more_than_a_mebibyte_is_refused(self):
+        self.assertEqual(
+            problems_of(" " * (LARGEST_FILE + 1)),
+            ["'gw.yaml' is longer than 1048576 bytes, which is the limit"],
+        )
+
+    def test_other_encodings_are_refused(self):
+        for content in ("ä: 1".encode("latin-1"), "a: 1".encode("utf-16")):
+            self.assertEqual(
+                problems_of(content), ["'gw.yaml' is not UTF-8 text (byte 0)"]
+            )
+
+    def test_byte_order_mark_is_no_text(self):
+        self.assertEqual(problems_of(b"\xef\xbb\xbflog_level: warn"), [])
+
+    def test_a_name_that_no_system_takes(self):
+        found = problems_of("tunnel: {auth_token_file: t}", reader=no_name)
+        self.assertIn("'gw.yaml' cannot be read: not a file name", found[0])
+
+
+class SecretFileTests(SynchronousTestCase):
+    """Secrets in files of their own."""
+
+    def test_line_end_does_not_count(self):
+        for ending in ("", "\n", "\r\n"):
+            loaded = load(TOKEN_FILE, t=SECRET + ending)
+            token = loaded.config.tunnel.auth_token
+            self.assertEqual(token.get_secret_value(), SECRET)
+
+    def test_source_is_the_file(self):
+        loaded = load(TOKEN_FILE, t=SECRET)
+        source = "tunnel.auth_token_file, gw.yaml line 1"
+        self.assertEqual(loaded.sources["tunnel.auth_token"], source)
+        self.assertEqual(loaded.config.tunnel.auth_token_file, "t")
+
+    def test_agents_token(self):
+        config = load_as_agent("token_file: t", t=SECRET).config
+        self.assertEqual(config.token.get_secret_value(), SECRET)
+
+    def test_what_is_refused(self):
+        for content, detail in (
+            (None, "'t' cannot be read: No such file or directory"),
+            ("", "'t' is empty; it must hold a secret"),
+            ("\n", "'t' is empty; it must hold a secret"),
+            (b"\xff" * 20, "'t' is not UTF-8 text (byte 0)"),
+            ("x" * (LARGEST_FILE + 1), "'t' is longer than 1048576 bytes, which is"),
+            (FileContent(SECRET.encode(), 0o644),
+             "'t' is open to every user of this machine (mode 644); run: chmod o= t"),
+        ):  # fmt: skip
+            files = {} if content is None else {"t": content}
+            [problem] = problems_of(TOKEN_FILE, **files)
+            start = f"tunnel.auth_token_file: {detail}"
+            self.assertTrue(problem.startswith(start), problem)
+            self.assertNotIn(SECRET, problem)
+
+    def test_guessable_content_is_refused(self):
+        self.assertEqual(
+            problems_of(TOKEN_FILE, t="short\n"),
+            [
+                "tunnel.auth_token: has 5 characters; a secret needs at least 16 "
+                "(tunnel.auth_token_file, gw.yaml line 1)"
+            ],
+        )
+
+    def test_an_unread_file_has_no_consequences(self):
+        """Only the file is reported, not the API that lacks a key without it."""
+        text = "api: {bind: '::'}\nsecurity: {api: {api_key_file: k}}"
+        self.assertEqual(len(problems_of(text)), 1)
+
+    def test_wrong_types_are_reported_once(self):
+        for text in ("5", "[a]", "''"):
+            found = problems_of(f"tunnel: {{auth_token_file: {text}}}")
+            self.assertEqual(len(found), 1, found)
+            self.assertIn("tunnel.auth_token_file: must be the name of", found[0])
+
+    def test_secret_and_file_in_one_source(self):
+        self.assertEqual(
+            problems_of(
+                f"tunnel:\n  auth_token: {SECRET}\n  auth_token_file: t", t=SECRET
+            ),
+            [
+                "tunnel.auth_token: given together with tunnel.auth_token_file; "
+                "keep one (gw.yaml line 2 and gw.yaml line 3)"
+            ],
+        )
+
+    def test_upper_source_replaces_both_forms(self):
+        other = SECRET[::-1]
+        loaded = load(TOKEN_FILE, environ={"GOTUNNEL_TOKEN": other}, t=SECRET)
+        self.assertEqual(loaded.config.tunnel.auth_token.get_secret_value(), other)
+        self.assertIs(loaded.config.tunnel.auth_token_file, None)
+        loaded = load(
+            f"tunnel: {{auth_token: {other}}}",
+            options={"tunnel.auth_token_file": "t"},
+            t=SECRET,
+        )
+        self.assertEqual(loaded.config.tunnel.auth_token.get_secret_value(), SECRET)
+
+    def test_null_is_not_given(self):
+        text = f"tunnel: {{auth_token: {SECRET}, auth_token_file: null}}"
+        self.assertEqual(problems_of(text), [])
