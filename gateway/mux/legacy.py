@@ -125,9 +125,9 @@ class Legacy:
         self._core.end(stream, Ending(why, flush=False))
 
     def _say_close(self, stream: Stream) -> None:
-        self._core.outbox.ordered(messages.encode_close(stream.id))
+        self._core.outbox.behind(messages.encode_close(stream.id))
         if stream.other_id is not None:
-            self._core.outbox.ordered(messages.encode_close(stream.other_id))
+            self._core.outbox.behind(messages.encode_close(stream.other_id))
 
     def repay(self, stream: Stream, held: int) -> None:
         """There is no credit; the link's owner watches the water marks."""
@@ -175,7 +175,7 @@ class Legacy:
         if stream is None:
             core.drop("late_answer")
             if status == frames.SUCCESS:
-                core.outbox.ordered(messages.encode_close(stream_id))
+                core.outbox.behind(messages.encode_close(stream_id))
         elif stream.state is not State.OPENING:
             core.drop("second_answer")
         else:
@@ -202,7 +202,7 @@ class Legacy:
             stream.id, stream.state = stream_id, State.OPEN
             if other is not None:
                 core.forget(other)
-                core.outbox.ordered(messages.encode_close(other))
+                core.outbox.behind(messages.encode_close(other))
             stream.end.opened()
         elif other is not None:
             core.forget(stream_id)
@@ -223,7 +223,7 @@ class Legacy:
                 return
             core.drop("stray_data")
             if core.may_answer_stray():
-                core.outbox.ordered(messages.encode_close(stream_id))
+                core.outbox.behind(messages.encode_close(stream_id))
         elif stream.state is State.OPEN:
             stream.end.deliver(payload[4:])
         else:

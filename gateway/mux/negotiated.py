@@ -102,7 +102,7 @@ class Negotiated:
         """The near side has no more bytes, and all of them were sent."""
         core = self._core
         stream.state = after(stream.state, Event.FIN_SENT)
-        core.outbox.ordered(messages.encode_fin(stream.id))
+        core.outbox.behind(messages.encode_fin(stream.id))
         if stream.state is State.ENDED:
             core.end(stream, Ending("finished", flush=True))
 

@@ -12,7 +12,7 @@ from typing import Final
 
 Piece = bytes | memoryview
 
-MAX_URGENT_BYTES: Final = 1 << 20
+MAX_CONTROL_BYTES: Final = 1 << 20
 
 
 class Outbox:
@@ -22,12 +22,12 @@ class Outbox:
         sent_bytes: all bytes handed out so far, headers included.
     """
 
-    __slots__ = ("_ordered", "_urgent", "_urgent_bytes", "sent_bytes")
+    __slots__ = ("_control_bytes", "_ordered", "_urgent", "sent_bytes")
 
     def __init__(self) -> None:
         self._urgent: list[Piece] = []
         self._ordered: list[Piece] = []
-        self._urgent_bytes = 0
+        self._control_bytes = 0
         self.sent_bytes = 0
 
     def __bool__(self) -> bool:
@@ -36,15 +36,20 @@ class Outbox:
     @property
     def flooded(self) -> bool:
         """Whether more than 1 MiB of control frames waits."""
-        return self._urgent_bytes > MAX_URGENT_BYTES
+        return self._control_bytes > MAX_CONTROL_BYTES
 
     def urgent(self, frame: bytes) -> None:
         """Queue a control frame that may go before data."""
         self._urgent.append(frame)
-        self._urgent_bytes += len(frame)
+        self._control_bytes += len(frame)
+
+    def behind(self, frame: bytes) -> None:
+        """Queue a control frame that keeps its place behind data."""
+        self._ordered.append(frame)
+        self._control_bytes += len(frame)
 
     def ordered(self, *pieces: Piece) -> None:
-        """Queue pieces of frames that keep their place."""
+        """Queue pieces of Data frames; credit or the link's fullness bounds them."""
         self._ordered += pieces
 
     def take(self) -> Sequence[Piece]:
@@ -52,6 +57,6 @@ class Outbox:
         pieces = self._urgent + self._ordered if self._urgent else self._ordered
         self._urgent = []
         self._ordered = []
-        self._urgent_bytes = 0
+        self._control_bytes = 0
         self.sent_bytes += sum(map(len, pieces))
         return pieces

@@ -70,19 +70,19 @@ class Session:
     def greet(self, greeting: Hello) -> None:
         """Agent: say HELLO; the first call of an agent's session."""
         self._hello = greeting
-        self.core.outbox.ordered(hello.encode_hello(greeting))
+        self.core.outbox.behind(hello.encode_hello(greeting))
 
     def accept(self, ack: HelloAck) -> None:
         """Gateway: take the agent whose HELLO was reported."""
         if self.ended or self._hello is None:
             return
-        self.core.outbox.ordered(hello.encode_hello_ack(ack))
+        self.core.outbox.behind(hello.encode_hello_ack(ack))
         self._negotiate(self._hello.window, self._hello.max_frame, ack)
 
     def refuse(self, error: str) -> None:
         """Gateway: turn the agent away; the owner then closes the link."""
         if not self.ended:
-            self.core.outbox.ordered(hello.encode_hello_ack(HelloAck(error=error)))
+            self.core.outbox.behind(hello.encode_hello_ack(HelloAck(error=error)))
             self.end()
 
     @property
@@ -132,7 +132,7 @@ class Session:
         self.core.counts[f"fault_{fault.kind}"] += 1
         if self.negotiated:
             goodbye = Goaway(frames.PROTOCOL_ERROR, str(fault))
-            self.core.outbox.ordered(messages.encode_goaway(goodbye))
+            self.core.outbox.behind(messages.encode_goaway(goodbye))
         self.end()
         self._observer.failed(fault)
 
@@ -251,7 +251,7 @@ class Session:
         elif not self.far_leaving:
             self.far_leaving = True
             answer = Goaway(goodbye.reason, "")
-            self.core.outbox.ordered(messages.encode_goaway(answer))
+            self.core.outbox.behind(messages.encode_goaway(answer))
             self._observer.goodbye_received(goodbye)
 
     def leave(self, reason: int, text: str) -> None:
@@ -268,7 +268,7 @@ class Session:
         )
         if knows_goaway and not self.far_leaving:
             goodbye = messages.encode_goaway(Goaway(reason, text))
-            self.core.outbox.ordered(goodbye)
+            self.core.outbox.behind(goodbye)
         else:
             self._answered = True
         if reason in frames.POLITE_REASONS:
@@ -288,12 +288,12 @@ class Session:
 
     def register(self, wish: Register) -> None:
         """Agent: ask for a public port; the feature must have been agreed on."""
-        self.core.outbox.ordered(hello.encode_register(wish))
+        self.core.outbox.behind(hello.encode_register(wish))
 
     def answer_registration(self, ack: RegisterAck) -> None:
         """Gateway: answer a wish."""
         if not self.ended:
-            self.core.outbox.ordered(hello.encode_register_ack(ack))
+            self.core.outbox.behind(hello.encode_register_ack(ack))
 
     # -- time ----------------------------------------------------------------
 
