@@ -1,5 +1,7 @@
 """Doubles that Twisted lacks."""
 
+from typing import Any
+
 from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 
@@ -18,6 +20,8 @@ class BoundedTransport(StringTransport):
         half_closed: `loseWriteConnection` was called.
         paused: `pauseProducing` was called last.
     """
+
+    producer: Any = None
 
     def __init__(self, capacity=65536, peerAddress=None):
         super().__init__(peerAddress=peerAddress)

@@ -4,22 +4,32 @@ An implementation's test case mixes `NetworkContract` in and provides `network` 
 `until`.
 """
 
-import random
+from __future__ import annotations
 
-from twisted.internet.defer import CancelledError
+import random
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from gateway.interfaces import IByteTransport, IListening, INetwork
+
+if TYPE_CHECKING:
+    from twisted.trial.unittest import TestCase as Case
+else:
+    Case = object  # the suite is not a test case by itself
 
 CHUNK = 65536
 
 
 class Recorder(Protocol):
     """A protocol that keeps what happens to it."""
+
+    transport: Any
 
     def __init__(self):
         self.received = bytearray()
@@ -36,7 +46,7 @@ class Recorder(Protocol):
         self.received += data
         self.on_data(data)
 
-    def connectionLost(self, reason):
+    def connectionLost(self, reason=connectionDone):
         self.calls.append("lost")
         self.reasons.append(reason)
         self.on_lost()
@@ -123,7 +133,7 @@ class PullProducer:
         self.stops += 1
 
 
-class NetworkContract:
+class NetworkContract(Case):
     """The tests; each opens what it needs on the loopback address.
 
     Attributes:
@@ -131,7 +141,7 @@ class NetworkContract:
         address: where to listen and connect to.
     """
 
-    network: INetwork
+    network: Any
     address = "127.0.0.1"
     gathered = False
 
@@ -173,7 +183,7 @@ class NetworkContract:
         await self.until(lambda: accepting.built)
         far = accepting.built[0]
         await self.until(lambda: far.transport is not None)
-        self.addCleanup(self.end, near, far)
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.end(near, far)))
         return near, far
 
     async def end(self, *protocols):

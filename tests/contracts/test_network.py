@@ -3,11 +3,9 @@
 import select
 from unittest import skipUnless
 
-from twisted.internet import reactor
-
 from gateway.net.poller import Poller, ReactorPoller
 from tests.contracts.network import NetworkContract
-from tests.net.real import RealSocketsCase
+from tests.net.real import RealSocketsCase, reactor
 
 
 @skipUnless(hasattr(select, "epoll"), "no epoll here")

@@ -1,14 +1,16 @@
 """What the tests of real sockets share."""
 
 import os
+from typing import Any
 
-from twisted.internet import reactor
+from twisted.internet import reactor as _reactor  # noqa: TID251 - sockets need it
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from gateway.net.network import Network
 
+reactor: Any = _reactor
 PATIENCE_SECONDS = 10.0
 STEP_SECONDS = 0.001
 
@@ -49,12 +51,3 @@ class RealSocketsCase(TestCase):
 
     async def settle(self):
         await settle()
-
-    def addCleanup(self, call, *args):
-        """Await what `call` returns, also if that is a coroutine."""
-
-        def cleanup():
-            outcome = call(*args)
-            return Deferred.fromCoroutine(outcome) if outcome is not None else None
-
-        super().addCleanup(cleanup)
