@@ -1,0 +1,175 @@
+"""The gateway's HTTP API, as commands call it: one request, one answer, one wait."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from http.client import HTTPException, HTTPResponse
+from typing import Final, TypeVar
+from urllib.error import URLError
+from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, Request
+
+from pydantic import BaseModel, ValidationError
+
+from gateway.api.answers import (
+    AgentList,
+    CreatedRow,
+    Fault,
+    Health,
+    MappingList,
+    MappingRow,
+)
+from gateway.cli.exits import FailedError, UnreachableError
+from gateway.cli.output import printable_lines
+from gateway.texts import Language
+
+LONGEST_ANSWER: Final = 64 << 20  # bytes
+_PIECE: Final = 65536
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class ApiClient:
+    """Calls one gateway.
+
+    Every method raises `FailedError` with the gateway's own words when it refuses,
+    and `UnreachableError` when it cannot be asked.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None,
+        timeout_seconds: float,
+        language: Language,
+    ) -> None:
+        self.url: Final = url
+        self._timeout_seconds = timeout_seconds
+        self._headers = {"Accept-Language": language, "User-Agent": "gotunnel"}
+        if api_key is not None:
+            # headers are bytes; urllib takes text for Latin-1
+            self._headers["X-API-Key"] = api_key.encode("utf-8").decode("latin-1")
+        # nothing else: no proxies of the environment, and no redirect that would
+        # carry the key to another host
+        self._opener = OpenerDirector()
+        self._opener.add_handler(HTTPHandler())
+        self._opener.add_handler(HTTPSHandler())
+
+    def mappings(self) -> MappingList:
+        """Return all mappings, ordered by port."""
+        return self._data(MappingList, "/api/mapping/list")
+
+    def mapping(self, port: int) -> MappingRow:
+        """Return the mapping on a public port."""
+        return self._data(MappingRow, f"/api/mapping/{port}")
+
+    def create(self, body: Mapping[str, object]) -> CreatedRow:
+        """Make a mapping; keys as the API has them."""
+        return self._data(CreatedRow, "/api/mapping/create", body)
+
+    def update(self, body: Mapping[str, object]) -> MappingRow:
+        """Change a mapping; keys that are left out stay as they are."""
+        return self._data(MappingRow, "/api/mapping/update", body)
+
+    def remove(self, port: int, *, drain_seconds: float = 0.0) -> None:
+        """Remove a mapping; its connections end after `drain_seconds` at the latest."""
+        body = {"port": port, "drain": drain_seconds}
+        self._answer("/api/mapping/remove", body)
+
+    def agents(self) -> AgentList:
+        """Return the agents that are connected."""
+        return self._data(AgentList, "/api/agents")
+
+    def health(self) -> Health:
+        """Return how the gateway fares, an unhealthy one's answer included."""
+        code, answer = self._exchange("/health", None)
+        if code not in (200, 503):
+            raise self._refusal(code, answer)
+        return self._model(Health, answer)
+
+    def _data(
+        self, model: type[Model], path: str, body: Mapping[str, object] | None = None
+    ) -> Model:
+        answer = self._answer(path, body)
+        data = answer.get("data") if isinstance(answer, dict) else None
+        return self._model(model, data)
+
+    def _answer(self, path: str, body: Mapping[str, object] | None) -> object:
+        code, answer = self._exchange(path, body)
+        if code != 200:
+            raise self._refusal(code, answer)
+        return answer
+
+    def _model(self, model: type[Model], value: object) -> Model:
+        try:
+            return model.model_validate(value)
+        except ValidationError:
+            raise self._stranger("an answer of another form") from None
+
+    def _refusal(self, code: int, answer: object) -> FailedError | UnreachableError:
+        try:
+            message = Fault.model_validate(answer).message
+        except ValidationError:
+            return self._stranger(f"HTTP status {code}")
+        if code == 401:
+            message += (
+                "\nName the file with the key by --api-key-file, or set "
+                "GOTUNNEL_API_KEY or GOTUNNEL_API_KEY_FILE."
+            )
+        return FailedError(printable_lines(message))
+
+    def _stranger(self, what: str) -> UnreachableError:
+        return UnreachableError(
+            f"what answers at {self.url} is not the API of a gateway ({what})\n"
+            "Give the address of the API by --url or GOTUNNEL_URL."
+        )
+
+    def _exchange(
+        self, path: str, body: Mapping[str, object] | None
+    ) -> tuple[int, object]:
+        """Return the status code and the JSON of one answer."""
+        headers, content = dict(self._headers), None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = json.dumps(body).encode("ascii")
+        request = Request(self.url + path, content, headers)  # noqa: S310 - http(s)
+        deadline = time.monotonic() + self._timeout_seconds
+        try:
+            with self._opener.open(request, timeout=self._timeout_seconds) as response:
+                text = _read(response, deadline)
+                return response.status, json.loads(text)
+        except (OSError, HTTPException) as fault:
+            raise self._unreachable(fault, changing=body is not None) from None
+        except ValueError:
+            raise self._stranger("not JSON") from None
+
+    def _unreachable(
+        self, fault: OSError | HTTPException, *, changing: bool
+    ) -> UnreachableError:
+        cause = fault.reason if isinstance(fault, URLError) else fault
+        if isinstance(cause, TimeoutError):
+            detail = f"no answer within {self._timeout_seconds:g} seconds"
+        else:
+            detail = getattr(cause, "strerror", None) or str(cause) or repr(cause)
+        lines = [f"cannot reach the gateway at {self.url}: {detail}"]
+        if changing and not isinstance(fault, URLError):
+            # the request had left
+            lines.append("The change may be made: look with `gotunnel map list`.")
+        lines.append(
+            "Is it running there (`gotunnel server`)? Give another address by --url or "
+            "GOTUNNEL_URL."
+        )
+        return UnreachableError("\n".join(lines))
+
+
+def _read(response: HTTPResponse, deadline: float) -> bytes:
+    content = bytearray()
+    while piece := response.read1(_PIECE):
+        content += piece
+        if len(content) > LONGEST_ANSWER:
+            raise HTTPException(f"an answer of more than {LONGEST_ANSWER} bytes")
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    return bytes(content)

@@ -1,0 +1,118 @@
+"""The options by which every command of the API finds and convinces its gateway."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Concatenate, Final, ParamSpec
+from urllib.parse import urlsplit
+
+import click
+
+from gateway.cli.client import ApiClient
+from gateway.cli.exits import FailedError
+from gateway.config.language import language_of
+
+USUAL_URL: Final = "http://127.0.0.1:8080"
+USUAL_TIMEOUT_SECONDS: Final = 15.0  # longer than the gateway's own limit
+
+Parameters = ParamSpec("Parameters")
+
+
+def asks_api(
+    command: Callable[Concatenate[ApiClient, Parameters], None],
+) -> Callable[Parameters, None]:
+    """Give a command the options of the connection, and the client they lead to."""
+
+    @click.option(
+        "--url",
+        envvar="GOTUNNEL_URL",
+        default=USUAL_URL,
+        show_default=True,
+        show_envvar=True,
+        help="Address of the gateway's API.",
+        callback=_checked_url,
+    )
+    @click.option(
+        "--api-key-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="File that holds the API key; else GOTUNNEL_API_KEY holds the key, or "
+        "GOTUNNEL_API_KEY_FILE names the file.",
+    )
+    @click.option(
+        "--timeout",
+        type=click.FloatRange(0.1, 3600),
+        default=USUAL_TIMEOUT_SECONDS,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to wait for an answer.",
+    )
+    @functools.wraps(command)
+    def connected(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+        options: dict[str, object] = kwargs
+        client = ApiClient(
+            str(options.pop("url")),
+            api_key=_api_key(options.pop("api_key_file")),
+            timeout_seconds=float(str(options.pop("timeout"))),
+            language=language_of(None, os.environ),
+        )
+        command(client, *args, **kwargs)
+
+    return connected
+
+
+def _checked_url(
+    _context: click.Context, _parameter: click.Parameter, value: str
+) -> str:
+    if not _is_plain_url(value):
+        raise click.BadParameter(
+            f"{value!r} is not an address such as {USUAL_URL} (http or https)"
+        )
+    return value.rstrip("/")
+
+
+def _is_plain_url(text: str) -> bool:
+    """Tell whether a path of the API can be put behind `text`."""
+    try:
+        parts = urlsplit(text)
+        has_place = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return (
+        has_place
+        and parts.scheme in ("http", "https")
+        and parts.username is None
+        and not parts.query
+        and not parts.fragment
+        and text.isascii()
+        and not any(letter <= " " for letter in text)
+    )
+
+
+def _api_key(option: object) -> str | None:
+    """Return the key from the nearest place that has one."""
+    named = option if isinstance(option, Path) else None
+    if named is None:
+        if key := os.environ.get("GOTUNNEL_API_KEY"):
+            return _usable(key, "GOTUNNEL_API_KEY")
+        if name := os.environ.get("GOTUNNEL_API_KEY_FILE"):
+            named = Path(name)
+    if named is None:
+        return None
+    try:
+        return _usable(named.read_text("utf-8"), str(named))
+    except OSError as fault:
+        raise FailedError(
+            f"cannot read the API key from {named}: {fault.strerror or fault}"
+        ) from None
+    except UnicodeDecodeError:
+        raise FailedError(f"the API key in {named} is not UTF-8 text") from None
+
+
+def _usable(key: str, origin: str) -> str:
+    key = key.strip()
+    if not key or not key.isprintable():
+        raise FailedError(f"{origin} holds no API key: one line of text is expected")
+    return key

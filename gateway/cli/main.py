@@ -1,0 +1,55 @@
+"""The `gotunnel` command."""
+
+from __future__ import annotations
+
+import click
+from twisted.internet import reactor
+
+from gateway.cli.archive import backup, restore
+from gateway.cli.demo import demo
+from gateway.cli.forward import forward, proxy
+from gateway.cli.map import mappings
+from gateway.cli.process import agent, server
+from gateway.cli.status import status
+
+_EXIT_CODES = """\b
+Exit codes:
+  0  done
+  1  refused by the gateway, by the system or by you; or unhealthy
+  2  wrong usage
+  3  the gateway cannot be reached
+  4  there is a difference (map apply --dry-run)"""
+
+
+@click.group(epilog=_EXIT_CODES)
+def gotunnel() -> None:
+    """Public ports for services behind NAT."""
+
+
+gotunnel.add_command(mappings, "map")
+for _command in (status, server, agent, forward, proxy, backup, restore, demo):
+    gotunnel.add_command(_command)
+
+
+def _add_version(command: click.Command, *spellings: str) -> None:
+    """Let a command and those below it tell the version."""
+    option = click.version_option(
+        None,
+        *spellings,
+        package_name="gotunnel",
+        prog_name="gotunnel",
+        message="%(prog)s version %(version)s",
+    )
+    option(command)
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            one_hyphen = ["-version"] if below is proxy else []
+            _add_version(below, "--version", *one_hyphen)
+
+
+_add_version(gotunnel, "--version")
+
+
+def main() -> None:
+    """Run the command of this process's command line."""
+    gotunnel(prog_name="gotunnel", obj=reactor)

@@ -1,0 +1,260 @@
+"""`gotunnel map`: look at mappings and change them one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from gateway.api.answers import MappingRow
+from gateway.cli.apply import apply, export
+from gateway.cli.client import ApiClient
+from gateway.cli.connection import asks_api
+from gateway.cli.kinds import PORT, WISHED_PORT, Place, label, place
+from gateway.cli.output import json_option, printable, show_json, show_table
+
+AnyCommand = TypeVar("AnyCommand", bound=Callable[..., None])
+
+
+@click.group()
+def mappings() -> None:
+    """Look at mappings and change them."""
+
+
+mappings.add_command(apply)
+mappings.add_command(export)
+
+
+def _fields(command: AnyCommand) -> AnyCommand:
+    """Add the options that creating and updating have in common."""
+    for option in (
+        click.option(
+            "--label",
+            "labels",
+            type=label,
+            metavar="KEY=TEXT",
+            multiple=True,
+            help="A label; may be given several times.",
+        ),
+        click.option("--name", help="Free text for people."),
+        click.option("--agent", help="Name of the agent that reaches the target."),
+        click.option(
+            "--tunnel/--direct",
+            "use_tunnel",
+            default=None,
+            help="Through an agent, or dialled by the gateway itself.",
+        ),
+        click.option("--target-port", type=PORT, help="Port of the target."),
+        click.option(
+            "--target",
+            type=place,
+            metavar="HOST[:PORT]",
+            help="What visitors are taken to; :PORT is the agent's own machine.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _body(
+    port: int,
+    target: Place | None,
+    target_port: int | None,
+    labels: tuple[tuple[str, str], ...],
+    **others: object,
+) -> dict[str, object]:
+    """Return the keys of a request for the options that were given."""
+    if target is not None and target.port is not None:
+        if target_port not in (None, target.port):
+            raise click.UsageError(
+                f"--target names port {target.port}, --target-port {target_port}"
+            )
+        target_port = target.port
+    body: dict[str, object] = {
+        "port": port,
+        "target_host": None if target is None else target.host,
+        "target_port": target_port,
+        "labels": dict(labels) or None,
+        **others,
+    }
+    return {key: value for key, value in body.items() if value is not None}
+
+
+@mappings.command("list")
+@json_option
+@asks_api
+def list_mappings(api: ApiClient, as_json: bool) -> None:
+    """List all mappings, ordered by port."""
+    found = api.mappings()
+    if as_json:
+        show_json(found.model_dump(mode="json"))
+    elif found.mappings:
+        show_mappings(found.mappings)
+    else:
+        click.echo("no mappings; make one with `gotunnel map add PORT`")
+
+
+def show_mappings(rows: list[MappingRow]) -> None:
+    """Print a table of mappings."""
+    show_table(
+        ("PORT", "LISTEN", "TARGET", "WAY", "STATE", "OPEN", "NAME", "LABELS"),
+        [
+            (
+                row.port,
+                row.listen or "*",
+                target_text(row),
+                way_text(row),
+                row.state if row.error is None else f"{row.state}: {row.error}",
+                row.connections,
+                row.name,
+                " ".join(f"{key}={text}" for key, text in row.labels.items()),
+            )
+            for row in rows
+        ],
+    )
+
+
+def target_text(row: MappingRow) -> str:
+    """Return a mapping's target for people; `agent` is the agent's own machine."""
+    host = f"[{row.target_host}]" if ":" in row.target_host else row.target_host
+    return f"{host or 'agent'}:{row.target_port}"
+
+
+def way_text(row: MappingRow) -> str:
+    """Return how visitors get to the target, and who asked for the mapping."""
+    if not row.use_tunnel:
+        return "direct"
+    way = f"agent {row.agent}" if row.agent is not None else "tunnel"
+    return f"{way} (its own)" if row.source == "agent" else way
+
+
+def _show_one(row: MappingRow, as_json: bool) -> None:
+    if as_json:
+        show_json(row.model_dump(mode="json"))
+        return
+    facts = {
+        "port": row.port,
+        "protocol": row.protocol,
+        "listen": row.listen or "all interfaces",
+        "target": target_text(row),
+        "way": way_text(row),
+        "state": row.state if row.error is None else f"{row.state}: {row.error}",
+        "connections": row.connections,
+        "name": row.name or "-",
+        "labels": " ".join(f"{k}={v}" for k, v in row.labels.items()) or "-",
+        "created": f"{row.created_at} UTC",
+    }
+    for name, fact in facts.items():
+        click.echo(f"{name:<12} {printable(str(fact))}")
+
+
+@mappings.command()
+@click.argument("port", type=WISHED_PORT)
+@_fields
+@click.option("--listen", help="Address to listen on; all interfaces if left out.")
+@json_option
+@asks_api
+def add(
+    api: ApiClient,
+    port: int,
+    target: Place | None,
+    target_port: int | None,
+    use_tunnel: bool | None,
+    agent: str | None,
+    name: str | None,
+    labels: tuple[tuple[str, str], ...],
+    listen: str | None,
+    as_json: bool,
+) -> None:
+    """Open the public port PORT; 0 picks a free one and prints it."""
+    row = api.create(
+        _body(
+            port,
+            target,
+            target_port,
+            labels,
+            use_tunnel=use_tunnel,
+            agent=agent,
+            name=name,
+            listen=listen,
+        )
+    )
+    if as_json:
+        show_json(row.model_dump(mode="json"))
+        return
+    click.echo(
+        printable(f"port {row.port} leads to {target_text(row)} ({way_text(row)})")
+    )
+    if row.use_tunnel and not row.tunnel_connected:
+        click.echo("no agent is connected yet; visitors are turned away until then")
+
+
+@mappings.command()
+@click.argument("port", type=PORT)
+@json_option
+@asks_api
+def show(api: ApiClient, port: int, as_json: bool) -> None:
+    """Show everything about the mapping on PORT."""
+    _show_one(api.mapping(port), as_json)
+
+
+@mappings.command()
+@click.argument("port", type=PORT)
+@_fields
+@click.option("--any-agent", is_flag=True, help="No longer bound to one agent.")
+@click.option("--no-labels", is_flag=True, help="Take all labels off.")
+@json_option
+@asks_api
+def update(
+    api: ApiClient,
+    port: int,
+    target: Place | None,
+    target_port: int | None,
+    use_tunnel: bool | None,
+    agent: str | None,
+    name: str | None,
+    labels: tuple[tuple[str, str], ...],
+    any_agent: bool,
+    no_labels: bool,
+    as_json: bool,
+) -> None:
+    """Change the mapping on PORT; what is not named stays.
+
+    Labels given replace all old ones.  Connections under way go on as they are.
+    """
+    if (any_agent and agent is not None) or (no_labels and labels):
+        raise click.UsageError(
+            "--agent excludes --any-agent, and --label excludes --no-labels"
+        )
+    changes = _body(
+        port, target, target_port, labels, use_tunnel=use_tunnel, agent=agent, name=name
+    )
+    if any_agent:
+        changes["agent"] = None
+    if no_labels:
+        changes["labels"] = {}
+    if len(changes) == 1:
+        raise click.UsageError("nothing to change was named")
+    _show_one(api.update(changes), as_json)
+
+
+@mappings.command()
+@click.argument("port", type=PORT)
+@click.option(
+    "--drain",
+    "drain_seconds",
+    type=click.FloatRange(0, 3600),
+    default=0.0,
+    metavar="SECONDS",
+    help="Let connections under way go on for so long; without it they end at once.",
+)
+@json_option
+@asks_api
+def remove(api: ApiClient, port: int, drain_seconds: float, as_json: bool) -> None:
+    """Close the public port PORT and forget its mapping."""
+    api.remove(port, drain_seconds=drain_seconds)
+    if as_json:
+        show_json({"port": port})
+    else:
+        click.echo(f"port {port} is closed and its mapping removed")
