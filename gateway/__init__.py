@@ -1,1 +1,5 @@
 """A gateway that gives services behind NAT a public address."""
+
+from typing import Final
+
+__version__: Final = "0.1.0"

@@ -153,8 +153,13 @@ class AgentService(Service):
             self._given_up = True
             self._gave_up()
 
+    def force(self) -> None:
+        """Wait for nobody any more; a stop under way goes on at once."""
+        for keeper in self.keepers:
+            keeper.abort()
+
     async def _stop(self) -> None:
-        timer = self._parts.clock.callLater(self._shutdown_timeout, self._abort)
+        timer = self._parts.clock.callLater(self._shutdown_timeout, self.force)
         for keeper in self.keepers:
             keeper.leave("the agent stops")
         for keeper in self.keepers:
@@ -162,10 +167,6 @@ class AgentService(Service):
         if timer.active():
             timer.cancel()
         self._parts.linger.stop()
-
-    def _abort(self) -> None:
-        for keeper in self.keepers:
-            keeper.abort()
 
     def stopService(self) -> Deferred[None]:
         """Say goodbye, let streams finish for a while, then close.

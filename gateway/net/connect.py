@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from gateway.net.addresses import address_of, family_of
 from gateway.net.poller import WRITABLE, TurnPoller
-from gateway.net.transports import TCPTransport, reset, set_options
+from gateway.net.transports import READ_SIZE, TCPTransport, reset, set_options
 
 _UNDER_WAY: Final = frozenset({0, errno.EINPROGRESS, errno.EINTR, errno.EWOULDBLOCK})
 
@@ -29,6 +29,7 @@ class Connecting:
         "_factory",
         "_gathered",
         "_poller",
+        "_read_size",
         "_socket",
         "_timeout",
         "fd",
@@ -44,12 +45,14 @@ class Connecting:
         timeout_seconds: float,
         *,
         gathered: bool,
+        read_size: int,
     ) -> None:
         self._poller = poller
         self._socket = sock
         self.fd = sock.fileno()
         self._factory = factory
         self._gathered = gathered
+        self._read_size = read_size
         self.outcome: Deferred[IProtocol] = Deferred(self._give_up)
         self._timeout = clock.callLater(timeout_seconds, self._timed_out)
         poller.watch(self, WRITABLE)
@@ -83,6 +86,7 @@ class Connecting:
         transport = TCPTransport(
             self._poller, self._socket, peer, gathered=self._gathered
         )
+        transport.read_size = self._read_size
         self._poller.hand_over(self, transport)
         transport.start(protocol, WRITABLE)
         self.outcome.callback(protocol)
@@ -128,6 +132,7 @@ def open_connection(
     timeout_seconds: float,
     *,
     gathered: bool,
+    read_size: int = READ_SIZE,
 ) -> Deferred[IProtocol]:
     """Begin to connect and return what comes of it.
 
@@ -149,6 +154,12 @@ def open_connection(
         sock.close()
         raise
     attempt = Connecting(
-        poller, clock, sock, factory, timeout_seconds, gathered=gathered
+        poller,
+        clock,
+        sock,
+        factory,
+        timeout_seconds,
+        gathered=gathered,
+        read_size=read_size,
     )
     return attempt.outcome

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import (
@@ -20,6 +22,9 @@ from gateway.net.addresses import family_of
 from gateway.net.connect import open_connection
 from gateway.net.poller import IPollingReactor, TurnPoller, poller_for
 from gateway.net.ports import TCPListening, open_listener
+from gateway.net.transports import READ_SIZE
+
+LINK_READ_SIZE: Final = 262144
 
 
 class INetworkReactor(IPollingReactor, IReactorPluggableNameResolver):
@@ -31,9 +36,22 @@ class Network:
     """`INetwork` on real sockets."""
 
     def __init__(
-        self, reactor: INetworkReactor, poller: TurnPoller | None = None
+        self,
+        reactor: INetworkReactor,
+        poller: TurnPoller | None = None,
+        *,
+        read_size: int = READ_SIZE,
     ) -> None:
+        """Watch sockets by the reactor.
+
+        Args:
+            reactor: the clock, the name resolver and the wake-ups.
+            poller: what watches the sockets; None = the best there is.
+            read_size: bytes of one read, except from gathered connections (links),
+                which carry many streams and read more at once.
+        """
         self._reactor = reactor
+        self._read_size = read_size
         self._poller = poller_for(reactor) if poller is None else poller
 
     def listen(
@@ -51,7 +69,12 @@ class Network:
         """
         sock = open_listener(address, port)
         return TCPListening(
-            self._poller, self._reactor, sock, factory, gathered=gathered
+            self._poller,
+            self._reactor,
+            sock,
+            factory,
+            gathered=gathered,
+            read_size=LINK_READ_SIZE if gathered else self._read_size,
         )
 
     def connect(
@@ -73,6 +96,7 @@ class Network:
                 factory,
                 timeout_seconds,
                 gathered=gathered,
+                read_size=LINK_READ_SIZE if gathered else self._read_size,
             )
         except OSError as fault:
             return fail(fault)

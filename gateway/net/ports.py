@@ -15,7 +15,7 @@ from zope.interface import implementer
 from gateway.interfaces import IListening
 from gateway.net.addresses import TCPAddress, address_of, family_of
 from gateway.net.poller import READABLE, TurnPoller
-from gateway.net.transports import TCPTransport, reset, set_options
+from gateway.net.transports import READ_SIZE, TCPTransport, reset, set_options
 
 _BACKLOG: Final = 4096
 _ACCEPTS: Final = 64  # connections of one event
@@ -89,6 +89,7 @@ class TCPListening:
         factory: IProtocolFactory,
         *,
         gathered: bool,
+        read_size: int = READ_SIZE,
     ) -> None:
         self._poller = poller
         self._clock = clock
@@ -96,6 +97,7 @@ class TCPListening:
         self.fd = sock.fileno()
         self._factory = factory
         self._gathered = gathered
+        self._read_size = read_size
         self._address = address_of(sock.getsockname())
         # given up for a moment to accept and close what there is no other for
         self._reserve = _open_reserve()
@@ -169,6 +171,7 @@ class TCPListening:
             reset(sock)
             return
         transport = TCPTransport(self._poller, sock, peer, gathered=self._gathered)
+        transport.read_size = self._read_size
         transport.start(protocol)
 
     def _exhausted(self, fault: OSError) -> None:

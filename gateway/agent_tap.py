@@ -1,0 +1,126 @@
+"""The twistd command `gotunnel-agent`: options -> configuration -> service."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, ClassVar, cast
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from gateway import __version__
+from gateway.app import IGatewayReactor, build_agent
+from gateway.config.agent import AgentConfig
+from gateway.config.language import language_of
+from gateway.config.parse import Loaded, describe, load_agent
+from gateway.errors import ConfigError
+from gateway.ops.process import (
+    LoggedService,
+    ProcessEnd,
+    choose_observer,
+    raise_descriptor_limit,
+    say_operator_errors_plainly,
+)
+from gateway.ops.starting import say_at_start
+
+
+class Options(usage.Options):
+    """Options of the agent; each stands above the environment and the file."""
+
+    longdesc = "The agent: connects to a gateway and reaches local services for it."
+
+    optParameters: ClassVar[list[list[Any]]] = [
+        ["config", "c", None, "Configuration file, YAML or JSON."],
+        ["name", None, None, "Name of this agent."],
+        ["token-file", None, None, "File that holds the shared secret."],
+    ]
+    optFlags: ClassVar[list[list[Any]]] = [
+        ["check-config", None, "Check the configuration, print it, and exit."],
+        ["debug", None, "Log everything (log_level: debug)."],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lists: dict[str, list[str]] = {}
+
+    def opt_server(self, value: str) -> None:
+        """Gateway to connect to, HOST:PORT; may be given several times."""
+        self.lists.setdefault("server", []).append(value)
+
+    def opt_expose(self, value: str) -> None:
+        """Local port, or HOST:PORT, to ask a public port for; repeatable."""
+        self.lists.setdefault("expose", []).append(value)
+
+    def opt_allow_target(self, value: str) -> None:
+        """What the gateway may ask to dial: network, host, host:port; repeatable."""
+        self.lists.setdefault("allow_targets", []).append(value)
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        sys.stdout.write(f"gotunnel {__version__}\n")
+        sys.exit(0)
+
+    def load(self) -> Loaded[AgentConfig]:
+        """Return the configuration.
+
+        Raises:
+            ConfigError: with everything that is wrong.
+        """
+        options: dict[str, object] = {
+            "name": self["name"],
+            "token_file": self["token-file"],
+            "log_level": "debug" if self["debug"] else None,
+            **self.lists,
+        }
+        return load_agent(self["config"], environ=os.environ, options=options)
+
+    def postOptions(self) -> None:
+        """Load the configuration; say everything that is wrong with it at once."""
+        try:
+            self.loaded = self.load()
+        except ConfigError as fault:
+            sys.stderr.write("gotunnel-agent: the configuration is wrong\n")
+            sys.stderr.writelines(f"  {problem}\n" for problem in fault.problems)
+            sys.exit(1)
+        if self["check-config"]:
+            sys.stdout.write("\n".join([*describe(self.loaded), "configuration ok\n"]))
+            for warning in self.loaded.warnings:
+                sys.stderr.write(f"WARNING: {warning}\n")
+            sys.exit(0)
+
+
+def _announce(address: str) -> None:
+    sys.stdout.write(f"public address: {address}\n")
+    sys.stdout.flush()
+
+
+def makeService(
+    options: Options, announce: Callable[[str], None] = _announce
+) -> IService:
+    """Return the service that twistd runs."""
+    from twisted.internet import reactor as global_reactor
+
+    reactor = cast("IGatewayReactor", global_reactor)
+    config = options.loaded.config
+    say_operator_errors_plainly()
+    raise_descriptor_limit()
+    end = ProcessEnd(reactor, lambda: service.force())
+    service = build_agent(
+        config,
+        reactor,
+        language_of(config.language, os.environ),
+        lambda: end.fail("no gateway could be reached; see the lines above"),
+        announce,
+    )
+    end.watch()
+    reactor.callWhenRunning(say_at_start, options.loaded.warnings)
+    observer = choose_observer(
+        options.parent or {},
+        file=config.log.file,
+        max_bytes=config.log.max_bytes,
+        keep=config.log.keep,
+        level=config.log_level,
+    )
+    return LoggedService(service, observer)

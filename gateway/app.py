@@ -1,0 +1,415 @@
+"""Composition root: a configuration and a reactor become one stopped service."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import SystemRandom
+from typing import Final
+
+from twisted.internet.interfaces import IReactorTCP, IReactorThreads
+
+from gateway import __version__
+from gateway.agent.expose import Exposures
+from gateway.agent.service import (
+    AgentParts,
+    AgentService,
+    AgentSettings,
+    GatheredNetwork,
+)
+from gateway.agent.targets import Targets
+from gateway.api.app import Api
+from gateway.api.settings import ApiSettings
+from gateway.api.site import make_site
+from gateway.config.agent import AgentConfig
+from gateway.config.gateway import Forward, GatewayConfig
+from gateway.errors import GatewayError
+from gateway.interfaces import IMappingStore, INetwork
+from gateway.link.protocol import LinkSettings
+from gateway.mux.core import SessionSettings
+from gateway.net.local import is_local
+from gateway.net.network import INetworkReactor, Network
+from gateway.ops.health import CheckResult, HealthChecks, HealthStatus
+from gateway.ops.process import IProcessReactor
+from gateway.policy.access import OwnPorts, TargetRules
+from gateway.policy.backoff import Backoff
+from gateway.policy.limits import Slots
+from gateway.policy.mapping import Mapping
+from gateway.policy.ports import PublicPorts
+from gateway.relay.dial import Dialer
+from gateway.relay.linger import Linger
+from gateway.server.links import AdmissionSettings, LinkFactory, Links
+from gateway.server.mappings import Mappings, MappingSettings
+from gateway.server.register import Registrations
+from gateway.server.routing import Router
+from gateway.server.service import ApiEdge, GatewayParts, GatewayService
+from gateway.store.sqlite import SQLiteMappingStore
+from gateway.texts import Language, Texts
+from gateway.wire.hello import Hello, Register
+
+SOFTWARE: Final = f"gotunnel {__version__}"
+_RANDOM: Final = SystemRandom()
+
+
+class IGatewayReactor(INetworkReactor, IReactorTCP, IReactorThreads, IProcessReactor):
+    """What a whole process needs of the reactor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a process takes from the outside world.
+
+    Attributes:
+        wall_clock: Unix seconds.
+        random_bytes: unguessable bytes.
+        random: 0.0 up to 1.0, for jitter.
+        randrange: 0 up to below its argument.
+    """
+
+    wall_clock: Callable[[], float] = time.time
+    random_bytes: Callable[[int], bytes] = os.urandom
+    random: Callable[[], float] = _RANDOM.random
+    randrange: Callable[[int], int] = _RANDOM.randrange
+
+
+def build_gateway(
+    config: GatewayConfig,
+    reactor: IGatewayReactor,
+    language: Language,
+    fatal: Callable[[str], None],
+    *,
+    world: Surroundings | None = None,
+    network: INetwork | None = None,
+    store: IMappingStore | None = None,
+) -> GatewayService:
+    """Return the gateway as a stopped service.
+
+    Args:
+        config: its settings.
+        reactor: runs it.
+        language: of messages and documented log phrases.
+        fatal: called with the reason when it cannot start.
+        world: clocks and randomness; None = the real ones.
+        network: its sockets; None = those of `reactor`.
+        store: where mappings are kept; None = the configured file.
+    """
+    world = world or Surroundings()
+    texts = Texts(language)
+    network = network or Network(reactor, read_size=config.buffers.read_size)
+    store = store or SQLiteMappingStore(
+        config.database.path, reactor=reactor, wall_now=world.wall_clock
+    )
+    registrations = Registrations(
+        reactor, texts, lambda mapping: f"tcp://:{mapping.port}"
+    )
+    links = Links(
+        reactor,
+        _admission(config),
+        texts,
+        registrations,
+        world.random_bytes,
+        world.wall_clock,
+    )
+    dialer = Dialer(
+        network,
+        reactor,
+        TargetRules.parse(config.direct.allow_targets),
+        own_ports=_own_ports(config),
+        timeout_seconds=config.direct.dial_timeout,
+    )
+    router = Router(
+        reactor,
+        links,
+        dialer,
+        texts,
+        config.tunnel.open_timeout,
+        world.random_bytes(4).hex(),
+    )
+    mappings = Mappings(
+        reactor,
+        network,
+        store,
+        _public_ports(config),
+        router,
+        Slots(config.limits.connections),
+        MappingSettings(
+            tunnel_enabled=config.tunnel.enabled,
+            port_offset=config.tunnel.port_offset,
+            max_mappings=config.limits.mappings,
+            refusal=dialer.refusal,
+        ),
+        texts,
+        world.wall_clock,
+        world.randrange,
+    )
+    registrations.mappings = mappings
+    health = _health(config, reactor, world, store, mappings, links)
+    return GatewayService(
+        GatewayParts(
+            clock=reactor,
+            reactor=reactor,
+            network=network,
+            store=store,
+            links=links,
+            link_factory=LinkFactory(links),
+            mappings=mappings,
+            registrations=registrations,
+            configured=[
+                _forward(one, int(world.wall_clock())) for one in config.forwards
+            ],
+            make_api=lambda draining: _api(
+                config, reactor, language, mappings, links, health, draining
+            ),
+            fatal=fatal,
+        ),
+        link_place=(config.tunnel.bind, config.tunnel.listen_port)
+        if config.tunnel.enabled
+        else None,
+        api_place=(config.api.bind, config.api.listen_port),
+        shutdown_timeout=config.shutdown_timeout,
+    )
+
+
+def _admission(config: GatewayConfig) -> AdmissionSettings:
+    tunnel = config.tunnel
+    token = tunnel.auth_token
+    allow_legacy = (
+        token is None if tunnel.allow_legacy == "auto" else bool(tunnel.allow_legacy)
+    )
+    return AdmissionSettings(
+        token=None if token is None else token.get_secret_value(),
+        max_links=config.limits.tunnels,
+        streams_per_link=config.limits.streams_per_tunnel,
+        open_timeout=tunnel.open_timeout,
+        session=SessionSettings(
+            gateway=True,
+            window=tunnel.window,
+            max_frame=tunnel.max_frame,
+            chunk_bytes=config.buffers.read_size,
+            heartbeat_seconds=tunnel.heartbeat_interval,
+            hello_seconds=tunnel.hello_timeout,
+            allow_legacy=allow_legacy,
+            connect_request=tunnel.connect_request,
+        ),
+        link=LinkSettings(
+            window=tunnel.window,
+            write_timeout=tunnel.write_timeout,
+            legacy_high_water=tunnel.legacy_high_water,
+            legacy_low_water=tunnel.legacy_low_water,
+        ),
+    )
+
+
+def _own_listeners(config: GatewayConfig) -> list[tuple[str, int]]:
+    own = [(config.api.bind, config.api.listen_port)]
+    if config.tunnel.enabled:
+        own.append((config.tunnel.bind, config.tunnel.listen_port))
+    return own
+
+
+def _own_ports(config: GatewayConfig) -> Callable[[str, int], str | None]:
+    own = OwnPorts(_own_listeners(config))
+
+    def check(address: str, port: int) -> str | None:
+        return own.check(address, port, lambda: [address] if is_local(address) else [])
+
+    return check
+
+
+def _public_ports(config: GatewayConfig) -> PublicPorts:
+    return PublicPorts(
+        config.port_range.first,
+        config.port_range.last,
+        frozenset(config.security.port_range.blacklist),
+        frozenset(port for _, port in _own_listeners(config)),
+    )
+
+
+def _forward(forward: Forward, now: int) -> Mapping:
+    return Mapping(
+        port=forward.listen.port,
+        listen=forward.listen.host,
+        target_host=forward.target.host,
+        target_port=forward.target.port,
+        use_tunnel=False,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+def _health(
+    config: GatewayConfig,
+    reactor: IGatewayReactor,
+    world: Surroundings,
+    store: IMappingStore,
+    mappings: Mappings,
+    links: Links,
+) -> HealthChecks:
+    """Return the checks: the store answers, ports are open, an agent is there."""
+
+    async def check_store() -> CheckResult:
+        try:
+            await store.ping()
+        except GatewayError as fault:
+            return CheckResult(HealthStatus.UNHEALTHY, str(fault))
+        return CheckResult(HealthStatus.HEALTHY)
+
+    def check_listeners() -> CheckResult:
+        broken = [one for one in mappings.views() if one.state == "error"]
+        if broken:
+            ports = ", ".join(str(one.mapping.port) for one in broken[:10])
+            return CheckResult(
+                HealthStatus.DEGRADED, f"{len(broken)} mappings not served: {ports}"
+            )
+        return CheckResult(HealthStatus.HEALTHY)
+
+    def check_links() -> CheckResult:
+        if config.tunnel.enabled and not links.connected:
+            return CheckResult(HealthStatus.DEGRADED, "no agent is connected")
+        return CheckResult(HealthStatus.HEALTHY)
+
+    health = HealthChecks(reactor, world.wall_clock)
+    health.register("store", check_store)
+    health.register("listeners", check_listeners)
+    health.register("links", check_links)
+    return health
+
+
+def _api(
+    config: GatewayConfig,
+    reactor: IGatewayReactor,
+    language: Language,
+    mappings: Mappings,
+    links: Links,
+    health: HealthChecks,
+    draining: Callable[[], bool],
+) -> ApiEdge:
+    security = config.security.api
+    api = Api(
+        mappings=mappings,
+        links=links,
+        health=health,
+        settings=ApiSettings(
+            api_key=security.api_key,
+            api_key_in_query=security.api_key_in_query,
+            allowed_ips=security.allowed_ips,
+            language=language,
+            tunnel_enabled=config.tunnel.enabled,
+            request_timeout_seconds=config.api.request_timeout,
+        ),
+        clock=reactor,
+        draining=draining,
+    )
+    site = make_site(api, reactor)
+
+    def close() -> None:
+        site.abort_connections()
+        api.close()
+
+    return ApiEdge(site=site, close=close)
+
+
+def build_agent(
+    config: AgentConfig,
+    reactor: IGatewayReactor,
+    language: Language,
+    gave_up: Callable[[], None],
+    announce: Callable[[str], None],
+    *,
+    world: Surroundings | None = None,
+    network: INetwork | None = None,
+) -> AgentService:
+    """Return the agent as a stopped service.
+
+    Args:
+        config: its settings.
+        reactor: runs it.
+        language: of the documented log phrases.
+        gave_up: called when the number of tries is used up.
+        announce: called with each public address that is granted.
+        world: clocks and randomness; None = the real ones.
+        network: its sockets; None = those of `reactor`.
+    """
+    world = world or Surroundings()
+    texts = Texts(language)
+    network = network or Network(reactor, read_size=config.buffers.read_size)
+    targets = Targets(
+        Dialer(
+            network,
+            reactor,
+            TargetRules.parse(config.allow_targets),
+            own_ports=None,
+            timeout_seconds=config.dial_timeout,
+        ),
+        Slots(config.limits.streams),
+        config.default_host,
+        config.dial_timeout,
+        texts,
+    )
+    parts = AgentParts(
+        clock=reactor,
+        dialer=Dialer(
+            GatheredNetwork(network),
+            reactor,
+            TargetRules.parse(None),
+            own_ports=None,
+            timeout_seconds=10.0,
+        ),
+        targets=targets,
+        exposures=Exposures(reactor, _wishes(config), announce),
+        backoff=Backoff(
+            initial=config.reconnect.initial,
+            multiplier=config.reconnect.multiplier,
+            maximum=config.reconnect.max,
+            jitter=config.reconnect.jitter,
+            max_attempts=config.reconnect.max_attempts,
+        ),
+        texts=texts,
+        random_bytes=world.random_bytes,
+        random=world.random,
+        linger=Linger(reactor),
+    )
+    settings = AgentSettings(
+        servers=tuple((one.host, one.port) for one in config.server),
+        connections=config.connections,
+        greeting=Hello(
+            agent=config.name,
+            instance=world.random_bytes(8).hex(),
+            token=config.token.get_secret_value() if config.token else None,
+            features=frozenset({"register"}),
+            window=config.window,
+            max_frame=config.max_frame,
+            software=SOFTWARE,
+        ),
+        session=SessionSettings(
+            gateway=False,
+            window=config.window,
+            max_frame=config.max_frame,
+            chunk_bytes=config.buffers.read_size,
+            heartbeat_seconds=config.heartbeat_interval,
+            hello_seconds=config.hello_timeout,
+        ),
+        link=LinkSettings(
+            window=config.window,
+            write_timeout=config.write_timeout,
+            legacy_high_water=config.legacy_high_water,
+            legacy_low_water=config.legacy_low_water,
+        ),
+        dial_seconds=config.dial_timeout,
+    )
+    return AgentService(settings, parts, gave_up, config.shutdown_timeout)
+
+
+def _wishes(config: AgentConfig) -> list[Register]:
+    return [
+        Register(
+            id=expose.name or f"{expose.protocol}-{expose.local.port}",
+            protocol=expose.protocol,
+            port=expose.port,
+            host=expose.local.host,
+            local=expose.local.port,
+        )
+        for expose in config.expose
+    ]

@@ -1,0 +1,87 @@
+"""Where log lines go, and what they look like."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import IO, Final, cast
+
+from twisted.logger import (
+    FileLogObserver,
+    FilteringLogObserver,
+    ILogObserver,
+    LogEvent,
+    LogLevel,
+    LogLevelFilterPredicate,
+    formatEvent,
+    formatTime,
+)
+from twisted.python.logfile import LogFile
+
+LEVELS: Final[Mapping[str, LogLevel]] = {
+    "debug": LogLevel.debug,
+    "info": LogLevel.info,
+    "warn": LogLevel.warn,
+    "error": LogLevel.error,
+    "fatal": LogLevel.critical,
+}
+_LABELS: Final = {level.name: label.upper() for label, level in LEVELS.items()}
+
+
+def format_line(event: LogEvent) -> str | None:
+    """Return one line: time, level, component, message; a traceback behind it.
+
+    Line ends inside of the message are escaped, so that nobody who can put text
+    into a log line can forge another one.
+    """
+    message = formatEvent(event)
+    failure = event.get("log_failure")
+    if not message and failure is None:
+        return None
+    level = event.get("log_level", LogLevel.info)
+    label = _LABELS.get(getattr(level, "name", ""), "INFO")
+    time = formatTime(event.get("log_time"))
+    component = event.get("log_namespace", "-")
+    safe = message.replace("\r", "\\r").replace("\n", "\\n")
+    line = f"{time} [{label}] {component}: {safe}\n"
+    if failure is not None:
+        line += failure.getTraceback()
+    return line
+
+
+def open_log(path: str | None, max_bytes: int, keep: int) -> IO[str]:
+    """Return where lines go: a file of bounded size, or standard output.
+
+    Args:
+        path: None = standard output.
+        max_bytes: size at which the file is put aside and a new one begun.
+        keep: how many of the old ones are kept, at least 1.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if path is None:
+        return sys.stdout
+    folder, name = os.path.split(os.path.abspath(path))
+    file = LogFile(
+        name,
+        folder,
+        rotateLength=max_bytes,
+        maxRotatedFiles=max(1, keep),
+        defaultMode=0o640,
+    )
+    return cast("IO[str]", file)  # it has what an observer uses
+
+
+def log_observer(file: IO[str], level: str) -> ILogObserver:
+    """Return an observer for everything at or above `level`.
+
+    Lines of Twisted itself appear from warnings upward only, unless the level is
+    debug.
+    """
+    wanted = LogLevelFilterPredicate(LEVELS[level])
+    if level != "debug":
+        wanted.setLogLevelForNamespace("twisted", LogLevel.warn)
+        wanted.setLogLevelForNamespace("log_legacy", LogLevel.warn)
+    return FilteringLogObserver(FileLogObserver(file, format_line), [wanted])

@@ -1,0 +1,174 @@
+"""What both twistd processes do around their service: signals, ends, logging."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from types import FrameType, TracebackType
+from typing import Any, Final
+
+from twisted.application.service import IServiceCollection, Service
+from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
+
+from gateway.errors import OperatorError
+from gateway.ops.logs import log_observer, open_log
+
+_LOG: Final = Logger()
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class IProcessReactor(IReactorCore, IReactorFromThreads):
+    """What a process needs of the reactor."""
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of open files to the hard one and return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def say_operator_errors_plainly() -> None:
+    """Print what an operator must act on as one line, not as a traceback."""
+
+    def say(
+        kind: type[BaseException], fault: BaseException, trace: TracebackType | None
+    ) -> None:
+        if isinstance(fault, OperatorError):
+            sys.stderr.write(f"gotunnel: {fault}\n")
+        else:
+            sys.__excepthook__(kind, fault, trace)
+
+    sys.excepthook = say
+
+
+class ProcessEnd:
+    """How this process ends: by a signal, or because it cannot go on."""
+
+    def __init__(self, reactor: IProcessReactor, force: Callable[[], None]) -> None:
+        """Remember the collaborators.
+
+        Args:
+            reactor: is stopped.
+            force: makes a stop under way wait for nobody.
+        """
+        self._reactor = reactor
+        self._force = force
+        self._signals = 0
+        self._failed = False
+
+    def watch(self) -> None:
+        """Take the signals over once the reactor has installed its own."""
+        self._reactor.callWhenRunning(self._install)
+
+    def _install(self) -> None:
+        for number in _STOP_SIGNALS:
+            signal.signal(number, self._signalled)
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        self._signals += 1
+        if self._signals > 2:
+            os._exit(128 + number)
+        self._reactor.callFromThread(self._stop, signal.Signals(number).name)
+
+    def _stop(self, name: str) -> None:
+        if self._signals == 1:
+            _LOG.info("{name}: stopping; once more forces it", name=name)
+            self._reactor.stop()
+        else:
+            _LOG.warn("{name} again: stopping at once", name=name)
+            self._force()
+
+    def fail(self, why: str) -> None:
+        """Say why, and end the process with status 1."""
+        if self._failed:
+            return
+        self._failed = True
+        _LOG.critical("{why}", why=why)
+        atexit.register(_exit_with_failure)
+        self._reactor.callWhenRunning(self._stop_once)
+
+    def _stop_once(self) -> None:
+        if not self._signals:
+            self._signals = 1
+            self._reactor.stop()
+
+
+def _exit_with_failure() -> None:
+    """End with status 1; twistd itself knows no other end than success."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+class LoggedService(Service):
+    """A service that brings its own log observer to the application.
+
+    Wraps the process's real service, so that twistd logs where and how the
+    configuration says.
+    """
+
+    def __init__(self, service: Service, observer: ILogObserver | None) -> None:
+        self._service = service
+        self._observer = observer
+
+    def setServiceParent(self, parent: Any) -> None:  # noqa: N802, ANN401
+        """Add the observer to the application, then join it."""
+        if self._observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._observer)
+        super().setServiceParent(IServiceCollection(parent))
+
+    def privilegedStartService(self) -> None:
+        """Pass on."""
+        super().privilegedStartService()
+        self._service.privilegedStartService()
+
+    def startService(self) -> None:
+        """Pass on."""
+        super().startService()
+        self._service.startService()
+
+    def stopService(self) -> Any:  # noqa: ANN401 - a Deferred or None
+        """Pass on."""
+        super().stopService()
+        return self._service.stopService()
+
+
+def choose_observer(
+    twistd: Mapping[str, Any],
+    *,
+    file: str | None,
+    max_bytes: int,
+    keep: int,
+    level: str,
+) -> ILogObserver | None:
+    """Return where this process logs to; None = as twistd's own options say.
+
+    Args:
+        twistd: twistd's options; `--logfile` stands in for `file`.
+        file: configured log file.
+        max_bytes: size at which it is put aside.
+        keep: how many old ones are kept.
+        level: lowest level that is logged.
+
+    Raises:
+        OperatorError: the file cannot be written.
+    """
+    if twistd.get("logger") or twistd.get("syslog"):
+        return None
+    path = file or twistd.get("logfile") or None
+    if path == "-":
+        path = None
+    if path is None and not twistd.get("nodaemon"):
+        path = "twistd.log"
+    try:
+        return log_observer(open_log(path, max_bytes, keep), level)
+    except OSError as fault:
+        raise OperatorError(f"log file {path}: {fault.strerror}") from fault

@@ -1,0 +1,287 @@
+"""Start and stop a gateway in order."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IReactorTCP, IReactorTime
+from twisted.internet.tcp import Port
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.server import Site
+
+from gateway.errors import OperatorError
+from gateway.interfaces import IListening, IMappingStore, INetwork
+from gateway.policy.addresses import join_host_port
+from gateway.policy.mapping import Mapping
+from gateway.server.links import LinkFactory, Links
+from gateway.server.mappings import Mappings
+from gateway.server.register import Registrations
+
+Place = tuple[str, int]
+
+
+class StartError(OperatorError):
+    """A port of the gateway itself cannot be opened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiEdge:
+    """The API as the service needs it.
+
+    Attributes:
+        site: serves it.
+        close: ends its connections and timers; may be called twice.
+    """
+
+    site: Site
+    close: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayParts:
+    """What a gateway is made of.
+
+    Attributes:
+        clock: for the time limits of the stop.
+        reactor: opens the API's port.
+        network: opens the link port.
+        store: opened at the start, closed at the stop.
+        links: live links.
+        link_factory: builds links.
+        mappings: mappings and their ports.
+        registrations: ports that agents ask for.
+        configured: mappings of the configuration.
+        make_api: returns the API; told how to ask whether we drain.
+        fatal: called with the reason when the gateway cannot start.
+    """
+
+    clock: IReactorTime
+    reactor: IReactorTCP
+    network: INetwork
+    store: IMappingStore
+    links: Links
+    link_factory: LinkFactory
+    mappings: Mappings
+    registrations: Registrations
+    configured: Sequence[Mapping]
+    make_api: Callable[[Callable[[], bool]], ApiEdge]
+    fatal: Callable[[str], None]
+
+
+class GatewayService(Service):
+    """The whole gateway.
+
+    Its own ports are bound first, while the process may still be privileged, and
+    served last, when the store is open and every mapping is restored.
+
+    Attributes:
+        parts: what it is made of.
+        ready: fires when the start is complete; None before it begins.
+        draining: the stop has begun.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        parts: GatewayParts,
+        *,
+        link_place: Place | None,
+        api_place: Place,
+        shutdown_timeout: float,
+    ) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            parts: what the gateway is made of.
+            link_place: address and port for agents; None = the tunnel is off.
+            api_place: address and port of the API.
+            shutdown_timeout: seconds that visitors have at the stop.
+        """
+        self.parts = parts
+        self.draining = False
+        self.ready: Deferred[None] | None = None
+        self._link_place = link_place
+        self._api_place = api_place
+        self._shutdown_timeout = shutdown_timeout
+        self._bound = False
+        self._link_port: IListening | None = None
+        self._api_port: Port | None = None
+        self._api: ApiEdge | None = None
+        self._waiting: list[Deferred[None]] = []
+        self._forced = False
+
+    # -- start ---------------------------------------------------------------------
+
+    def privilegedStartService(self) -> None:
+        """Bind the gateway's own ports.
+
+        Raises:
+            StartError: one of them cannot be had.
+        """
+        super().privilegedStartService()
+        self._bind()
+
+    def _bind(self) -> None:
+        if self._bound:
+            return
+        self._bound = True
+        try:
+            if self._link_place is not None:
+                self._link_port = self._bind_links(*self._link_place)
+            self._api_port = self._bind_api(*self._api_place)
+        except StartError:
+            self._release_ports()
+            raise
+
+    def _bind_links(self, address: str, port: int) -> IListening:
+        factory = self.parts.link_factory
+        try:
+            listening: IListening = self.parts.network.listen(
+                address, port, factory, gathered=True
+            )
+        except OSError as fault:
+            raise _start_error("tunnel.listen_port", address, port, fault) from fault
+        return listening
+
+    def _bind_api(self, address: str, port: int) -> Port:
+        self._api = self.parts.make_api(lambda: self.draining)
+        try:
+            found = self.parts.reactor.listenTCP(
+                port,
+                self._api.site,  # type: ignore[arg-type] # Site names its own wrapper
+                backlog=512,
+                interface=address,
+            )
+        except CannotListenError as fault:
+            raise _start_error(
+                "api.listen_port", address, port, fault.socketError
+            ) from fault
+        assert isinstance(found, Port)
+        found.stopReading()
+        return found
+
+    def startService(self) -> None:
+        """Open the store, restore the mappings, then let everybody in."""
+        super().startService()
+        self._bind()
+        self.ready = Deferred.fromCoroutine(self._start())
+        self.ready.addErrback(self._start_failed)
+
+    async def _start(self) -> None:
+        parts = self.parts
+        await parts.store.open()
+        for mapping in parts.configured:
+            parts.mappings.serve_configured(mapping)
+        await parts.mappings.restore()
+        if not self.running or self._api_port is None:
+            return
+        if self._link_port is not None:
+            self._link_port.startAccepting()
+        self._api_port.startReading()
+        self.log.info(
+            "gateway ready: agents at {links}, API at {api}, {count} mappings",
+            links=_show(self._link_place),
+            api=_show(self._api_place),
+            count=len(parts.mappings.views()),
+        )
+
+    def _start_failed(self, failure: Failure) -> None:
+        if not failure.check(OperatorError):
+            self.log.failure("the gateway could not start", failure=failure)
+        self.parts.fatal(failure.getErrorMessage())
+
+    # -- stop ----------------------------------------------------------------------
+
+    def stopService(self) -> Deferred[None]:
+        """Stop in order: ports, then visitors and agents, then API and store.
+
+        Returns:
+            A Deferred that fires when nothing is left.
+        """
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        parts = self.parts
+        self.draining = True
+        if self.ready is not None:
+            await self.ready
+        parts.mappings.stop_listening()
+        if self._link_port is not None:
+            self._link_port.stopListening()
+        parts.registrations.stop()
+        parts.links.leave("the gateway stops")
+        await self._drain()
+        parts.mappings.close_visits("the gateway stops")
+        parts.links.abort()
+        await parts.links.gone()
+        self._release_ports()
+        await parts.store.close()
+        self.log.info("gateway stopped")
+
+    async def _drain(self) -> None:
+        """Let visitors and agents finish, for a while."""
+        if self._forced or self._shutdown_timeout <= 0:
+            return
+        done: Deferred[None] = Deferred()
+        self._waiting.append(done)
+        timer = self.parts.clock.callLater(self._shutdown_timeout, self.force)
+        self._look_for_end()
+        try:
+            await done
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    def _look_for_end(self) -> None:
+        """Ask now and then: visitors and links end in many ways."""
+        if not self._waiting:
+            return
+        if self.parts.mappings.visitors == 0 and not self.parts.links.connected:
+            self._end_drain()
+        else:
+            self.parts.clock.callLater(0.05, self._look_for_end)
+
+    def _end_drain(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            waiter.callback(None)
+
+    def force(self) -> None:
+        """Wait for nobody any more; a stop under way goes on at once."""
+        self._forced = True
+        self._end_drain()
+
+    def _release_ports(self) -> None:
+        """Close the gateway's own ports; may be called twice."""
+        link_port, self._link_port = self._link_port, None
+        if link_port is not None:
+            link_port.stopListening()
+        api_port, self._api_port = self._api_port, None
+        if api_port is not None:
+            api_port.stopListening()
+        if self._api is not None:
+            self._api.close()
+
+
+def _show(place: Place | None) -> str:
+    return "no port" if place is None else join_host_port(place[0] or "*", place[1])
+
+
+def _start_error(key: str, address: str, port: int, fault: OSError) -> StartError:
+    where = _show((address, port))
+    if fault.errno in (errno.EACCES, errno.EPERM):
+        advice = "grant CAP_NET_BIND_SERVICE or take a port of 1024 or above"
+    elif fault.errno == errno.EADDRINUSE:
+        advice = "another program, or another gateway, holds it"
+    else:
+        advice = "check the address"
+    words = fault.strerror or str(fault)
+    return StartError(f"{key}: cannot listen on {where}: {words}; {advice}")

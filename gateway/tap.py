@@ -1,0 +1,104 @@
+"""The twistd command `gotunnel`: options -> configuration -> service."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, ClassVar, cast
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from gateway import __version__
+from gateway.app import IGatewayReactor, build_gateway
+from gateway.config.gateway import GatewayConfig
+from gateway.config.language import language_of
+from gateway.config.parse import Loaded, describe, load_gateway
+from gateway.errors import ConfigError
+from gateway.ops.process import (
+    LoggedService,
+    ProcessEnd,
+    choose_observer,
+    raise_descriptor_limit,
+    say_operator_errors_plainly,
+)
+from gateway.ops.starting import say_at_start
+
+
+class Options(usage.Options):
+    """Options of the gateway; each stands above the environment and the file."""
+
+    longdesc = "The gateway: public ports for services behind agents."
+
+    optParameters: ClassVar[list[list[Any]]] = [
+        ["config", "c", None, "Configuration file, YAML or JSON."],
+        ["host", None, None, "Address of the HTTP API (api.bind)."],
+        ["port", None, None, "Port of the HTTP API (api.listen_port)."],
+    ]
+    optFlags: ClassVar[list[list[Any]]] = [
+        ["check-config", None, "Check the configuration, print it, and exit."],
+        ["debug", None, "Log everything (log_level: debug)."],
+    ]
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        sys.stdout.write(f"gotunnel {__version__}\n")
+        sys.exit(0)
+
+    def load(self) -> Loaded[GatewayConfig]:
+        """Return the configuration.
+
+        Raises:
+            ConfigError: with everything that is wrong.
+        """
+        options = {
+            "api.bind": self["host"],
+            "api.listen_port": self["port"],
+            "log_level": "debug" if self["debug"] else None,
+        }
+        return load_gateway(self["config"], environ=os.environ, options=options)
+
+    def postOptions(self) -> None:
+        """Load the configuration; say everything that is wrong with it at once."""
+        try:
+            self.loaded = self.load()
+        except ConfigError as fault:
+            say_and_exit(fault)
+        if self["check-config"]:
+            sys.stdout.write("\n".join([*describe(self.loaded), "configuration ok\n"]))
+            for warning in self.loaded.warnings:
+                sys.stderr.write(f"WARNING: {warning}\n")
+            sys.exit(0)
+
+
+def say_and_exit(fault: ConfigError) -> None:
+    """Print the problems of a configuration and end with status 1."""
+    count = len(fault.problems)
+    noun = "problem" if count == 1 else "problems"
+    sys.stderr.write(f"gotunnel: {count} {noun} in the configuration\n")
+    sys.stderr.writelines(f"  {problem}\n" for problem in fault.problems)
+    sys.exit(1)
+
+
+def makeService(options: Options) -> IService:
+    """Return the service that twistd runs."""
+    from twisted.internet import reactor as global_reactor
+
+    reactor = cast("IGatewayReactor", global_reactor)
+    config = options.loaded.config
+    say_operator_errors_plainly()
+    raise_descriptor_limit()
+    end = ProcessEnd(reactor, lambda: service.force())
+    service = build_gateway(
+        config, reactor, language_of(config.language, os.environ), end.fail
+    )
+    end.watch()
+    reactor.callWhenRunning(say_at_start, options.loaded.warnings)
+    observer = choose_observer(
+        options.parent or {},
+        file=config.log.file,
+        max_bytes=config.log.max_bytes,
+        keep=config.log.keep,
+        level=config.log_level,
+    )
+    return LoggedService(service, observer)
