@@ -125,8 +125,10 @@ class Negotiated:
     def lost(self) -> None:
         """End every stream; a direction whose FIN has arrived is flushed."""
         for stream in list(self._core.streams.values()):
-            flush = stream.state is State.FR
-            self._core.end(stream, Ending("link lost", flush=flush))
+            # ending one may have made the owner reset another
+            if stream.state is not State.ENDED:
+                flush = stream.state is State.FR
+                self._core.end(stream, Ending("link lost", flush=flush))
 
     def receive(self, kind: int, payload: memoryview) -> None:
         """Act on one frame."""
