@@ -75,11 +75,13 @@ class Negotiated:
     def answer(self, stream: Stream, status: int) -> None:
         """Agent: tell the gateway how the dial went; 0 = success."""
         core = self._core
+        success = status == frames.SUCCESS
+        event = Event.SUCCESS_SENT if success else Event.FAILURE_SENT
+        state = after(stream.state, event)
         core.outbox.urgent(messages.encode_connect_response(stream.id, status))
-        if status == frames.SUCCESS:
-            stream.state = after(stream.state, Event.SUCCESS_SENT)
+        if success:
+            stream.state = state
         else:
-            after(stream.state, Event.FAILURE_SENT)
             reason = frames.STATUS_TEXTS.get(status, str(status))
             core.end(stream, Ending(f"refused: {reason}", flush=False))
 
