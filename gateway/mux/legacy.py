@@ -225,7 +225,8 @@ class Legacy:
             if core.may_answer_stray():
                 core.outbox.behind(messages.encode_close(stream_id))
         elif stream.state is State.OPEN:
-            stream.end.deliver(payload[4:])
+            if len(payload) > 4:
+                stream.end.deliver(payload[4:])
         else:
             core.drop("early_data")
             self._say_close(stream)

@@ -164,7 +164,8 @@ class Negotiated:
                 f"{receiving.unspent}"
             )
         receiving.unspent = left
-        stream.end.deliver(payload[4:])
+        if len(payload) > 4:
+            stream.end.deliver(payload[4:])
 
     def _stray(self, stream_id: int, kind: str, *, answer: bool = True) -> None:
         """Pass over a frame for an id that is not live.
