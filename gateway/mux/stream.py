@@ -68,7 +68,9 @@ TAKES_DATA: Final = frozenset(
 )
 FIN_IS_SENT: Final = frozenset({State.OPENING_FS, State.FS})
 FIN_IS_RECEIVED: Final = frozenset({State.DIALING_FR, State.FR})
-UNCONFIRMED: Final = frozenset({State.OPENING, State.OPENING_FS})
+UNCONFIRMED: Final = frozenset(
+    {State.OPENING, State.OPENING_FS, State.DIALING, State.DIALING_FR}
+)
 
 
 def after(state: State, event: Event) -> State:
