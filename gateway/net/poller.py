@@ -94,15 +94,20 @@ class _TurnEnd:
         for _ in range(_END_ROUNDS):
             calls = self._calls
             if not calls:
-                return
+                break
             self._calls = []
             for call in calls:
                 try:
                     call()
                 except BaseException:  # noqa: BLE001 - a bug of one must not stop the rest
                     _log.failure("end of turn: {call} failed", call=call)
-        if self._calls and self._forced is None:
-            self._forced = self._clock.callLater(0, self._force)
+        forced = self._forced
+        if self._calls:
+            if forced is None:
+                self._forced = self._clock.callLater(0, self._force)
+        elif forced is not None:
+            self._forced = None
+            forced.cancel()
 
 
 def _dispatch(descriptor: Watched, events: int) -> None:
@@ -203,7 +208,7 @@ class Poller:
         """Lose every connection; the reactor stops."""
         for descriptor in list(self._watched.values()):
             descriptor.fail(reason)
-        self._end.run()
+        self._end.run()  # nothing is left for a reactor that has stopped
 
 
 @implementer(IReadWriteDescriptor)

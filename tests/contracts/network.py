@@ -651,6 +651,19 @@ class NetworkContract(Case):
         await self.until(lambda: near.lost and far.lost)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    async def test_a_protocol_that_fails_at_a_half_close_is_lost(self):
+        for failing, closing in (("read", "far"), ("write", "near")):
+            near, far = await self.pair(client=HalfRecorder, server=HalfRecorder)
+
+            def fail():
+                raise ZeroDivisionError
+
+            setattr(near, f"{failing}ConnectionLost", fail)
+            {"near": near, "far": far}[closing].transport.loseWriteConnection()
+            await self.until(lambda near=near: near.lost)
+            near.reasons[0].trap(ZeroDivisionError)
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     # listening and connecting
 
     async def test_connections_wait_until_they_are_accepted(self):

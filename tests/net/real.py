@@ -4,7 +4,6 @@ import os
 from typing import Any
 
 from twisted.internet import reactor as _reactor  # noqa: TID251 - sockets need it
-from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
