@@ -309,6 +309,10 @@ class ValueTests(SynchronousTestCase):
         self.assertNotIn(SECRET, repr(config))
         self.assertEqual(config.tunnel.auth_token.get_secret_value(), SECRET)
 
+    def test_fewest_characters_of_a_secret(self):
+        self.assertEqual(problems_of(f"tunnel: {{auth_token: {'x' * 16}}}"), [])
+        self.assertEqual(len(problems_of(f"tunnel: {{auth_token: {'x' * 15}}}")), 1)
+
 
 class PresetTests(SynchronousTestCase):
     """Presets are defaults and nothing more."""
