@@ -4,7 +4,7 @@ import json
 import string
 
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -116,6 +116,7 @@ class YamlTests(SynchronousTestCase):
         for text in ("", "# only a comment\n", "---\n"):
             self.assertIs(parse_document(text, "f").value, None)
 
+    @settings(deadline=None)
     @given(plain)
     def test_agrees_with_pyyaml(self, value):
         """What PyYAML writes in quotes is read back."""
@@ -146,6 +147,7 @@ class JsonTests(SynchronousTestCase):
         found = parse_document(json.dumps({key: 1}), "f.json")
         self.assertEqual((found.value, found.lines), ({key: 1}, {}))
 
+    @settings(deadline=None)
     @given(plain)
     def test_agrees_with_json(self, value):
         """What the json module writes is read back."""

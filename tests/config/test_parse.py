@@ -431,6 +431,7 @@ class DescribeTests(SynchronousTestCase):
 class PrecedenceTests(SynchronousTestCase):
     """Command line over environment over file over preset over default."""
 
+    @settings(deadline=None)
     @given(st.sets(st.sampled_from(["options", "environ", "file", "preset"])))
     def test_the_uppermost_source_wins(self, given_in):
         text = "limits:\n  tunnels: 5\n"
@@ -490,23 +491,26 @@ class AnyInputTests(SynchronousTestCase):
             self.assertIsInstance(loaded, Loaded)
             self.assertEqual(len(describe(loaded)), len(loaded.sources))
 
+    @settings(deadline=None)
     @given(st.text() | st.text("{}[]:,'\"\n\t -&*!|>%@#ab1", max_size=60))
     def test_any_text(self, text):
         self.judge(load, text)
         self.judge(load_as_agent, text)
         self.judge(load, text, name="gw.json")
 
+    @settings(deadline=None)
     @given(st.binary(max_size=100))
     def test_any_bytes(self, content):
         self.judge(load, content)
 
+    @settings(max_examples=200, deadline=None)
     @given(trees(GatewayConfig), trees(AgentConfig))
-    @settings(max_examples=200)
     def test_any_structure(self, of_gateway, of_agent):
         self.judge(load, yaml.safe_dump(of_gateway))
         self.judge(load, json.dumps(of_gateway), name="gw.json")
         self.judge(load_as_agent, yaml.safe_dump(of_agent))
 
+    @settings(deadline=None)
     @given(
         st.dictionaries(
             st.sampled_from([variable_of(key) for key in leaves(GatewayConfig)])
@@ -520,6 +524,7 @@ class AnyInputTests(SynchronousTestCase):
         self.judge(load, environ=environ)
         self.judge(load_as_agent, environ=environ)
 
+    @settings(deadline=None)
     @given(
         st.dictionaries(
             st.sampled_from([*leaves(GatewayConfig), "tls", "nonsense"]),

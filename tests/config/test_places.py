@@ -3,7 +3,7 @@
 from ipaddress import ip_network
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -95,11 +95,13 @@ class PlaceTests(SynchronousTestCase):
         for address in ("", "0.0.0.0", "::", "10.0.0.1", "nas"):
             self.assertFalse(is_loopback(address))
 
+    @settings(deadline=None)
     @given(st.ip_addresses().map(str), st.integers(1, 65535))
     def test_written_and_read_back(self, address, port):
         place = HostPort(address, port)
         self.assertEqual(target(str(place)), place)
 
+    @settings(deadline=None)
     @given(st.text(max_size=40))
     def test_any_text_is_cut(self, text):
         name, port = split_host_port(text)
