@@ -96,7 +96,8 @@ class Legacy:
         """Agent: tell the gateway how the dial went; it knows 0 and 1 only."""
         core = self._core
         known = frames.SUCCESS if status == frames.SUCCESS else frames.FAILURE
-        core.outbox.urgent(messages.encode_connect_response(stream.id, known))
+        # behind what an earlier stream of the same id may still have to say
+        core.outbox.behind(messages.encode_connect_response(stream.id, known))
         if status == frames.SUCCESS:
             stream.state = State.OPEN
         else:
