@@ -68,12 +68,14 @@ class Legacy:
     def open_long(self, stream: Stream, port: int) -> None:
         """Ask once more, in the long form and under a second id.
 
-        Nothing happens if the form is known meanwhile or the stream was answered.
+        Nothing happens if the form is known meanwhile, the stream was answered, or
+        its first request was a long one.
         """
         core = self._core
         if (
             self.form is not None
             or stream.state is not State.OPENING
+            or self._asked.get(stream.id) != "short"
             or stream.other_id is not None
         ):
             return
