@@ -94,6 +94,7 @@ class Core:
         tombstones: ids closed a short while ago.
         counts: frames dropped and answered, by kind of oddity.
         now: monotonic seconds of the latest event.
+        closed: every stream was ended and none may be added.
     """
 
     def __init__(self, settings: SessionSettings, observer: LinkObserver) -> None:
@@ -105,6 +106,7 @@ class Core:
         self.ids = Allocator()
         self.counts: Counter[str] = Counter()
         self.now = 0.0
+        self.closed = False
         self._stray_second = 0.0
         self._stray_answers = 0
 

@@ -160,6 +160,8 @@ class Legacy:
         old = core.streams.get(stream_id)
         if old is not None:
             core.end(old, Ending("its id was used again", flush=False))
+            if core.closed:  # it was the last stream of a leaving link
+                return
         core.tombstones.discard(stream_id)
         stream = self._new(stream_id, State.DIALING)
         stream.end = core.observer.new_end(stream)

@@ -139,7 +139,7 @@ class Session:
     def end(self) -> None:
         """Look at nothing more that arrives, and end every stream."""
         if not self.ended:
-            self.ended = True
+            self.ended = self.core.closed = True
             if self.rules is not None:
                 self.rules.lost()
 

@@ -36,7 +36,8 @@ NEAR = {
     "link lost": lambda side, stream: side.session.end(),
 }
 
-# outcomes beside the states: T = gone, aborted; L = gone, flushed; PE = protocol error
+# outcomes beside the states: T is gone and aborted, L is gone and flushed, PE is a
+# protocol error
 # state, event, outcome, kinds said, what the near side is told
 OPENED = [
     ("OPEN", "near bytes", "OPEN", [0x03], []),
