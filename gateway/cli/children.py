@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.cli.exits import FailedError
+from gateway.cli.output import printable_lines
 
 STOP_SECONDS: Final = 10.0
 _TAIL_LINES: Final = 15
@@ -57,13 +58,16 @@ class Children:
         for name, child in self._running.items():
             if (code := child.poll()) is not None:
                 raise FailedError(
-                    f"the {name} ended with status {code}\n{self.last_words(name)}"
+                    f"the {name} ended with status {code}\n{self.last_words()}"
                 )
 
-    def last_words(self, name: str) -> str:
-        """Return the end of a child's output."""
-        text = self._log(name).read_text("utf-8", errors="replace")
-        return "\n".join(text.splitlines()[-_TAIL_LINES:])
+    def last_words(self) -> str:
+        """Return the end of what each of them wrote."""
+        lines: list[str] = []
+        for name in self._running:
+            text = self._log(name).read_text("utf-8", errors="replace")
+            lines += [f"-- {name}:", *text.splitlines()[-_TAIL_LINES:]]
+        return printable_lines("\n".join(lines))
 
     def stop(self) -> None:
         """End them, the youngest first; those that do not listen are killed."""

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from functools import partial
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import click
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IReactorCore, IReactorFromThreads
-from twisted.logger import globalLogBeginner, textFileLogObserver
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import globalLogBeginner
 
 from gateway.cli.exits import FailedError
 from gateway.cli.forwarder import Forwarder
@@ -21,15 +18,18 @@ from gateway.cli.output import printable_lines
 from gateway.config.parse import load_gateway
 from gateway.config.places import HostPort
 from gateway.errors import OperatorError
+from gateway.net.local import is_local
 from gateway.net.network import INetworkReactor, Network
+from gateway.ops.logs import log_observer
+from gateway.ops.process import IProcessReactor, ProcessEnd, raise_descriptor_limit
 from gateway.policy.access import OwnPorts, TargetRules
-from gateway.relay.dial import Dialer
+from gateway.relay.dial import Dialer, OwnPortCheck
 
 USUAL_DIAL_SECONDS = 5.0
 _LATER_PROTOCOLS = ("http", "http2", "http3", "https", "quic", "udp", "unix")
 
 
-class IForwardReactor(INetworkReactor, IReactorCore, IReactorFromThreads):
+class IForwardReactor(INetworkReactor, IProcessReactor):
     """What a forwarding process needs of the reactor."""
 
 
@@ -177,17 +177,17 @@ def _serve(
     dial_seconds: float,
 ) -> None:
     """Forward until a signal comes; a second one ends every connection at once."""
+    raise_descriptor_limit()
+    globalLogBeginner.beginLoggingTo(
+        [log_observer(sys.stderr, "info")], redirectStandardIO=False
+    )
     network = Network(reactor)
-    own = OwnPorts([way.place for way in ways])  # a forward to itself never ends
     dialer = Dialer(
         network,
         reactor,
         rules,
-        own_ports=partial(own.check, local_addresses=tuple),
+        own_ports=_own_ports(ways),
         timeout_seconds=dial_seconds,
-    )
-    globalLogBeginner.beginLoggingTo(
-        [textFileLogObserver(sys.stderr)], redirectStandardIO=False
     )
     forwarders: list[Forwarder] = []
     for way in ways:
@@ -195,30 +195,26 @@ def _serve(
         try:
             place = forwarder.start(network)
         except OSError as fault:
-            _not_listening(way.place, fault)
+            detail = fault.strerror or fault
+            raise FailedError(f"cannot listen on {way.place}: {detail}") from None
         click.echo(f"forwarding {place} to {way.target}")
         forwarders.append(forwarder)
 
-    def stop() -> Deferred[object]:
-        return DeferredList([forwarder.stop() for forwarder in forwarders])
+    def stop() -> Deferred[list[None]]:
+        return gatherResults([forwarder.stop() for forwarder in forwarders])
 
-    def stopped_again(*_: object) -> None:
+    def abort() -> None:
         for forwarder in forwarders:
-            reactor.callFromThread(forwarder.abort)
-
-    def stopped(*_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stopped_again)
-        reactor.callFromThread(reactor.stop)
-
-    def take_signals() -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stopped)
+            forwarder.abort()
 
     reactor.addSystemEventTrigger("before", "shutdown", stop)
-    reactor.callWhenRunning(take_signals)
+    ProcessEnd(reactor, abort).watch()
     reactor.run()
 
 
-def _not_listening(place: HostPort, fault: OSError) -> NoReturn:
-    raise FailedError(f"cannot listen on {place}: {fault.strerror or fault}")
+def _own_ports(ways: Sequence[Way]) -> OwnPortCheck:
+    """Return the check that keeps a forward from leading to itself, without end."""
+    own = OwnPorts([way.place for way in ways])
+    return lambda address, port: own.check(
+        address, port, lambda: [address] if is_local(address) else []
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from twisted.internet import reactor
 
+from gateway import __version__
 from gateway.cli.archive import backup, restore
 from gateway.cli.demo import demo
 from gateway.cli.forward import forward, proxy
@@ -34,11 +35,7 @@ for _command in (status, server, agent, forward, proxy, backup, restore, demo):
 def _add_version(command: click.Command, *spellings: str) -> None:
     """Let a command and those below it tell the version."""
     option = click.version_option(
-        None,
-        *spellings,
-        package_name="gotunnel",
-        prog_name="gotunnel",
-        message="%(prog)s version %(version)s",
+        __version__, *spellings, prog_name="gotunnel", message="%(prog)s %(version)s"
     )
     option(command)
     if isinstance(command, click.Group):

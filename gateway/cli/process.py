@@ -45,7 +45,13 @@ def server(pidfile: str | None, **options: object) -> None:
 
 @click.command(context_settings={"help_option_names": ["--help", "-help"]})
 @_config_option
-@click.option("--server", "-server", metavar="HOST[:PORT]", help="The gateway.")
+@click.option(
+    "--server",
+    "-server",
+    multiple=True,
+    metavar="HOST[:PORT]",
+    help="The gateway; if given several times, they are tried in order.",
+)
 @click.option("--name", help="Name of this agent.")
 @click.option(
     "--token-file", type=click.Path(dir_okay=False), help="File that holds the token."
