@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from twisted.internet.defer import ensureDeferred, gatherResults
+from twisted.web.resource import Resource
 from twisted.web.server import Site
 from twisted.web.static import Data
 
@@ -69,18 +70,22 @@ class ScenarioTests(RigCase):
             datetime.strptime(row["created_at"], "%Y-%m-%d %H:%M:%S")
 
     async def test_health(self):
-        gateway = await self.start_gateway()
+        await self.start_gateway()
         health = await self.health()
         self.assertEqual(
-            (health["status"], health["tunnel_enabled"], health["tunnel_connected"]),
-            ("ok", True, False),
-            gateway.tail(),
+            (health["tunnel_enabled"], health["tunnel_connected"]), (True, False)
         )
+        self.assertIn(health["status"], ("ok", "degraded"))
         agent = await self.start_agent()
-        self.assertTrue((await self.health())["tunnel_connected"])
+
+        async def well() -> bool:
+            health = await self.health()
+            return bool(health["status"] == "ok" and health["tunnel_connected"])
+
+        await until(well, "all is well")
         agent.signal()
         await self.agent_gone()
-        self.assertEqual((await self.health())["status"], "ok")
+        self.assertIn((await self.health())["status"], ("ok", "degraded"))
 
 
 class UsageExampleTests(RigCase):
@@ -124,12 +129,14 @@ class UsageExampleTests(RigCase):
 
     async def test_web(self):
         """A browser reaches the site on the agent's machine."""
-        site: Any = Site(Data(b"<h1>inside</h1>\n", "text/html"))
+        root = Resource()
+        root.putChild(b"page", Data(b"<h1>inside</h1>\n", "text/html"))
+        site: Any = Site(root)
         site.noisy = False
         listening = reactor.listenTCP(self.target_port + 1, site)
         self.addCleanup(listening.stopListening)
         port = await self.create_then_start_agent(1)
-        url = f"http://127.0.0.1:{port}/"
+        url = f"http://127.0.0.1:{port}/page"
         curl = await self.run_program(require("curl")["curl"], "-sS", url)
         self.assertEqual(curl.text(), "<h1>inside</h1>\n")
 

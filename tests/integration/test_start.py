@@ -133,7 +133,7 @@ class RefusedStartTests(RigCase):
     async def test_folder_that_cannot_be_made(self):
         (self.folder / "file").write_text("")
         self.gateway_config(database={"path": str(self.folder / "file" / "db")})
-        await self.assert_refused(self.launch_gateway(), "file/db")
+        await self.assert_refused(self.launch_gateway(), "file", "not a folder")
 
     async def test_second_gateway_on_the_same_ports(self):
         """The second one names a port; the first one goes on."""

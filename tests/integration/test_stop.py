@@ -66,16 +66,17 @@ class StopTests(RigCase):
     async def test_running_transfers_are_finished(self):
         """The gateway takes no new visitor and serves those it has to their end."""
         gateway, agent = await self.start_both()
-        port = await self.map(self.serve(Target()))
-        visitor = await self.connect(
-            VisitorProtocol(Plan(1, 0, 64 * MIB), reading=False), port
-        )
-        direct = await self.map(
-            self.serve(Target()), target_host="127.0.0.1", use_tunnel=False
-        )
-        other = await self.connect(
-            VisitorProtocol(Plan(2, 0, 64 * MIB), reading=False), direct
-        )
+        target = Target()
+        target_port = self.serve(target)
+        port = await self.map(target_port)
+        direct = await self.map(target_port, target_host="127.0.0.1", use_tunnel=False)
+        visitor, other = [
+            await self.connect(
+                VisitorProtocol(Plan(1, 0, 64 * MIB), reading=False), mapped
+            )
+            for mapped in (port, direct)
+        ]
+        await until(lambda: len(target.connections) == 2, "both are served")
         gateway.signal()
 
         async def closed() -> bool:
@@ -91,10 +92,12 @@ class StopTests(RigCase):
 
     async def test_agent_finishes_running_transfers(self):
         _gateway, agent = await self.start_both()
-        port = await self.map(self.serve(Target()))
+        target = Target()
+        port = await self.map(self.serve(target))
         visitor = await self.connect(
             VisitorProtocol(Plan(1, 0, 64 * MIB), reading=False), port
         )
+        await until(lambda: target.connections, "the visitor is served")
         agent.signal()
         await self.agent_gone_or_leaving(port)
         self.assertIsNone(agent.exit_code)
