@@ -200,6 +200,8 @@ class Session:
             goodbye = messages.decode_goaway(payload)
             self.end()
             self._observer.goodbye_received(goodbye)
+        elif kind == frames.AUTH:
+            self.core.drop("unknown_kind")
         else:
             self._decide_legacy()
             if not self.ended:

@@ -28,6 +28,7 @@ REGISTER: Final = 0x15
 REGISTER_ACK: Final = 0x16
 GOAWAY: Final = 0x17
 RESET: Final = 0x18
+AUTH: Final = 0x19  # reserved; not spoken by this release
 PING: Final = 0x1A
 
 BASE_KINDS: Final = frozenset(
