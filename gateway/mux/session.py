@@ -182,8 +182,10 @@ class Session:
         self._observer.hello_received(greeting)
 
     def _refuse_hello(self, error: str) -> None:
+        fault = ProtocolError(error, "hello")
+        self.core.counts[f"fault_{fault.kind}"] += 1
         self.refuse(error)
-        self._observer.failed(ProtocolError(error, "hello"))
+        self._observer.failed(fault)
 
     def _first_frame(self, kind: int, payload: memoryview) -> None:
         """Decide what the link speaks."""
