@@ -61,7 +61,9 @@ class Session:
         self._observer = observer
         self._new_nonce = new_nonce
         self._decoder = FrameDecoder()
-        self._began = now
+        self._patient_until = now + (
+            SILENCE_SECONDS if settings.allow_legacy else settings.hello_seconds
+        )
         self._hello: Hello | None = None
         self._answered = False
 
@@ -178,6 +180,7 @@ class Session:
             self._refuse_hello(str(fault))
             return
         self._hello = greeting
+        self._patient_until = self.core.now + self._settings.hello_seconds
         self.rules = None
         self._observer.hello_received(greeting)
 
@@ -305,7 +308,7 @@ class Session:
         """Do what is due.
 
         Returns:
-            None, or why the link must be closed: "no HELLO in time", "dead".
+            None, or why the link must be closed.
         """
         if self.ended:
             return None
@@ -326,21 +329,21 @@ class Session:
         return None
 
     def _patience(self, now: float) -> str | None:
-        """How long a gateway waits for the link's first frame."""
+        """How long a gateway waits for HELLO, and its owner with the answer."""
         settings = self._settings
-        if settings.allow_legacy and self._hello is None:
-            if now >= self._began + SILENCE_SECONDS:
-                self._decide_legacy()
-        elif now >= self._began + settings.hello_seconds:
+        if now < self._patient_until:
+            return None
+        if self._hello is not None:
+            return f"HELLO not answered within {settings.hello_seconds:g} seconds"
+        if not settings.allow_legacy:
             return f"no HELLO within {settings.hello_seconds:g} seconds"
+        self._decide_legacy()
         return None
 
     def next_tick(self) -> float:
         """Return the monotonic time at which `tick` has something to do."""
         if self.rules is None and self._settings.gateway:
-            patient = self._settings.allow_legacy and self._hello is None
-            wait = SILENCE_SECONDS if patient else self._settings.hello_seconds
-            return self._began + wait
+            return self._patient_until
         return min(self.liveness.beat_at(), self.liveness.dead_at())
 
     def take(self) -> Sequence[Piece]:
