@@ -45,7 +45,7 @@ class Backoff:
 
     def _wait(self, attempt: int) -> float:
         try:
-            growth = self.multiplier ** min(attempt, _LARGEST_EXPONENT)
+            growth = float(self.multiplier) ** min(attempt, _LARGEST_EXPONENT)
         except OverflowError:
             return self.maximum
         return min(self.maximum, self.initial * growth)
