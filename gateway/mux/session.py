@@ -72,13 +72,13 @@ class Session:
     def greet(self, greeting: Hello) -> None:
         """Agent: say HELLO; the first call of an agent's session."""
         self._hello = greeting
-        self.core.outbox.behind(hello.encode_hello(greeting))
+        self.core.outbox.urgent(hello.encode_hello(greeting))
 
     def accept(self, ack: HelloAck) -> None:
         """Gateway: take the agent whose HELLO was reported."""
         if self.ended or self._hello is None:
             return
-        self.core.outbox.behind(hello.encode_hello_ack(ack))
+        self.core.outbox.urgent(hello.encode_hello_ack(ack))
         self._negotiate(self._hello.window, self._hello.max_frame, ack)
 
     def refuse(self, error: str) -> None:

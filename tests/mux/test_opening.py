@@ -66,6 +66,13 @@ class AgentTests(SynchronousTestCase):
         }
         self.assertEqual(json.loads(payload), wanted)
 
+    def test_nothing_overtakes_hello(self):
+        """Not even a keep-alive, if the link takes nothing for a while."""
+        side = Side(gateway=False)
+        side.session.greet(a_hello())
+        side.later(15)
+        self.assertEqual([kind for kind, _ in side.said()], [0x10, 0x05])
+
     def test_hello_ack_means_negotiated(self):
         """With the gateway's numbers."""
         side = an_agent()
@@ -179,6 +186,13 @@ class GatewayTests(SynchronousTestCase):
         end = side.open()
         self.assertEqual(end.stream.sending.left, 16384)
         self.assertEqual(end.stream.sending.frame_limit, 4096)
+
+    def test_the_answer_to_hello_is_the_first_frame(self):
+        """Though the owner opens streams at once; else the agent would go legacy."""
+        side = Side(gateway=True, answer=an_ack())
+        side.observer.decided = lambda ack: side.open()
+        side.hear(hello_frame(), KEEP_ALIVE)
+        self.assertEqual([kind for kind, _ in side.said()], [0x11, 0x14, 0x05])
 
     def test_a_refusal_ends_the_link(self):
         """The error is the last word."""
@@ -342,7 +356,7 @@ class GatewayTests(SynchronousTestCase):
         side = Side(gateway=True, answer=an_ack())
         for chunk in data.draw(cuts(stream)):
             side.hear(chunk)
-        self.assertEqual([kind for kind, _ in side.said()], [0x1A, 0x18, 0x11])
+        self.assertEqual([kind for kind, _ in side.said()], [0x11, 0x1A, 0x18])
 
 
 class StrictGatewayTests(SynchronousTestCase):
