@@ -28,6 +28,8 @@ def parse_network(text: str) -> Network:
     Raises:
         ValueError: it is neither.
     """
+    if "%" in text:
+        raise ValueError(f"{shown(text)} names an interface; give the address alone")
     try:
         network = ip_network(text)
     except ValueError as fault:

@@ -1,0 +1,84 @@
+"""Waits before retries."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.config.presets import RECONNECT
+from gateway.policy.backoff import Backoff
+
+FRACTIONS = st.floats(0, 1, exclude_max=True)
+BACKOFFS = st.builds(
+    Backoff,
+    initial=st.floats(0.1, 3600),
+    multiplier=st.floats(1, 10),
+    maximum=st.floats(0.1, 3600),
+    jitter=st.floats(0, 1),
+    max_attempts=st.integers(0, 20),
+)
+
+
+def preset(name):
+    values = {key.split(".")[1]: value for key, value in RECONNECT[name].items()}
+    return Backoff(maximum=values.pop("max"), **values)
+
+
+def waits(backoff, count, random=lambda: 0.0):
+    return [backoff.delay(attempt, random) for attempt in range(count)]
+
+
+class BackoffTests(SynchronousTestCase):
+    """`Backoff`."""
+
+    def test_waits_double_up_to_the_longest(self):
+        backoff = Backoff(initial=5, multiplier=2, maximum=30)
+        self.assertEqual(waits(backoff, 5), [5, 10, 20, 30, 30])
+        self.assertEqual(backoff.longest(), 30)
+
+    def test_jitter_shortens_waits_by_its_share(self):
+        backoff = Backoff(initial=10, multiplier=1, maximum=30, jitter=0.2)
+        self.assertEqual(backoff.delay(0, lambda: 0.0), 10)
+        self.assertEqual(backoff.delay(0, lambda: 0.5), 9)
+
+    def test_the_preset_fixed_always_waits_five_seconds(self):
+        fixed = preset("fixed")
+        self.assertEqual(waits(fixed, 4), [5, 5, 5, 5])
+        self.assertEqual(fixed.delay(10**9, lambda: 0.9), 5)
+        self.assertEqual(fixed.longest(), 5)
+
+    def test_the_preset_article_gives_up_after_ten_retries(self):
+        article = preset("article")
+        self.assertEqual(
+            waits(article, 12), [1, 2, 4, 8, 16, 30, 30, 30, 30, 30, None, None]
+        )
+
+    def test_few_attempts_may_never_reach_the_longest_wait(self):
+        backoff = Backoff(initial=1, multiplier=2, maximum=30, max_attempts=3)
+        self.assertEqual(backoff.longest(), 4)
+
+    def test_a_first_wait_above_the_longest_is_cut(self):
+        self.assertEqual(waits(Backoff(initial=9, multiplier=1, maximum=3), 2), [3, 3])
+
+    def test_huge_attempts_do_not_overflow(self):
+        for attempt in (1024, 10**6, 2**53, 10**400):
+            with self.subTest(attempt):
+                steady = Backoff(initial=1, multiplier=1, maximum=30)
+                self.assertEqual(steady.delay(attempt, lambda: 0.0), 1)
+                growing = Backoff(initial=1, multiplier=2, maximum=30)
+                self.assertEqual(growing.delay(attempt, lambda: 0.0), 30)
+
+    @given(BACKOFFS, st.integers(0, 2000), FRACTIONS)
+    def test_waits_stay_within_their_bounds(self, backoff, attempt, fraction):
+        wait = backoff.delay(attempt, lambda: fraction)
+        if backoff.max_attempts and attempt >= backoff.max_attempts:
+            self.assertIsNone(wait)
+            return
+        whole = backoff.delay(attempt, lambda: 0.0)
+        self.assertTrue(0 <= wait <= whole <= backoff.longest() <= backoff.maximum)
+        self.assertGreaterEqual(wait, whole * (1 - backoff.jitter) * (1 - 1e-9))
+
+    @given(BACKOFFS, st.integers(0, 2000))
+    def test_waits_never_shrink(self, backoff, attempt):
+        first, second = (backoff.delay(n, lambda: 0.0) for n in (attempt, attempt + 1))
+        if first is not None and second is not None:
+            self.assertLessEqual(first, second)
