@@ -10,7 +10,6 @@ from typing import Any, ClassVar, cast
 from twisted.application.service import IService
 from twisted.python import usage
 
-from gateway import __version__
 from gateway.app import IGatewayReactor, build_agent
 from gateway.config.agent import AgentConfig
 from gateway.config.language import language_of
@@ -23,7 +22,12 @@ from gateway.ops.process import (
     raise_descriptor_limit,
     say_operator_errors_plainly,
 )
-from gateway.ops.starting import say_at_start
+from gateway.ops.starting import (
+    say_at_start,
+    say_problems_and_exit,
+    say_settings_and_exit,
+    say_version_and_exit,
+)
 
 
 class Options(usage.Options):
@@ -59,8 +63,7 @@ class Options(usage.Options):
 
     def opt_version(self) -> None:
         """Print the version and exit."""
-        sys.stdout.write(f"gotunnel {__version__}\n")
-        sys.exit(0)
+        say_version_and_exit()
 
     def load(self) -> Loaded[AgentConfig]:
         """Return the configuration.
@@ -81,14 +84,9 @@ class Options(usage.Options):
         try:
             self.loaded = self.load()
         except ConfigError as fault:
-            sys.stderr.write("gotunnel-agent: the configuration is wrong\n")
-            sys.stderr.writelines(f"  {problem}\n" for problem in fault.problems)
-            sys.exit(1)
+            say_problems_and_exit(fault)
         if self["check-config"]:
-            sys.stdout.write("\n".join([*describe(self.loaded), "configuration ok\n"]))
-            for warning in self.loaded.warnings:
-                sys.stderr.write(f"WARNING: {warning}\n")
-            sys.exit(0)
+            say_settings_and_exit(describe(self.loaded), self.loaded.warnings)
 
 
 def _announce(address: str) -> None:

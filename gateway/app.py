@@ -389,7 +389,6 @@ def build_agent(
             max_frame=config.max_frame,
             chunk_bytes=config.buffers.read_size,
             heartbeat_seconds=config.heartbeat_interval,
-            hello_seconds=config.hello_timeout,
         ),
         link=LinkSettings(
             window=config.window,

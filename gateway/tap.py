@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any, ClassVar, cast
 
 from twisted.application.service import IService
 from twisted.python import usage
 
-from gateway import __version__
 from gateway.app import IGatewayReactor, build_gateway
 from gateway.config.gateway import GatewayConfig
 from gateway.config.language import language_of
@@ -22,7 +20,12 @@ from gateway.ops.process import (
     raise_descriptor_limit,
     say_operator_errors_plainly,
 )
-from gateway.ops.starting import say_at_start
+from gateway.ops.starting import (
+    say_at_start,
+    say_problems_and_exit,
+    say_settings_and_exit,
+    say_version_and_exit,
+)
 
 
 class Options(usage.Options):
@@ -42,8 +45,7 @@ class Options(usage.Options):
 
     def opt_version(self) -> None:
         """Print the version and exit."""
-        sys.stdout.write(f"gotunnel {__version__}\n")
-        sys.exit(0)
+        say_version_and_exit()
 
     def load(self) -> Loaded[GatewayConfig]:
         """Return the configuration.
@@ -63,21 +65,9 @@ class Options(usage.Options):
         try:
             self.loaded = self.load()
         except ConfigError as fault:
-            say_and_exit(fault)
+            say_problems_and_exit(fault)
         if self["check-config"]:
-            sys.stdout.write("\n".join([*describe(self.loaded), "configuration ok\n"]))
-            for warning in self.loaded.warnings:
-                sys.stderr.write(f"WARNING: {warning}\n")
-            sys.exit(0)
-
-
-def say_and_exit(fault: ConfigError) -> None:
-    """Print the problems of a configuration and end with status 1."""
-    count = len(fault.problems)
-    noun = "problem" if count == 1 else "problems"
-    sys.stderr.write(f"gotunnel: {count} {noun} in the configuration\n")
-    sys.stderr.writelines(f"  {problem}\n" for problem in fault.problems)
-    sys.exit(1)
+            say_settings_and_exit(describe(self.loaded), self.loaded.warnings)
 
 
 def makeService(options: Options) -> IService:

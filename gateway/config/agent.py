@@ -114,8 +114,6 @@ class AgentConfig(Block):
     """Seconds for looking up and reaching a target."""
     heartbeat_interval: HeartbeatSeconds = 15.0
     """Seconds between keep-alives until the gateway has named its own interval."""
-    hello_timeout: Seconds = 5.0
-    """Seconds after which a gateway that does not answer is taken for a legacy one."""
     write_timeout: Seconds = 10.0
     """Seconds after which a link that takes no bytes is dropped."""
     window: WindowBytes = 262144
