@@ -258,14 +258,16 @@ class RigCase(ProgramsCase):
         self._targets.append((listening, target))
         return cast(IPv4Address, listening.getHost()).port
 
-    async def connect(self, visitor: _Visitor, port: int) -> _Visitor:
+    async def connect(
+        self, visitor: _Visitor, port: int, address: str = "127.0.0.1"
+    ) -> _Visitor:
         """Connect a visitor to a port of this machine and return it.
 
         Raises:
             BrokenTransferError: nothing listens there.
         """
         factory = VisitorFactory(visitor)
-        reactor.connectTCP("127.0.0.1", port, factory, timeout=10)
+        reactor.connectTCP(address, port, factory, timeout=10)
         await factory.met
         self._visitors.append(visitor)
         return visitor
