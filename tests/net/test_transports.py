@@ -1,0 +1,251 @@
+"""A transport and a plain socket at its other end."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.testing import StringTransport
+from zope.interface.verify import verifyObject
+
+from gateway.interfaces import IByteTransport
+from gateway.net.poller import Poller
+from tests.contracts.network import (
+    CountingProducer,
+    HalfRecorder,
+    Recorder,
+    RecordingFactory,
+)
+from tests.fakes import BoundedTransport
+from tests.net.real import RealSocketsCase, reactor
+
+
+class CountingPoller(Poller):
+    """Counts how often the reactor wakes it."""
+
+    wakes = 0
+
+    def doRead(self):
+        self.wakes += 1
+        super().doRead()
+
+
+class PlainPeerCase(RealSocketsCase):
+    """Has a transport of ours and a plain socket, connected."""
+
+    poller_class: Any = CountingPoller
+
+    def poller(self):
+        self.counting = CountingPoller(reactor)
+        return self.counting
+
+    async def accept(self, build=Recorder, *, gathered=False):
+        """Return our protocol and the plain socket."""
+        factory = RecordingFactory(build)
+        listening = self.network.listen("127.0.0.1", 0, factory, gathered=gathered)
+        self.addCleanup(listening.stopListening)
+        listening.startAccepting()
+        peer = socket.create_connection(("127.0.0.1", listening.getHost().port), 5)
+        self.addCleanup(peer.close)
+        peer.setblocking(False)
+        await self.until(lambda: factory.built)
+        return factory.built[0], peer
+
+    def read_all(self, peer):
+        """Return what can be read now."""
+        received = bytearray()
+        while True:
+            try:
+                data = peer.recv(1 << 20)
+            except BlockingIOError:
+                return bytes(received)
+            if not data:
+                return bytes(received)
+            received += data
+
+    async def end(self, ours):
+        ours.transport.abortConnection()
+        await self.until(lambda: ours.lost)
+
+
+class WritingTests(PlainPeerCase):
+    """What leaves when."""
+
+    async def test_a_write_leaves_at_once(self):
+        ours, peer = await self.accept()
+        ours.transport.write(b"now")
+        self.assertEqual(peer.recv(10), b"now")
+        ours.transport.writeSequence([b"and ", b"now"])
+        self.assertEqual(peer.recv(10), b"and now")
+        await self.end(ours)
+
+    async def test_unsent_is_what_the_kernel_has_not_taken(self):
+        ours, peer = await self.accept()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
+        written = 0
+        while ours.transport.unsent < 3_000_000:
+            ours.transport.write(b"x" * 100_001)
+            ours.transport.writeSequence([b"y" * 7, b"z" * 99_993])
+            written += 200_001
+        taken = 0
+        while taken < written - ours.transport.unsent:
+            taken += len(self.read_all(peer))
+        self.assertEqual(taken, written - ours.transport.unsent)
+        received = taken
+        while received < written:
+            await self.settle()
+            received += len(self.read_all(peer))
+        self.assertEqual((received, ours.transport.unsent), (written, 0))
+        await self.end(ours)
+
+    async def test_large_sequences_leave_whole(self):
+        ours, peer = await self.accept()
+        pieces = [bytes((number % 251,)) * (number % 700) for number in range(3000)]
+        ours.transport.writeSequence(pieces)
+        ours.transport.write(b"end")
+        received = bytearray()
+        while not received.endswith(b"end"):
+            await self.settle()
+            received += self.read_all(peer)
+        self.assertEqual(received, b"".join(pieces) + b"end")
+        await self.end(ours)
+
+    async def test_gathered_writes_leave_together_at_the_end_of_the_turn(self):
+        ours, peer = await self.accept(gathered=True)
+        seen = []
+
+        def answer(data):
+            for piece in (b"one ", b"two ", b"three"):
+                ours.transport.write(piece)
+            seen.append((ours.transport.unsent, self.read_all(peer)))
+
+        ours.on_data = answer
+        peer.send(b"?")
+        await self.until(lambda: seen)
+        self.assertEqual(seen, [(13, b"")])
+        self.assertEqual(
+            (ours.transport.unsent, self.read_all(peer)), (0, b"one two three")
+        )
+        await self.end(ours)
+
+    async def test_gathered_writes_outside_of_a_turn_leave_soon(self):
+        ours, peer = await self.accept(gathered=True)
+        ours.transport.write(b"soon")
+        self.assertEqual(self.read_all(peer), b"")
+        await self.until(lambda: self.read_all(peer) == b"soon")
+        await self.end(ours)
+
+    async def test_gathering_stops_at_the_mark(self):
+        ours, _peer = await self.accept(gathered=True)
+        producer = CountingProducer()
+        ours.transport.registerProducer(producer, True)
+        ours.transport.write(b"x" * (ours.transport.pause_mark + 1))
+        self.assertEqual((ours.transport.unsent, producer.pauses), (0, 0))
+        ours.transport.unregisterProducer()
+        await self.end(ours)
+
+    async def test_a_failed_write_is_told_from_the_poller(self):
+        ours, peer = await self.accept()
+        ours.transport.pauseProducing()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        peer.close()
+        ours.transport.write(b"x")
+        ours.transport.write(b"x")
+        self.assertFalse(ours.lost)
+        await self.until(lambda: ours.lost)
+        ours.reasons[0].trap(ConnectionLost)
+
+
+class IdleTests(PlainPeerCase):
+    """Nothing is polled for in vain."""
+
+    async def assert_quiet(self):
+        await self.settle()
+        before = self.counting.wakes
+        await self.settle()
+        await self.settle()
+        self.assertLessEqual(self.counting.wakes - before, 1)
+
+    async def test_a_finish_while_paused_wakes_nobody(self):
+        ours, peer = await self.accept()
+        ours.transport.pauseProducing()
+        peer.send(b"unread")
+        peer.shutdown(socket.SHUT_WR)
+        await self.assert_quiet()
+        self.assertFalse(ours.lost)
+        ours.transport.resumeProducing()
+        await self.until(lambda: ours.lost)
+        self.assertEqual(ours.received, b"unread")
+        ours.reasons[0].trap(ConnectionDone)
+
+    async def test_both_finishes_while_paused_wake_nobody(self):
+        ours, peer = await self.accept(HalfRecorder)
+        ours.transport.pauseProducing()
+        ours.transport.loseWriteConnection()
+        peer.send(b"unread")
+        peer.shutdown(socket.SHUT_WR)
+        await self.assert_quiet()
+        self.assertFalse(ours.lost)
+        ours.transport.resumeProducing()
+        await self.until(lambda: ours.lost)
+        self.assertEqual(ours.received, b"unread")
+        self.assertEqual(ours.calls[-2:], ["read lost", "lost"])
+
+    async def test_a_finish_that_was_read_wakes_nobody(self):
+        ours, peer = await self.accept(HalfRecorder)
+        peer.shutdown(socket.SHUT_WR)
+        await self.until(lambda: "read lost" in ours.calls)
+        await self.assert_quiet()
+        ours.transport.write(b"still")
+        self.assertEqual(peer.recv(10), b"still")
+        await self.end(ours)
+
+    async def test_a_full_buffer_wakes_nobody(self):
+        ours, _peer = await self.accept()
+        ours.transport.write(b"x" * 10_000_000)
+        await self.assert_quiet()
+        await self.end(ours)
+
+    async def test_a_reset_after_the_finish_is_noticed(self):
+        ours, peer = await self.accept(HalfRecorder)
+        peer.shutdown(socket.SHUT_WR)
+        await self.until(lambda: "read lost" in ours.calls)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        peer.close()
+        await self.until(lambda: ours.lost)
+        ours.reasons[0].trap(ConnectionLost)
+
+    async def test_a_reset_while_flushing_is_noticed(self):
+        ours, peer = await self.accept()
+        ours.transport.write(b"x" * 10_000_000)
+        ours.transport.loseConnection()
+        await self.settle()
+        peer.close()
+        await self.until(lambda: ours.lost)
+        ours.reasons[0].trap(ConnectionLost)
+        self.assertEqual(ours.transport.unsent, 0)
+
+
+class FakeTests(RealSocketsCase):
+    """The double keeps to the interface of the real thing."""
+
+    def test_interface(self):
+        verifyObject(IByteTransport, BoundedTransport())
+        self.assertIsInstance(BoundedTransport(), StringTransport)
+
+    def test_it_pauses_and_resumes_like_a_socket(self):
+        transport, producer = BoundedTransport(capacity=4), CountingProducer()
+        transport.resume_mark = 2
+        transport.registerProducer(producer, True)
+        transport.write(b"abcd")
+        self.assertEqual(producer.pauses, 0)
+        transport.write(b"e")
+        transport.write(b"f")
+        self.assertEqual((transport.unsent, producer.pauses), (6, 1))
+        transport.drain(3)
+        self.assertEqual((transport.unsent, producer.resumes), (3, 0))
+        transport.drain(1)
+        self.assertEqual((transport.unsent, producer.resumes), (2, 1))
+        transport.drain()
+        self.assertEqual((transport.unsent, producer.resumes), (0, 1))
