@@ -266,19 +266,20 @@ class Session:
 
         A polite one lets running streams finish: `LinkObserver.finished` follows
         once it is answered and no stream is left.  Towards a legacy peer nothing
-        is said and the streams are left to finish.
+        is said and the streams are left to finish.  An impolite one may follow.
         """
-        if self.ended or self.leaving:
+        polite = reason in frames.POLITE_REASONS
+        if self.ended or (polite and self.leaving):
             return
         knows_goaway = self.negotiated or (
             self._settings.gateway and self._hello is not None
         )
-        if knows_goaway and not self.far_leaving:
+        if knows_goaway and not (polite and self.far_leaving):
             goodbye = messages.encode_goaway(Goaway(reason, text))
             self.core.outbox.behind(goodbye)
         else:
             self._answered = True
-        if reason in frames.POLITE_REASONS:
+        if polite:
             self.leaving = True
             self.settle()
         else:
