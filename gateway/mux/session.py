@@ -76,7 +76,7 @@ class Session:
 
     def accept(self, ack: HelloAck) -> None:
         """Gateway: take the agent whose HELLO was reported."""
-        if self.ended or self._hello is None:
+        if self.ended or self.leaving or self._hello is None:
             return
         self.core.outbox.urgent(hello.encode_hello_ack(ack))
         self._negotiate(self._hello.window, self._hello.max_frame, ack)
