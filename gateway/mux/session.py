@@ -244,7 +244,9 @@ class Session:
         if ping.kind == frames.PING_QUESTION:
             answer = Ping(frames.PING_ANSWER, ping.nonce)
             self.core.outbox.urgent(messages.encode_ping(answer))
-        elif not self.liveness.answered(ping.nonce, self.core.now):
+        elif ping.kind != frames.PING_ANSWER or not self.liveness.answered(
+            ping.nonce, self.core.now
+        ):
             self.core.drop("ping_answer")
 
     def _goaway(self, goodbye: Goaway) -> None:

@@ -165,7 +165,7 @@ class AgentTests(SynchronousTestCase):
     def test_an_owner_that_gives_up_stops_it(self):
         """What follows in the same piece is not looked at."""
         side = an_agent()
-        side.observer.decided = lambda ack: side.session.end()
+        self.patch(side.observer, "decided", lambda ack: side.session.end())
         side.hear(REQUEST)
         self.assertEqual(side.observer.ends, [])
 
@@ -190,7 +190,7 @@ class GatewayTests(SynchronousTestCase):
     def test_the_answer_to_hello_is_the_first_frame(self):
         """Though the owner opens streams at once; else the agent would go legacy."""
         side = Side(gateway=True, answer=an_ack())
-        side.observer.decided = lambda ack: side.open()
+        self.patch(side.observer, "decided", lambda ack: side.open())
         side.hear(hello_frame(), KEEP_ALIVE)
         self.assertEqual([kind for kind, _ in side.said()], [0x11, 0x14, 0x05])
 
