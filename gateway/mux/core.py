@@ -112,9 +112,9 @@ class Core:
 
     def forget(self, stream_id: int) -> None:
         """Turn a live id into a tombstone."""
-        if self.streams.pop(stream_id, None) is not None:
-            self.tombstones.expire(self.now)
-            self.tombstones.add(stream_id, self.now)
+        del self.streams[stream_id]
+        self.tombstones.expire(self.now)
+        self.tombstones.add(stream_id, self.now)
 
     def end(self, stream: Stream, ending: Ending) -> None:
         """Forget a stream and tell its near side."""

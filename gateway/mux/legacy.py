@@ -7,7 +7,7 @@ from typing import Final
 from gateway.errors import PayloadError
 from gateway.mux.core import Core, split_data
 from gateway.mux.credit import UNLIMITED, ReceiveCredit, SendCredit
-from gateway.mux.stream import Ending, State, Stream, StreamEnd
+from gateway.mux.stream import Ending, Event, State, Stream, StreamEnd, after
 from gateway.wire import frames, messages
 from gateway.wire.messages import ConnectRequest, OpenRequest
 
@@ -97,11 +97,14 @@ class Legacy:
     def answer(self, stream: Stream, status: int) -> None:
         """Agent: tell the gateway how the dial went; it knows 0 and 1 only."""
         core = self._core
-        known = frames.SUCCESS if status == frames.SUCCESS else frames.FAILURE
+        success = status == frames.SUCCESS
+        event = Event.SUCCESS_SENT if success else Event.FAILURE_SENT
+        state = after(stream.state, event)
+        known = frames.SUCCESS if success else frames.FAILURE
         # behind what an earlier stream of the same id may still have to say
         core.outbox.behind(messages.encode_connect_response(stream.id, known))
-        if status == frames.SUCCESS:
-            stream.state = State.OPEN
+        if success:
+            stream.state = state
         else:
             reason = frames.STATUS_TEXTS.get(status, str(status))
             core.end(stream, Ending(f"refused: {reason}", flush=False))
@@ -117,6 +120,7 @@ class Legacy:
 
     def finish(self, stream: Stream) -> None:
         """There is no half-close: the end of the near bytes is the end."""
+        after(stream.state, Event.FIN_SENT)
         self._say_close(stream)
         self._core.end(stream, Ending("finished", flush=True))
 

@@ -4,7 +4,7 @@ import struct
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.errors import PayloadError
+from gateway.errors import PayloadError, ProtocolError
 from gateway.mux.stream import State
 from tests.mux.doubles import legacy_agent, legacy_gateway
 from tests.strategies import raw_frame, with_id
@@ -328,6 +328,21 @@ class SendingTests(SynchronousTestCase):
         side.rules.reset(end.stream, 0, "second")
         self.assertEqual(side.said(), [(0x04, b"\x00\x00\x00\x01")])
         self.assertEqual(len(end.endings), 1)
+
+
+class MisuseTests(SynchronousTestCase):
+    """What the owner must not ask for."""
+
+    def test_nothing_is_said_for_a_step_that_is_not_in_the_table(self):
+        """A stream that is over stays so."""
+        side, end = agent_stream("DIALING")
+        side.rules.reset(end.stream, 0, "gone")
+        side.said()
+        for status in (0, 1):
+            self.assertRaises(ProtocolError, side.rules.answer, end.stream, status)
+        self.assertRaises(ProtocolError, side.rules.finish, end.stream)
+        self.assertIs(end.stream.state, State.ENDED)
+        self.assertEqual((side.said(), len(end.endings)), ([], 1))
 
 
 class RequestTests(SynchronousTestCase):

@@ -240,6 +240,13 @@ class GatewayTests(SynchronousTestCase):
             said = {0x02: [0x04], 0x03: [0x04], 0x05: [0x05]}.get(kind, [])
             self.assertEqual([found for found, _ in side.said()], said)
 
+    def test_an_owner_that_gives_up_stops_it(self):
+        """The frame that decided is not acted on."""
+        side = Side(gateway=True)
+        self.patch(side.observer, "decided", lambda ack: side.session.end())
+        side.hear(DATA)
+        self.assertEqual(side.said(), [])
+
     def test_unknown_kinds_decide_nothing(self):
         """They are dropped and counted."""
         side = Side(gateway=True)
