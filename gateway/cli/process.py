@@ -103,7 +103,7 @@ def option_words(options: Mapping[str, object]) -> list[str]:
             words.append(option)
         elif isinstance(value, Iterable) and not isinstance(value, str):
             words += [f"{option}={item}" for item in value]
-        elif value not in (None, False):
+        elif value is not None and value is not False:
             words.append(f"{option}={value}")
     return words
 

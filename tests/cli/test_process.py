@@ -38,25 +38,30 @@ class ProcessTests(SynchronousTestCase):
             ["gotunnel", "--config=gw.yaml", "--host=::1", "--port=8081", "--debug"],
         )
 
+    def test_servers_are_tried_in_the_order_given(self):
+        words = self.words("agent", "--server", "b", "--server", "a")
+        self.assertEqual(words, ["gotunnel-agent", "--server=b", "--server=a"])
+
     def test_no_options_at_all(self):
         self.assertEqual(self.words("server"), ["gotunnel"])
 
     def test_the_agent(self):
         words = "-server gw:9000 --server b --name n --token-file t --check-config"
         repeated = "--expose 8080 --expose db:5432 --allow-target 10.0.0.0/8 -debug"
+        plugin, *options = self.words("agent", *words.split(), *repeated.split())
+        self.assertEqual(plugin, "gotunnel-agent")
         self.assertEqual(
-            self.words("agent", *words.split(), *repeated.split()),
+            sorted(options),
             [
-                "gotunnel-agent",
-                "--server=gw:9000",
-                "--server=b",
-                "--name=n",
-                "--token-file=t",
-                "--expose=8080",
-                "--expose=db:5432",
                 "--allow-target=10.0.0.0/8",
                 "--check-config",
                 "--debug",
+                "--expose=8080",
+                "--expose=db:5432",
+                "--name=n",
+                "--server=b",
+                "--server=gw:9000",
+                "--token-file=t",
             ],
         )
 
