@@ -220,6 +220,8 @@ class _Race:
             self._fail_with(failure)
 
     def _try_next(self) -> None:
+        if self._head_start is not None and self._head_start.active():
+            self._head_start.cancel()
         address = self._waiting.popleft()
         left = max(0.0, self._deadline.getTime() - self._clock.seconds())
         self._head_start = None
@@ -251,8 +253,6 @@ class _Race:
         assert isinstance(fault, OSError)
         self._faults.append(_dial_error(fault, self._host, self._port, address))
         if self._waiting:
-            if self._head_start is not None:
-                self._head_start.cancel()
             self._try_next()
         elif not self._attempts:
             # a higher status says more than "it failed"
@@ -268,8 +268,7 @@ class _Race:
 
     def _fail_with(self, failure: Failure) -> None:
         self._stop()
-        if not self.outcome.called:
-            self.outcome.errback(failure)
+        self.outcome.errback(failure)
 
     def _stop(self) -> None:
         """Release everything; may be called twice."""

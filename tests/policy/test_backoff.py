@@ -1,5 +1,7 @@
 """Waits before retries."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -19,7 +21,9 @@ BACKOFFS = st.builds(
 
 
 def preset(name):
-    values = {key.split(".")[1]: value for key, value in RECONNECT[name].items()}
+    values: dict[str, Any] = {
+        key.split(".")[1]: value for key, value in RECONNECT[name].items()
+    }
     return Backoff(maximum=values.pop("max"), **values)
 
 
