@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -27,7 +28,7 @@ class SocketTransport(BoundedTransport):
     def __init__(self, capacity=65536):
         super().__init__(capacity)
         self.lost = None
-        self._incoming = deque()
+        self._incoming: deque[bytes | None] = deque()
         self._eof = self._ended = False
 
     def start(self, protocol):
@@ -107,7 +108,7 @@ class Attempt:
     def succeed(self):
         """Connect; returns the transport."""
         transport = SocketTransport()
-        protocol = self.factory.buildProtocol(
+        protocol: Any = self.factory.buildProtocol(
             IPv4Address("TCP", self.address, self.port)
         )
         transport.start(protocol)
@@ -146,7 +147,7 @@ class FakeNetwork:
         return attempt.outcome
 
     def resolve(self, name):
-        answer = Deferred(lambda _answer: self.given_up.append(name))
+        answer: Deferred[list[str]] = Deferred(lambda _: self.given_up.append(name))
         self.lookups.append((name, answer))
         return answer
 

@@ -31,8 +31,9 @@ def system_error(code):
 class DialCase(SynchronousTestCase):
     """A dialer over a network that the test plays."""
 
-    entries = None
-    own_ports = None
+    entries: tuple[str, ...] | None = None
+
+    own_port: int | None = None
 
     def setUp(self):
         self.clock = Clock()
@@ -42,9 +43,12 @@ class DialCase(SynchronousTestCase):
             self.network,
             self.clock,
             TargetRules.parse(self.entries),
-            own_ports=self.own_ports,
+            own_ports=None if self.own_port is None else self.own_ports,
             timeout_seconds=5.0,
         )
+
+    def own_ports(self, address, port):
+        return "that is ours" if port == self.own_port else None
 
     def dial(self, host, port=80, seconds=None):
         return self.dialer.dial(host, port, self.factory, seconds)
@@ -125,9 +129,7 @@ class RulesTests(DialCase):
     """Targets that may not be dialled."""
 
     entries = ("127.0.0.0/8", "db.internal:5432")
-
-    def own_ports(self, address, port):
-        return "that is ours" if port == 9000 else None
+    own_port = 9000
 
     def test_a_denied_address_is_not_dialled(self):
         text = self.failure(self.dial("10.0.0.1"), DeniedError)

@@ -4,7 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocolFactory
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IProtocol,
+    IProtocolFactory,
+)
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -24,7 +28,7 @@ class Pair:
         self.linger = Linger(self.clock)
         self.network = FakeNetwork()
         self.joined = 0
-        self.reasons = []
+        self.reasons: list[str] = []
         self.visitor = DirectVisitor(
             self.dial, self.linger, self.count_joined, self.reasons.append
         )
@@ -98,7 +102,7 @@ class WaitingTests(PairCase):
 
     def test_a_target_that_is_refused_at_once_resets_the_visitor(self):
         def refuse(_factory):
-            outcome = Deferred()
+            outcome: Deferred[IProtocol] = Deferred()
             outcome.errback(Failure(RefusedError("denied")))
             return outcome
 
@@ -358,6 +362,19 @@ class CloseTests(JoinedCase):
         self.assertIsInstance(self.far.lost, ConnectionAborted)
         self.assert_ended("mapping removed")
         self.assertEqual(self.pair.clock.getDelayedCalls(), [])
+
+    def test_a_side_that_is_done_leaves_the_other_its_time(self):
+        self.near.peer_sends(b"never read")
+        self.far.peer_sends(b"read")
+        self.pair.visitor.close("mapping removed")
+        self.pair.clock.advance(PROGRESS_SECONDS - 1)
+        self.near.peer_reads()
+        self.assertIsInstance(self.near.lost, ConnectionDone)
+        self.pair.clock.advance(1)
+        self.far.pump()
+        self.assertIsInstance(self.far.lost, ConnectionAborted)
+        self.assertEqual(self.pair.clock.getDelayedCalls(), [])
+        self.assert_ended("mapping removed")
 
     def test_a_reset_while_closing_ends_the_other_side_too(self):
         self.near.peer_sends(b"never read")
