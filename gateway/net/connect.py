@@ -13,7 +13,8 @@ from twisted.python.failure import Failure
 
 from gateway.net.addresses import address_of, family_of
 from gateway.net.poller import WRITABLE, TurnPoller
-from gateway.net.transports import READ_SIZE, TCPTransport, reset, set_options
+from gateway.net.sockets import reset, set_options
+from gateway.net.transports import READ_SIZE, TCPTransport
 
 _UNDER_WAY: Final = frozenset({0, errno.EINPROGRESS, errno.EINTR, errno.EWOULDBLOCK})
 

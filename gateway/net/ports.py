@@ -15,7 +15,8 @@ from zope.interface import implementer
 from gateway.interfaces import IListening
 from gateway.net.addresses import TCPAddress, address_of, family_of
 from gateway.net.poller import READABLE, TurnPoller
-from gateway.net.transports import READ_SIZE, TCPTransport, reset, set_options
+from gateway.net.sockets import reset, set_options
+from gateway.net.transports import READ_SIZE, TCPTransport
 
 _BACKLOG: Final = 4096
 _ACCEPTS: Final = 64  # connections of one event

@@ -7,11 +7,7 @@ A gathered transport queues everything and sends it at the end of the turn.
 from __future__ import annotations
 
 import socket
-import struct
-from collections import deque
-from collections.abc import Iterable
-from itertools import islice
-from typing import Final, TypeAlias, cast
+from typing import Final, cast
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
@@ -31,42 +27,19 @@ from zope.interface import implementer
 
 from gateway.interfaces import IByteTransport
 from gateway.net.addresses import TCPAddress, address_of
+from gateway.net.outgoing import WOULD_BLOCK, Outgoing
 from gateway.net.poller import ERROR, HANGUP, READABLE, WRITABLE, TurnPoller
-
-Chunk: TypeAlias = "bytes | memoryview[int]"
+from gateway.net.sockets import reset
 
 READ_SIZE: Final = 65536
-PAUSE_MARK: Final = 65536
+_LAST_READS: Final = 16  # events' worth of reads after a reset
 _READS: Final = 4  # reads of one event: a fast sender must not starve the others
-_JOIN_LIMIT: Final = 65536  # up to here one copy is cheaper than a vector
-_VECTOR_LIMIT: Final = 1024  # IOV_MAX
 _UNWATCHED: Final = -1
-_LINGER_NONE: Final = struct.pack("ii", 1, 0)
-_WOULD_BLOCK: Final = (BlockingIOError, InterruptedError)
 _NOBODY: Final = Protocol()  # takes the place of a protocol that is gone
 
 
-def set_options(sock: socket.socket) -> None:
-    """Send small writes at once and notice dead peers.
-
-    A socket that is accepted inherits both from the listening one.
-    """
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-
-
-def reset(sock: socket.socket) -> None:
-    """Close `sock` so that its peer sees a reset."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
-    except OSError:
-        pass  # the connection is gone already
-    finally:
-        sock.close()
-
-
 @implementer(IByteTransport, IPushProducer, IConsumer, ISystemHandle, ILoggingContext)
-class TCPTransport:
+class TCPTransport(Outgoing):
     """One TCP connection.
 
     Calls of the protocol never come out of `write`, `writeSequence`,
@@ -75,9 +48,6 @@ class TCPTransport:
     ended is over, also for a protocol that can do with half of it.
 
     Attributes:
-        unsent: bytes taken by `write` that the kernel has not taken.
-        pause_mark: `unsent` above which the registered producer is paused.
-        resume_mark: `unsent` at which it is resumed.
         read_size: bytes of one read.
         connected: False once the protocol knows of the loss.
         disconnecting: `loseConnection` was called.
@@ -86,37 +56,24 @@ class TCPTransport:
 
     __slots__ = (
         "__weakref__",
-        "_blocked",
-        "_direct",
         "_ended",
         "_ending",
         "_eof",
         "_fault",
-        "_gathered",
         "_host",
         "_mask",
-        "_mute",
         "_peer",
-        "_pieces",
         "_poller",
-        "_producer_paused",
         "_read_over",
         "_reading",
         "_scheduled",
-        "_send",
-        "_socket",
         "_started",
-        "_streaming",
         "connected",
         "disconnected",
         "disconnecting",
         "fd",
-        "pause_mark",
-        "producer",
         "protocol",
         "read_size",
-        "resume_mark",
-        "unsent",
     )
 
     log = Logger()
@@ -129,31 +86,20 @@ class TCPTransport:
         *,
         gathered: bool = False,
     ) -> None:
+        super().__init__(sock, gathered=gathered)
         self._poller = poller
-        self._socket = sock
-        self._send = sock.send
         self.fd = sock.fileno()
         self._peer = peer
         self._host: TCPAddress | None = None
         self.protocol: IProtocol = _NOBODY
-        self.producer: IProducer | None = None
-        self._streaming = self._producer_paused = False
-        self._pieces: deque[Chunk] = deque()
-        self.unsent = 0
-        self.pause_mark = PAUSE_MARK
-        self.resume_mark = 0
         self.read_size = READ_SIZE
         self.connected = True
         self.disconnected = self.disconnecting = False
-        self._gathered = gathered
-        self._direct = not gathered  # a write may go to the kernel at once
-        self._mute = False  # writes are dropped
         self._reading = True
         self._read_over = False  # reading will not be taken up again
         self._eof = False  # the peer has ended its direction
         self._ending = False  # we end ours once nothing is unsent
         self._ended = False  # we have ended ours
-        self._blocked = False  # the kernel's buffer is full
         self._fault: Failure | None = None  # loss that the protocol is to be told of
         self._scheduled = False
         self._started = False
@@ -196,7 +142,7 @@ class TCPTransport:
         for _ in range(_READS):
             try:
                 data = recv(size)
-            except _WOULD_BLOCK:
+            except WOULD_BLOCK:
                 if events & (ERROR | HANGUP):
                     self._lose(Failure(ConnectionLost()))
                 return
@@ -210,9 +156,13 @@ class TCPTransport:
             if len(data) < size or not self._reading:
                 return
 
-    def _end_reading(self) -> None:
-        self._eof = self._read_over = True
+    def _stop_reading(self) -> None:
+        self._read_over = True
         self._reading = False
+
+    def _end_reading(self) -> None:
+        self._eof = True
+        self._stop_reading()
         if not IHalfCloseableProtocol.providedBy(self.protocol):
             self._lose(Failure(ConnectionDone()))
             return
@@ -266,6 +216,7 @@ class TCPTransport:
         if self._pieces and not self._blocked:
             self._push()
         if self._fault is not None:
+            self._read_last()
             self._lose(self._fault)
         elif self.unsent:
             self._arm()
@@ -277,11 +228,7 @@ class TCPTransport:
     def _drained(self) -> None:
         self._arm()
         producer = self.producer
-        self._direct = not (
-            self._gathered
-            or self._mute
-            or (producer is not None and not self._streaming)
-        )
+        self._take_writes()
         if self._ending and not self._ended:
             self._end_writing()
         if self.disconnected:
@@ -312,7 +259,8 @@ class TCPTransport:
             reason = self._fault
         self.disconnected = True
         self.connected = False
-        self._silence()
+        self._hush()
+        self._stop_reading()
         self._started = False
         self._poller.forget(self)
         self._mask = _UNWATCHED
@@ -332,139 +280,22 @@ class TCPTransport:
         except BaseException:  # noqa: BLE001 - the connection is over all the same
             self.log.failure("{protocol} failed at its end", protocol=protocol)
 
-    def _silence(self) -> None:
-        """Neither send nor receive anything more."""
-        self._direct = self._reading = self._blocked = False
-        self._mute = self._read_over = True
-        self._pieces.clear()
-        self.unsent = 0
+    def _write_failed(self) -> None:
+        """Note that the connection is lost; the protocol is told soon.
 
-    def _break(self, reason: Failure) -> None:
-        """Note that the connection is lost; the protocol is told soon."""
-        if self._fault is None:
-            self._fault = reason
-            self._silence()
-            self._arm()
-            self._schedule()
-
-    # writing
-
-    def write(self, data: Chunk) -> None:
-        """Send `data`, or queue what the kernel does not take of it.
-
-        Args:
-            data: bytes or a flat view of bytes, which may change afterwards.
+        What came before the reset is still to be read.
         """
-        if not self._direct:
-            if data and not self._mute:
-                self._gather((data,))
-            return
-        try:
-            sent = self._send(data)
-        except _WOULD_BLOCK:
-            sent = 0
-        except OSError:
-            self._break(Failure(ConnectionLost()))
-            return
-        if sent != len(data):
-            self._blocked = True
-            self._keep((memoryview(data)[sent:] if sent else data,))
+        if self._fault is None:
+            self._fault = Failure(ConnectionLost())
+            self._hush()
             self._arm()
-            self._mind_mark()
-
-    def writeSequence(self, iovec: Iterable[Chunk]) -> None:
-        """Send the pieces in order, as if they were one."""
-        pieces = tuple(iovec)
-        if not self._direct:
-            if not self._mute:
-                self._gather(pieces)
-            return
-        if sum(map(len, pieces)) <= _JOIN_LIMIT:
-            self.write(b"".join(pieces))
-            return
-        self._keep(pieces)
-        self._push()
-        if self.unsent:
-            self._arm()
-            self._mind_mark()
-        else:
-            self._direct = self._fault is None
-
-    def _keep(self, pieces: Iterable[Chunk]) -> None:
-        """Queue the pieces, or copies of those that may change."""
-        self._direct = False
-        append = self._pieces.append
-        size = 0
-        for piece in pieces:
-            append(piece if type(piece) is bytes else bytes(piece))
-            size += len(piece)
-        self.unsent += size
-
-    def _gather(self, pieces: Iterable[Chunk]) -> None:
-        self._keep(pieces)
-        if not self._blocked:
             self._schedule()
-            if self.unsent > self.pause_mark:  # enough for one turn
-                self._push()
-                self._arm()
-        self._mind_mark()
 
-    def _mind_mark(self) -> None:
-        if self.unsent > self.pause_mark and self._streaming:
-            self._pause_producer()
-
-    def _pause_producer(self) -> None:
-        if not self._producer_paused:
-            self._producer_paused = True
-            cast(IPushProducer, self.producer).pauseProducing()
-
-    def _resume_producer(self) -> None:
-        self._producer_paused = False
-        cast(IPullProducer, self.producer).resumeProducing()
-
-    def _push(self) -> None:
-        """Give the kernel what it takes of the queue."""
-        pieces = self._pieces
-        while pieces:
-            if len(pieces) == 1:
-                batch = None
-                size = len(pieces[0])
-            elif self.unsent <= _JOIN_LIMIT:
-                joined = b"".join(pieces)
-                pieces.clear()
-                pieces.append(joined)
-                continue
-            else:
-                batch = list(islice(pieces, _VECTOR_LIMIT))
-                size = sum(map(len, batch))
-            try:
-                sent = self._socket.sendmsg(batch) if batch else self._send(pieces[0])
-            except _WOULD_BLOCK:
-                sent = 0
-            except OSError:
-                self._break(Failure(ConnectionLost()))
+    def _read_last(self) -> None:
+        for _ in range(_LAST_READS):
+            if not self._reading:
                 return
-            self.unsent -= sent
-            if sent == size:
-                if batch is None or size == self.unsent + sent:
-                    pieces.clear()
-                else:
-                    for _ in batch:
-                        pieces.popleft()
-                continue
-            self._blocked = True
-            self._drop_sent(sent)
-            return
-
-    def _drop_sent(self, sent: int) -> None:
-        pieces = self._pieces
-        while sent:
-            first = pieces[0]
-            if sent < len(first):
-                pieces[0] = memoryview(first)[sent:]
-                return
-            sent -= len(first)
-            pieces.popleft()
+            self._read(ERROR)
 
     # IConsumer
 
@@ -488,7 +319,6 @@ class TCPTransport:
         if streaming:
             self._mind_mark()
         else:
-            # queued writes end with a call that asks for more
             self._direct = False
             cast(IPullProducer, producer).resumeProducing()
 
@@ -505,7 +335,7 @@ class TCPTransport:
             if self.disconnecting:
                 self._schedule()
             else:
-                self._direct = not (self._gathered or self._mute)
+                self._take_writes()
 
     # IPushProducer
 
@@ -535,8 +365,8 @@ class TCPTransport:
         """
         if self.disconnecting or self._fault is not None or self.disconnected:
             return
-        self.disconnecting = self._read_over = True
-        self._reading = False
+        self.disconnecting = True
+        self._stop_reading()
         self._arm()
         if self.producer is None:
             self._mute = True
@@ -555,8 +385,13 @@ class TCPTransport:
 
     def abortConnection(self) -> None:
         """Drop what is unsent and reset the connection."""
-        if not self.disconnected:
-            self._break(Failure(ConnectionAborted()))
+        if self.disconnected or self._fault is not None:
+            return
+        self._fault = Failure(ConnectionAborted())
+        self._hush()
+        self._stop_reading()
+        self._arm()
+        self._schedule()
 
     def getHost(self) -> TCPAddress:
         """Return our end's address; the unspecified one if asked too late."""

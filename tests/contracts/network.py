@@ -574,6 +574,8 @@ class NetworkContract(Case):
         await self.until(lambda: near.lost and far.lost)
         self.assertEqual(near.calls, ["made", "write lost", "read lost", "lost"])
         self.assertEqual(far.calls, ["made", "read lost", "write lost", "lost"])
+        for protocol in (near, far):
+            protocol.reasons[0].trap(ConnectionDone)
 
     async def test_the_finish_ends_a_protocol_that_knows_no_halves(self):
         near, far = await self.pair(client=HalfRecorder)

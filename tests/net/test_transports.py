@@ -10,7 +10,7 @@ from twisted.internet.testing import StringTransport
 from zope.interface.verify import verifyObject
 
 from gateway.interfaces import IByteTransport
-from gateway.net.poller import Poller
+from gateway.net.poller import ERROR, Poller
 from tests.contracts.network import (
     CountingProducer,
     HalfRecorder,
@@ -154,6 +154,22 @@ class WritingTests(PlainPeerCase):
         ours.transport.write(b"x")
         self.assertFalse(ours.lost)
         await self.until(lambda: ours.lost)
+        ours.reasons[0].trap(ConnectionLost)
+
+    async def test_what_came_before_a_failed_write_is_delivered(self):
+        ours, peer = await self.accept()
+        peer.send(b"no more, please")
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        peer.close()
+        ours.transport.write(b"x")
+        self.assertEqual(ours.received, b"")
+        await self.until(lambda: ours.lost)
+        self.assertEqual(ours.received, b"no more, please")
+        ours.reasons[0].trap(ConnectionLost)
+
+    async def test_an_error_without_anything_to_read_is_a_loss(self):
+        ours, _peer = await self.accept()
+        ours.transport.handle(ERROR)
         ours.reasons[0].trap(ConnectionLost)
 
 

@@ -1,0 +1,204 @@
+"""Send at once what the kernel takes, and queue the rest.
+
+The sending half of a transport: its queue, its marks and its producer.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final, TypeAlias, cast
+
+from twisted.internet.interfaces import IProducer, IPullProducer, IPushProducer
+
+Chunk: TypeAlias = "bytes | memoryview[int]"
+
+PAUSE_MARK: Final = 65536
+WOULD_BLOCK: Final = (BlockingIOError, InterruptedError)
+_JOIN_LIMIT: Final = 65536  # up to here one copy is cheaper than a vector
+_VECTOR_LIMIT: Final = 1024  # IOV_MAX
+
+
+class Outgoing:
+    """What is written to a socket and how far it got.
+
+    Attributes:
+        unsent: bytes taken by `write` that the kernel has not taken.
+        pause_mark: `unsent` above which the registered producer is paused.
+        resume_mark: `unsent` at which it is resumed.
+        producer: who is paused and resumed, or None.
+    """
+
+    __slots__ = (
+        "_blocked",
+        "_direct",
+        "_gathered",
+        "_mute",
+        "_pieces",
+        "_producer_paused",
+        "_send",
+        "_socket",
+        "_streaming",
+        "pause_mark",
+        "producer",
+        "resume_mark",
+        "unsent",
+    )
+
+    def __init__(self, sock: socket.socket, *, gathered: bool) -> None:
+        self._socket = sock
+        self._send = sock.send
+        self._gathered = gathered
+        self._direct = not gathered  # a write may go to the kernel at once
+        self._mute = False  # writes are dropped
+        self._blocked = False  # the kernel's buffer is full
+        self._pieces: deque[Chunk] = deque()
+        self.unsent = 0
+        self.pause_mark = PAUSE_MARK
+        self.resume_mark = 0
+        self.producer: IProducer | None = None
+        self._streaming = self._producer_paused = False
+
+    def _arm(self) -> None:
+        """Have the poller watch for what is wanted now."""
+        raise NotImplementedError
+
+    def _schedule(self) -> None:
+        """Settle at the end of the turn."""
+        raise NotImplementedError
+
+    def _write_failed(self) -> None:
+        """Note that nothing can be sent any more."""
+        raise NotImplementedError
+
+    def write(self, data: Chunk) -> None:
+        """Send `data`, or queue what the kernel does not take of it.
+
+        Args:
+            data: bytes or a flat view of bytes, which may change afterwards.
+        """
+        if not self._direct:
+            if data and not self._mute:
+                self._gather((data,))
+            return
+        try:
+            sent = self._send(data)
+        except WOULD_BLOCK:
+            sent = 0
+        except OSError:
+            self._write_failed()
+            return
+        if sent != len(data):
+            self._blocked = True
+            self._keep((memoryview(data)[sent:] if sent else data,))
+            self._arm()
+            self._mind_mark()
+
+    def writeSequence(self, iovec: Iterable[Chunk]) -> None:
+        """Send the pieces in order, as if they were one."""
+        pieces = tuple(iovec)
+        if not self._direct:
+            if not self._mute:
+                self._gather(pieces)
+            return
+        if sum(map(len, pieces)) <= _JOIN_LIMIT:
+            self.write(b"".join(pieces))
+            return
+        self._keep(pieces)
+        self._push()
+        if self.unsent:
+            self._arm()
+            self._mind_mark()
+        else:
+            self._direct = not self._mute
+
+    def _keep(self, pieces: Iterable[Chunk]) -> None:
+        """Queue the pieces, or copies of those that may change."""
+        self._direct = False
+        append = self._pieces.append
+        size = 0
+        for piece in pieces:
+            append(piece if type(piece) is bytes else bytes(piece))
+            size += len(piece)
+        self.unsent += size
+
+    def _gather(self, pieces: Iterable[Chunk]) -> None:
+        self._keep(pieces)
+        if not self._blocked:
+            self._schedule()
+            if self.unsent > self.pause_mark:  # enough for one turn
+                self._push()
+                self._arm()
+        self._mind_mark()
+
+    def _mind_mark(self) -> None:
+        if self.unsent > self.pause_mark and self._streaming:
+            self._pause_producer()
+
+    def _pause_producer(self) -> None:
+        if not self._producer_paused:
+            self._producer_paused = True
+            cast(IPushProducer, self.producer).pauseProducing()
+
+    def _hush(self) -> None:
+        """Forget what is unsent and take nothing more."""
+        self._mute = True
+        self._direct = self._blocked = False
+        self._pieces.clear()
+        self.unsent = 0
+
+    def _take_writes(self) -> None:
+        """Let writes go to the kernel again if they may; nothing is unsent."""
+        pulled = self.producer is not None and not self._streaming
+        # writes of a pull producer are queued: their end is what asks for more
+        self._direct = not (self._gathered or self._mute or pulled)
+
+    def _resume_producer(self) -> None:
+        self._producer_paused = False
+        cast(IPullProducer, self.producer).resumeProducing()
+
+    def _push(self) -> None:
+        """Give the kernel what it takes of the queue."""
+        pieces = self._pieces
+        while pieces:
+            if len(pieces) == 1:
+                batch = None
+                size = len(pieces[0])
+            elif self.unsent <= _JOIN_LIMIT:
+                joined = b"".join(pieces)
+                pieces.clear()
+                pieces.append(joined)
+                continue
+            else:
+                batch = list(islice(pieces, _VECTOR_LIMIT))
+                size = sum(map(len, batch))
+            try:
+                sent = self._socket.sendmsg(batch) if batch else self._send(pieces[0])
+            except WOULD_BLOCK:
+                sent = 0
+            except OSError:
+                self._write_failed()
+                return
+            self.unsent -= sent
+            if sent == size:
+                if batch is None or size == self.unsent + sent:
+                    pieces.clear()
+                else:
+                    for _ in batch:
+                        pieces.popleft()
+                continue
+            self._blocked = True
+            self._drop_sent(sent)
+            return
+
+    def _drop_sent(self, sent: int) -> None:
+        pieces = self._pieces
+        while sent:
+            first = pieces[0]
+            if sent < len(first):
+                pieces[0] = memoryview(first)[sent:]
+                return
+            sent -= len(first)
+            pieces.popleft()
