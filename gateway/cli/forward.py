@@ -190,6 +190,7 @@ def _serve(
         timeout_seconds=dial_seconds,
     )
     forwarders: list[Forwarder] = []
+    lines: list[str] = []
     for way in ways:
         forwarder = Forwarder(reactor, dialer, *way)
         try:
@@ -197,7 +198,7 @@ def _serve(
         except OSError as fault:
             detail = fault.strerror or fault
             raise FailedError(f"cannot listen on {way.place}: {detail}") from None
-        click.echo(f"forwarding {place} to {way.target}")
+        lines.append(f"forwarding {place} to {way.target}")
         forwarders.append(forwarder)
 
     def stop() -> Deferred[list[None]]:
@@ -209,6 +210,8 @@ def _serve(
 
     reactor.addSystemEventTrigger("before", "shutdown", stop)
     ProcessEnd(reactor, abort).watch()
+    # whoever reads the lines may send a signal at once
+    reactor.callWhenRunning(click.echo, "\n".join(lines))
     reactor.run()
 
 

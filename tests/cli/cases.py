@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 from click.testing import CliRunner, Result
@@ -11,6 +13,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from gateway.cli.main import gotunnel
 from tests.cli.fake_gateway import FakeGateway
 
+# the command as a process of its own, also from a checkout that is not installed
+COMMAND = [sys.executable, "-c", "from gateway.cli.main import main; main()"]
+ENVIRON = {
+    **{name: text for name, text in os.environ.items() if "GOTUNNEL_" not in name},
+    "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
+}
 # whatever the caller's own environment holds
 UNSET = dict.fromkeys(
     (

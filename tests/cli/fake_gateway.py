@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.api.answers import AgentRow, CheckRow, Health, MappingList, MappingRow
+from gateway.api.answers import AgentList, AgentRow, Health, MappingList, MappingRow
 from gateway.api.bodies import CreateBody, RemoveBody, UpdateBody
 from gateway.errors import (
     AgentMappingError,
@@ -60,13 +61,13 @@ class FakeMappings:
 
     Attributes:
         rows: by protocol and port.
-        refused: ports that cannot be opened now.
+        refuses: tells which ports cannot be opened now.
         calls: what was asked for, in order.
     """
 
     def __init__(self, *rows: MappingRow) -> None:
         self.rows = {(row.protocol, row.port): row for row in rows}
-        self.refused: set[int] = set()
+        self.refuses: Callable[[CreateBody], bool] = lambda body: False
         self.calls: list[tuple[str, int]] = []
 
     def list(self) -> list[MappingRow]:
@@ -86,7 +87,7 @@ class FakeMappings:
             raise BadTargetError(detail="a direct mapping needs a target host")
         if (wish.protocol, port) in self.rows:
             raise PortMappedError(port=port)
-        if port in self.refused:
+        if self.refuses(body):
             raise PortPrivilegedError(port=port)
         made = row(
             port,
@@ -198,8 +199,9 @@ class FakeGateway:
         try:
             answer = self._ask(path, body)
         except CallerError as fault:
-            language = "zh" if self.headers.get("accept-language") == "zh" else "en"
-            refusal = {"success": False, "message": fault.text(language)}
+            chinese = self.headers.get("accept-language") == "zh"
+            message = fault.text("zh" if chinese else "en")
+            refusal = {"success": False, "message": message}
             return fault.http_code, json.dumps(refusal).encode()
         code = 503 if path == "/health" and self.status == "unhealthy" else 200
         return code, json.dumps(answer).encode()
@@ -216,14 +218,15 @@ class FakeGateway:
         return {"success": True, "message": "done", "data": data}
 
     def _health(self) -> dict[str, Any]:
-        checks = [CheckRow(name="store", status="healthy", message="", duration=0.1)]
-        return Health(
-            status=self.status,
-            tunnel_enabled=True,
-            tunnel_connected=bool(self.agents),
-            checks=checks,
-            timestamp="2026-01-02T03:04:05Z",
-        ).model_dump(mode="json")
+        store = {"name": "store", "status": "healthy", "message": "", "duration": 0.1}
+        answer = {
+            "status": self.status,
+            "tunnel_enabled": True,
+            "tunnel_connected": bool(self.agents),
+            "checks": [store],
+            "timestamp": "2026-01-02T03:04:05Z",
+        }
+        return Health.model_validate(answer).model_dump(mode="json")
 
     def _look(self, path: str) -> dict[str, Any]:
         if path == "/api/mapping/list":
@@ -231,8 +234,8 @@ class FakeGateway:
             found = MappingList(mappings=rows, count=len(rows), use_tunnel=True)
             return found.model_dump(mode="json")
         if path == "/api/agents":
-            rows = [agent.model_dump(mode="json") for agent in self.agents]
-            return {"agents": rows, "count": len(rows)}
+            agents = AgentList(agents=self.agents, count=len(self.agents))
+            return agents.model_dump(mode="json")
         if path.startswith("/api/mapping/"):
             return self.mappings.get(int(path.rpartition("/")[2])).model_dump()
         raise NoRouteError(path=path)

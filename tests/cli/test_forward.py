@@ -2,21 +2,18 @@
 
 import contextlib
 import os
-import select
 import signal
 import socket
 import struct
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.cli.cases import run
+from tests.cli.cases import COMMAND, ENVIRON, run
 
 SECONDS = 20
-COMMAND = [sys.executable, "-c", "from gateway.cli.main import main; main()"]
 
 
 class Target:
@@ -72,25 +69,24 @@ class ForwardTests(SynchronousTestCase):
 
     def start(self, *words):
         """Start a command and return it with the first line that it prints."""
-        path = os.pathsep.join(map(os.path.abspath, sys.path))
         log = (self.folder / "log").open("wb")
         self.addCleanup(log.close)
         process = subprocess.Popen(
             [*COMMAND, *map(str, words)],
-            env={**os.environ, "PYTHONPATH": path},
+            env=ENVIRON,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
         )
+        # whoever waits for a line of it then gets an empty one
+        watchdog = threading.Timer(SECONDS, process.kill)
+        watchdog.start()
+        self.addCleanup(watchdog.cancel)
         self.addCleanup(process.wait, SECONDS)
         self.addCleanup(process.kill)
+        assert process.stdout is not None
         self.addCleanup(process.stdout.close)
-        return process, self.line(process)
-
-    def line(self, process):
-        ready, _, _ = select.select([process.stdout], [], [], SECONDS)
-        self.assertTrue(ready, "it prints nothing")
-        return process.stdout.readline()
+        return process, process.stdout.readline()
 
     def start_forward(self, target_port=None):
         target = f"127.0.0.1:{target_port or self.target.port}"
@@ -105,7 +101,11 @@ class ForwardTests(SynchronousTestCase):
         self.addCleanup(sock.close)
         return sock
 
-    def log(self):
+    def log(self, process=None):
+        """Return what it wrote; of a process that is given, to the end."""
+        if process is not None:
+            process.terminate()
+            process.wait(SECONDS)
         return (self.folder / "log").read_text()
 
     def test_half_closed_connections_still_get_their_answer(self):
@@ -123,7 +123,7 @@ class ForwardTests(SynchronousTestCase):
             with contextlib.suppress(ConnectionResetError):
                 self.assertEqual(everything(self.connect(port)), b"")
         self.assertIsNone(process.poll())
-        self.assertIn("connection refused", self.log())
+        self.assertIn("connection refused", self.log(process))
 
     def test_a_signal_ends_it_cleanly(self):
         """An open connection does not hold it up, and the port is free again."""
@@ -151,11 +151,12 @@ class ForwardTests(SynchronousTestCase):
     def test_a_forward_to_itself_does_not_multiply(self):
         port = free_port()
         words = ["--listen", f":{port}", "--target", f"localhost:{port}"]
-        self.start("forward", *words)
+        process, _ = self.start("forward", *words)
         with contextlib.suppress(ConnectionResetError):
             everything(self.connect(port))
-        self.assertIn("is a port of this program itself", self.log())
-        self.assertNotIn("connection opened", self.log())
+        log = self.log(process)
+        self.assertIn("is a port of this program itself", log)
+        self.assertNotIn("connection opened", log)
 
     def test_a_reset_visitor_is_no_disaster(self):
         process, port = self.start_forward()
@@ -188,7 +189,7 @@ class ForwardTests(SynchronousTestCase):
         file = self.folder / "proxy.yaml"
         file.write_text("\n".join(['version: "1.0"', "protocols:", *lines, off]))
         process, _ = self.start("proxy", "-config", file)
-        self.line(process)
+        process.stdout.readline()
         for port in ports:
             sock = self.connect(port)
             sock.sendall(b"ab")

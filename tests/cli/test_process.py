@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.cli.exits import FailedError
 from gateway.cli.process import option_words, own_pidfile
-from tests.cli.cases import run
+from tests.cli.cases import COMMAND, ENVIRON, run
 
 
 class ProcessTests(SynchronousTestCase):
@@ -19,9 +19,9 @@ class ProcessTests(SynchronousTestCase):
     def setUp(self):
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir(parents=True)
+        self.started: list[list[str]] = []
         self.patch(twistd, "run", lambda: self.started.append(sys.argv))
         self.patch(sys, "argv", sys.argv)
-        self.started = []
 
     def words(self, *words):
         """Return what twistd is called with, less name, -n and pidfile."""
@@ -112,21 +112,10 @@ class RealProcessTests(SynchronousTestCase):
         folder = Path(self.mktemp()).absolute()
         folder.mkdir(parents=True)
         (folder / "c.yaml").write_text(text)
-        environ = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
-        }
         return subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                "from gateway.cli.main import main; main()",
-                role,
-                "--config=c.yaml",
-                "--check-config",
-            ],
+            [*COMMAND, role, "--config=c.yaml", "--check-config"],
             cwd=folder,
-            env=environ,
+            env=ENVIRON,
             capture_output=True,
             text=True,
             timeout=60,
