@@ -203,6 +203,10 @@ class FewDescriptorsTests(RigCase):
         port = await self.map(self.serve(Target()))
         await self.exchange(port, Plan(1, 100_000, 100_000))
         for mapped in (tunnel, direct):
-            visitor = await self.connect(RawVisitor(b"b"), mapped)
-            self.assertEqual(await visitor.hears(1), b"b")
+
+            async def served(port: int = mapped) -> bool:
+                visitor = await self.connect(RawVisitor(b"b"), port)
+                return await visitor.hears(1) == b"b"
+
+            await until(served, "visitors that come later are served")
         self.assertIsNone(gateway.exit_code)
