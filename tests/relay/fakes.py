@@ -29,7 +29,7 @@ class SocketTransport(BoundedTransport):
         super().__init__(capacity)
         self.lost = None
         self._incoming: deque[bytes | None] = deque()
-        self._eof = self._ended = False
+        self._ended = False
 
     def start(self, protocol):
         """Connect the protocol."""
@@ -60,7 +60,6 @@ class SocketTransport(BoundedTransport):
         while self._incoming and self._may_read():
             chunk = self._incoming.popleft()
             if chunk is None:
-                self._eof = True
                 self.protocol.readConnectionLost()
             else:
                 self.protocol.dataReceived(chunk)
@@ -79,8 +78,8 @@ class SocketTransport(BoundedTransport):
         if self.half_closed and not self._ended:
             self._ended = True
             self.protocol.writeConnectionLost()
-        closed = self.disconnecting and self.producer is None
-        if closed or (self._ended and self._eof):
+        # real ones also close once both directions have ended; nobody may rely on it
+        if self.disconnecting and self.producer is None:
             self._lose(ConnectionDone())
 
     def _lose(self, reason):
