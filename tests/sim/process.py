@@ -1,0 +1,172 @@
+"""A simulated process: its timers, its event loop, and how it dies."""
+
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.tcp import Port
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tests.sim.kernel import ERROR, HANGUP
+from tests.sim.network import SimNetwork
+
+_END_ROUNDS = 8
+
+
+class SimPoller:
+    """What `gateway.net` needs of a poller, on simulated sockets.
+
+    Reports are level-triggered and made in batches, so that one may be stale when
+    its turn comes, as with epoll.
+    """
+
+    log = Logger()
+
+    def __init__(self, kernel, reactor):
+        self._kernel = kernel
+        self._reactor = reactor
+        self._watched: dict[int, Any] = {}
+        self._masks: dict[int, int] = {}
+        self._active: dict[int, None] = {}
+        self._calls: list[Any] = []
+        self._turning = False
+        self._planned: Any = None
+        self.dead = False
+
+    def watch(self, descriptor, mask):
+        """Report what `mask` says, and errors always."""
+        fd = descriptor.fd
+        self._watched[fd] = descriptor
+        self._masks[fd] = mask | ERROR | HANGUP
+        self._kernel.find(fd).poller = self
+        self.touch(fd)
+
+    def hand_over(self, old, new):
+        """Let `new` take the place of `old`, which has the same descriptor."""
+        if self._watched.get(new.fd) is old:
+            self._watched[new.fd] = new
+
+    def forget(self, descriptor):
+        """Report nothing more; no error if it is not watched."""
+        fd = descriptor.fd
+        if self._watched.get(fd) is descriptor:
+            del self._watched[fd], self._masks[fd]
+            self._active.pop(fd, None)
+
+    def at_turn_end(self, call):
+        """Make `call` once after this batch, or soon if there is none."""
+        self._calls.append(call)
+        if not self._turning:
+            self._plan()
+
+    def touch(self, fd):
+        """Look at a descriptor in the next batch."""
+        if fd in self._watched and not self.dead:
+            self._active[fd] = None
+            self._plan()
+
+    def _plan(self):
+        if self._planned is None and not self.dead:
+            self._planned = self._reactor.callLater(0, self._turn)
+
+    def _ready(self):
+        found = []
+        for fd in list(self._active):
+            events = self._kernel.find(fd).ready() & self._masks[fd]
+            if events:
+                found.append((fd, events, self._watched[fd]))
+            else:
+                del self._active[fd]
+        return found
+
+    def _turn(self):
+        self._planned = None
+        batch = self._ready()
+        self._turning = True
+        for fd, events, descriptor in batch:
+            if self._watched.get(fd) is not descriptor:
+                continue
+            try:
+                descriptor.handle(events)
+            except Exception:
+                self.log.failure("{descriptor} failed", descriptor=descriptor)
+                descriptor.fail(Failure())
+        self._end_turn()
+        self._turning = False
+        if self._active or self._calls:
+            self._plan()
+
+    def _end_turn(self):
+        for _ in range(_END_ROUNDS):
+            calls, self._calls = self._calls, []
+            for call in calls:
+                call()
+
+
+@implementer(IReactorTime)
+class SimReactor:
+    """The shared clock as one process sees it: only its own timers."""
+
+    def __init__(self, clock):
+        self._clock = clock
+        self._own: list[Any] = []
+        self._prune_at = 64
+        self.seconds = clock.seconds
+
+    def callLater(self, delay, callable, *args, **kw):  # noqa: A002 - Twisted's name
+        call = self._clock.callLater(delay, callable, *args, **kw)
+        self._own.append(call)
+        if len(self._own) > self._prune_at:
+            self._own = [one for one in self._own if one.active()]
+            self._prune_at = 64 + 2 * len(self._own)
+        return call
+
+    def getDelayedCalls(self):
+        return [one for one in self._own if one.active()]
+
+    def listenTCP(self, port, factory, backlog=50, interface=""):
+        """Return a port that never opens: the API is called directly."""
+        return Port(port, factory, backlog, interface, self)
+
+    def removeReader(self, reader):
+        """There are none."""
+
+    addReader = removeReader
+
+    def cancel_all(self):
+        for call in self.getDelayedCalls():
+            call.cancel()
+
+
+class Process:
+    """One process on one host.
+
+    Attributes:
+        reactor: its timers; what `build_gateway` and `build_agent` take.
+        network: its sockets.
+    """
+
+    def __init__(self, kernel, host, name, *, link_buffer=None):
+        self.name = name
+        self.host = host
+        self.kernel = kernel
+        self.reactor = SimReactor(kernel.clock)
+        self.poller = SimPoller(kernel, self.reactor)
+        self.network = SimNetwork(self)
+        self.dead = False
+
+    def kill(self, *, power=False):
+        """End it without a word of its own.
+
+        Args:
+            power: True = the host is gone too, so that its kernel says nothing;
+                False = its kernel closes every socket.
+        """
+        self.dead = self.poller.dead = True
+        self.reactor.cancel_all()
+        for sock in self.network.sockets():
+            if power:
+                sock.vanish()
+            sock.close()
+        self.network.close()

@@ -1,0 +1,40 @@
+"""The contract of `INetwork`, kept by the simulated one."""
+
+from twisted.internet.task import LoopingCall
+from twisted.trial.unittest import TestCase
+
+from tests.contracts.network import NetworkContract
+from tests.net.real import reactor, settle, until
+from tests.sim.clock import SimClock
+from tests.sim.kernel import Kernel
+from tests.sim.process import Process
+
+STEP_SECONDS = 0.02
+
+
+class SimNetworkTests(TestCase, NetworkContract):
+    """The fake clock is kept going by the real reactor, as fast as it can."""
+
+    timeout = 60
+
+    def setUp(self):
+        clock = SimClock()
+        kernel = Kernel(clock, 1)
+        self.network = Process(kernel, "host", "process").network
+        self.addCleanup(self.network.close)
+        pump = LoopingCall(clock.run, STEP_SECONDS)
+        pump.clock = reactor
+        pump.start(0).addErrback(self.fail)
+        self.addCleanup(pump.stop)
+
+    async def until(self, condition):
+        await until(condition)
+
+    async def settle(self):
+        await settle()
+
+
+class GatheredSimNetworkTests(SimNetworkTests):
+    """The same with writes that leave at the end of the turn."""
+
+    gathered = True
