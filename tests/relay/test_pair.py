@@ -306,6 +306,16 @@ class LossTests(JoinedCase):
         self.assert_ended("the connection of the visitor broke")
         self.assertEqual(self.pair.clock.getDelayedCalls(), [])
 
+    def test_so_it_is_when_the_reader_was_the_first_to_finish(self):
+        self.near.peer_finishes()
+        self.far.peer_sends(b"never read")
+        self.far.peer_finishes()
+        self.far.pump()
+        self.assertIsInstance(self.far.lost, ConnectionDone)
+        self.pair.clock.advance(PROGRESS_SECONDS)
+        self.near.pump()
+        self.assert_ended("the connection of the visitor broke")
+
     def test_a_reader_that_is_slow_is_waited_for(self):
         self.far.peer_sends(b"x" * 100)
         self.far.peer_finishes()
