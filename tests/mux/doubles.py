@@ -26,7 +26,7 @@ class RecordingEnd:
         self.received = bytearray()
         self.endings = []
         self.request = None
-        self.stream = None
+        self.stream: Any = None
         self.on_ended = None
 
     def requested(self, request):
