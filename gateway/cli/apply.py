@@ -47,7 +47,7 @@ def export(api: ApiClient, file: str, as_json: bool) -> None:
     except OSError as fault:
         detail = fault.strerror or fault
         raise FailedError(f"cannot write {file}: {detail}") from None
-    click.echo(f"{len(found)} mappings written to {file}", err=True)
+    click.echo(f"{_count(len(found), 'mapping')} written to {file}", err=True)
 
 
 def _write_whole(path: Path, text: str) -> None:
