@@ -158,11 +158,15 @@ class WritingTests(PlainPeerCase):
 
     async def test_what_came_before_a_failed_write_is_delivered(self):
         ours, peer = await self.accept()
-        peer.send(b"no more, please")
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        peer.close()
-        ours.transport.write(b"x")
-        self.assertEqual(ours.received, b"")
+
+        def cross():
+            peer.send(b"no more, please")
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            peer.close()
+            ours.transport.write(b"x")
+            self.assertEqual(ours.received, b"")
+
+        self.counting.at_turn_end(cross)  # no event of this socket comes in between
         await self.until(lambda: ours.lost)
         self.assertEqual(ours.received, b"no more, please")
         ours.reasons[0].trap(ConnectionLost)
