@@ -252,7 +252,7 @@ class StreamTransport:
             near.far = None
             near.transport.unregisterProducer()
             if ending.flush:
-                self._link.linger.close(near.transport)
+                near.close(self._link.linger)
             else:
                 near.transport.abortConnection()
         self._listener.stream_ended(self, ending)

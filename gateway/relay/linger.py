@@ -23,10 +23,19 @@ class Linger:
         return len(self._calls)
 
     def close(self, transport: IByteTransport) -> None:
-        """Close after the flush."""
+        """Close after the flush; may be called twice.
+
+        Whoever hears of the end of the connection calls `forget`.
+        """
         transport.loseConnection()
-        if transport.unsent:
+        if transport.unsent and transport not in self._calls:
             self._watch(transport, transport.unsent)
+
+    def forget(self, transport: IByteTransport) -> None:
+        """The connection is gone; it need not have been one of ours."""
+        call = self._calls.pop(transport, None)
+        if call is not None:
+            call.cancel()
 
     def _watch(self, transport: IByteTransport, before: int) -> None:
         self._calls[transport] = self._clock.callLater(

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gateway.interfaces import IByteTransport
+from gateway.relay.linger import Linger
 
 
 class Far(Seam):
@@ -36,7 +37,7 @@ class NearProtocol(Protocol):
     """
 
     transport: IByteTransport
-    __slots__ = ("_lost", "_made", "far")
+    __slots__ = ("_linger", "_lost", "_made", "far")
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class NearProtocol(Protocol):
         """
         self._made = made
         self._lost = lost
+        self._linger: Linger | None = None
         self.far: Far | None = None
 
     def connectionMade(self) -> None:
@@ -71,8 +73,15 @@ class NearProtocol(Protocol):
     def writeConnectionLost(self) -> None:
         """Nothing to do: it was our own half-close."""
 
+    def close(self, linger: Linger) -> None:
+        """Close after the flush; the stream is over."""
+        self._linger = linger
+        linger.close(self.transport)
+
     def connectionLost(self, reason: Failure | None = None) -> None:
         """Tell the far side, then whoever counts sockets."""
+        if self._linger is not None:
+            self._linger.forget(self.transport)
         far, self.far = self.far, None
         if far is not None:
             far.near_lost()

@@ -109,6 +109,7 @@ class DirectVisitor(Protocol):
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """Let the target go too."""
+        self._linger.forget(self.transport)
         self._lost = True
         dialling, self._dialling = self._dialling, None
         if dialling is not None:
@@ -131,6 +132,8 @@ class DirectVisitor(Protocol):
 
     def target_lost(self, reason: Failure | None) -> None:
         """Let the visitor go too."""
+        if self._target is not None:
+            self._linger.forget(self._target.transport)
         self._target = None
         self._side_lost("target", reason, None if self._lost else self.transport)
 
@@ -181,8 +184,7 @@ class DirectVisitor(Protocol):
         """Nothing more comes from `source`; tell `sink` after its flush."""
         sink.unregisterProducer()
         if self._half_closed:  # this is the second direction
-            source.loseConnection()
-            sink.loseConnection()
+            self._close_politely(source, sink)
         else:
             self._half_closed = True
             sink.loseWriteConnection()
