@@ -126,6 +126,7 @@ class Program(ProcessProtocol):
 
     async def kill(self) -> None:
         """End it and its children at once, without a chance to say goodbye."""
+        assert self.pid > 1, "group 0 is that of the tests themselves"
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         await self.ended()
@@ -205,7 +206,6 @@ class ProgramsCase(TestCase):
         """
         name = name or Path(argv[0]).name
         program = Program(name, self.folder / f"{len(self._programs)}-{name}.out")
-        self._programs.append(program)
         command = ["setsid", *(os.fspath(part) for part in argv)]
         if descriptors is not None:
             limit = f'ulimit -n {descriptors} && exec "$@"'
@@ -214,6 +214,7 @@ class ProgramsCase(TestCase):
         given.write_bytes(typed or b"")
         with program.output.open("wb") as output, given.open("rb") as source:
             self._spawn(program, command, source, output, env, folder, user_ids)
+        self._programs.append(program)
         return program
 
     def _spawn(

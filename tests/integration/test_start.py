@@ -108,14 +108,15 @@ class RefusedStartTests(RigCase):
         await self.assert_refused(self.launch_gateway(), str(path), "999")
 
     async def test_read_only_database(self):
-        gateway = await self.start_gateway()
+        place = self.folder / "store"
+        path = place / "mappings.db"
+        gateway = await self.start_gateway(database={"path": str(path)})
         gateway.signal()
         await gateway.ended()
-        path = self.folder / "mappings.db"
-        for part in self.folder.glob("mappings.db*"):
+        for part in place.iterdir():
             part.chmod(0o444)
-        self.folder.chmod(0o555)
-        self.addCleanup(self.folder.chmod, 0o755)
+        place.chmod(0o555)
+        self.addCleanup(place.chmod, 0o755)
         await self.assert_refused(self.launch_unprivileged(), str(path))
 
     def launch_unprivileged(self) -> Program:
