@@ -176,7 +176,8 @@ def an_ack(**fields):
     """The answer of a gateway in its usual mood."""
     fields.setdefault("window", WINDOW)
     fields.setdefault("max_frame", MAX_FRAME)
-    return HelloAck(session="s", **fields)
+    fields.setdefault("session", "s")
+    return HelloAck(**fields)
 
 
 def a_hello(**fields):
