@@ -81,12 +81,12 @@ class _NearFactory(Factory):
 class TargetDial:
     """One stream, from the gateway's request to the end of the target's socket."""
 
-    __slots__ = ("_counted", "_dialing", "_place", "_targets", "_trace")
+    __slots__ = ("_counted", "_dialing", "_joined", "_place", "_targets", "_trace")
 
     def __init__(self, targets: Targets) -> None:
         self._targets = targets
         self._dialing: Deferred[IProtocol] | None = None
-        self._counted = False
+        self._counted = self._joined = False
         self._trace = ""
         self._place = ""
 
@@ -125,6 +125,7 @@ class TargetDial:
         if stream.over:
             near.transport.abortConnection()
             return
+        self._joined = True
         self._targets.say("stream_opened", self._trace, self._place)
         stream.attach(near)
 
@@ -152,7 +153,7 @@ class TargetDial:
         if dialing is not None:
             dialing.cancel()
             self._targets.say("stream_closed", self._trace, ending.reason)
-        elif self._counted:
+        elif self._joined:
             self._targets.say(
                 "stream_closed",
                 self._trace,

@@ -183,9 +183,15 @@ class StreamTransport:
         self._link.rules.finish(self.stream)
         self._link.flush()
 
-    def near_lost(self) -> None:
-        """The near socket is gone: so is the stream."""
+    def near_lost(self, *, in_order: bool) -> None:
+        """The near socket is gone: so is the stream, unless bytes still wait.
+
+        A socket whose two directions have ended is gone in order; what it said
+        before its FIN goes out all the same.
+        """
         self._near = None
+        if in_order and self._finishing:
+            return
         self.kill(frames.ABORTED, "the near connection was lost")
 
     def kill(self, reason: int, why: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol as Seam
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
@@ -23,8 +24,8 @@ class Far(Seam):
     def near_finished(self) -> None:
         """The near side sends nothing more; it still reads."""
 
-    def near_lost(self) -> None:
-        """The near socket is gone."""
+    def near_lost(self, *, in_order: bool) -> None:
+        """The near socket is gone; `in_order` = both its directions had ended."""
 
 
 @implementer(IHalfCloseableProtocol)
@@ -84,5 +85,7 @@ class NearProtocol(Protocol):
             self._linger.forget(self.transport)
         far, self.far = self.far, None
         if far is not None:
-            far.near_lost()
+            far.near_lost(
+                in_order=reason is not None and reason.check(ConnectionDone) is not None
+            )
         self._lost(self)
