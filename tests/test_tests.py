@@ -77,16 +77,17 @@ class CollectionTests(SynchronousTestCase):
 
     def test_every_test_is_found(self):
         """A class with tests is a case in a test module, or part of one that is."""
-        classes = [case for module in modules() for case in own_classes(module)]
         found = [
-            case
-            for case in classes
-            if issubclass(case, pyunit.TestCase)
-            and case.__module__.rpartition(".")[2].startswith("test_")
+            value
+            for module in modules()
+            if module.__name__.rpartition(".")[2].startswith("test_")
+            for value in vars(module).values()
+            if isinstance(value, type) and issubclass(value, pyunit.TestCase)
         ]
         lost = [
             f"{case.__module__}.{case.__qualname__}"
-            for case in classes
+            for module in modules()
+            for case in own_classes(module)
             if test_methods(case) and not any(issubclass(f, case) for f in found)
         ]
         self.assertEqual(lost, [])
