@@ -8,7 +8,8 @@ log prefixes, queued first writes) is left out.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 from twisted.internet import error
 from twisted.internet.defer import succeed
@@ -28,6 +29,8 @@ from gateway.net.transports import TCPTransport
 from tests.net.real import reactor as real_reactor
 
 CONNECT_SECONDS = 5.0
+
+_Case = TypeVar("_Case", bound=SynchronousTestCase)
 
 
 @implementer(IListeningPort)
@@ -143,16 +146,27 @@ class AdaptedReactor:
         return connector
 
 
-def without(case: type, **left_out: str) -> Any:
-    """Return a class of Twisted's tests that lacks some of them.
+def without(**left_out: str) -> Callable[[type[_Case]], type[_Case]]:
+    """Return a decorator that takes tests out of the bases of a class.
+
+    Trial would still collect, and report as skipped, a test that is overridden.
 
     Args:
-        case: the class; trial would collect a test of it that is merely overridden.
         **left_out: names of tests, and why each asks too much of our transports.
     """
-    gone = left_out.keys() | {"__dict__", "__weakref__"}
-    kept = {name: value for name, value in vars(case).items() if name not in gone}
-    return type(case.__name__, case.__bases__, kept)
+
+    def copy(base: type) -> type:
+        if left_out.keys().isdisjoint(vars(base)):
+            return base
+        gone = left_out.keys() | {"__dict__", "__weakref__"}
+        kept = {name: value for name, value in vars(base).items() if name not in gone}
+        return type(base.__name__, base.__bases__, kept)
+
+    def decorate(case: type[_Case]) -> type[_Case]:
+        bases = tuple(copy(base) for base in case.__bases__)
+        return cast(type[_Case], type(case.__name__, bases, dict(vars(case))))
+
+    return decorate
 
 
 class AdaptedCase(reactormixins.ReactorBuilder, SynchronousTestCase):
@@ -189,15 +203,12 @@ class GatheredAbortTests(AdaptedCase, reactor_tests.AbortConnectionMixin):
     gathered = True
 
 
-PromptAborts: Any = without(
-    reactor_tests.AbortConnectionMixin,
+@without(
     test_resumeProducingAbort="waits for a write to leave later",
     test_resumeProducingAbortLater="waits for a write to leave later",
     test_resumeProducingThrows="waits for a write to leave later",
 )
-
-
-class AbortTests(AdaptedCase, PromptAborts):
+class AbortTests(AdaptedCase, reactor_tests.AbortConnectionMixin):
     """The same where writes leave at once."""
 
 
@@ -277,13 +288,10 @@ class LoopbackCase:
         return super().setUp()  # type: ignore[misc]
 
 
-HalfCloses: Any = without(
-    loopback_tests.HalfCloseTests,
+@without(
     testCloseWriteCloser="looks into Twisted's own buffers",
 )
-
-
-class HalfCloseTests(LoopbackCase, HalfCloses):
+class HalfCloseTests(LoopbackCase, loopback_tests.HalfCloseTests):
     """Half-closes of either side."""
 
 
@@ -293,13 +301,10 @@ class HalfCloseWithoutNoticeTests(
     """Half-closes that nobody wants to know of."""
 
 
-BuggyHalfCloses: Any = without(
-    loopback_tests.HalfCloseBuggyApplicationTests,
+@without(
     test_writeNotificationRaises="leaves half a connection behind",
 )
-
-
-class BuggyHalfCloseTests(LoopbackCase, BuggyHalfCloses):
+class BuggyHalfCloseTests(LoopbackCase, loopback_tests.HalfCloseBuggyApplicationTests):
     """Half-closes of protocols with bugs."""
 
 
@@ -307,13 +312,10 @@ class LargeBufferTests(LoopbackCase, loopback_tests.LargeBufferTests):
     """A pull producer of large pieces."""
 
 
-Writes: Any = without(
-    loopback_tests.WriteDataTests,
+@without(
     test_writeAfterShutdownWithoutReading="adds readers by itself",
 )
-
-
-class WriteTests(LoopbackCase, Writes):
+class WriteTests(LoopbackCase, loopback_tests.WriteDataTests):
     """Writes, and a close after them."""
 
 
