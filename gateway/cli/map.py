@@ -13,6 +13,7 @@ from gateway.cli.client import ApiClient
 from gateway.cli.connection import asks_api
 from gateway.cli.kinds import PORT, WISHED_PORT, Place, label, place
 from gateway.cli.output import json_option, printable, show_json, show_table
+from gateway.policy.addresses import join_host_port
 
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., None])
 
@@ -117,8 +118,7 @@ def show_mappings(rows: list[MappingRow]) -> None:
 
 def target_text(row: MappingRow) -> str:
     """Return a mapping's target for people; `agent` is the agent's own machine."""
-    host = f"[{row.target_host}]" if ":" in row.target_host else row.target_host
-    return f"{host or 'agent'}:{row.target_port}"
+    return join_host_port(row.target_host or "agent", row.target_port)
 
 
 def way_text(row: MappingRow) -> str:

@@ -18,6 +18,7 @@ from gateway.config.common import (
     WindowBytes,
 )
 from gateway.config.fields import (
+    AllowedTargets,
     AsTuple,
     Block,
     FileName,
@@ -27,7 +28,6 @@ from gateway.config.fields import (
     OneOrMore,
     Seconds,
     Secret,
-    TargetRules,
     not_yet,
 )
 from gateway.config.places import LINK_PORT, HostPort, local_place
@@ -87,7 +87,7 @@ class Expose(Block):
             value = {"local": value}
         if isinstance(value, dict) and "name" not in value and "local" in value:
             with suppress(ValueError):  # reported where `local` itself is checked
-                return {**value, "name": f"tcp-{local_place(value['local']).port}"}
+                return {**value, "name": f"tcp-{local_place(str(value['local'])).port}"}
         return value
 
 
@@ -108,7 +108,7 @@ class AgentConfig(Block):
     """Links held side by side."""
     default_host: Host = "127.0.0.1"
     """Host that is dialled where the gateway names a port alone."""
-    allow_targets: TargetRules = ("127.0.0.0/8", "::1")
+    allow_targets: AllowedTargets = ("127.0.0.0/8", "::1")
     """Targets that the gateway may ask this agent to dial."""
     dial_timeout: Seconds = 5.0
     """Seconds for looking up and reaching a target."""

@@ -104,10 +104,9 @@ def _detail(error: Any, kind: Kind) -> str:  # noqa: ANN401 - pydantic's own dic
         return "unknown key"
     if error["type"] == "later":
         return f"{show(value)} is not available yet"
-    if error["type"] == "value_error":
-        detail = str(error["ctx"]["error"])
-    else:
-        detail = f"must be {allowed(kind)}"
+    if error["type"] == "value_error":  # one of our own sentences, which says it all
+        return str(error["ctx"]["error"])
+    detail = f"must be {allowed(kind)}"
     return detail if kind.is_secret else f"{detail}, not {show(value)}"
 
 

@@ -1,13 +1,15 @@
 """The kinds of value that configuration keys have, each with its check.
 
-A check raises `ValueError` with a text that says what the value must be; it never
-repeats the value, which may be a secret.
+A check raises `ValueError` with a sentence that says everything there is to say; a
+secret is never repeated in it.  Where what a key takes says enough, the check raises
+`PydanticCustomError`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Final, TypeAlias
 
 from pydantic import (
@@ -23,16 +25,13 @@ from pydantic_core import PydanticCustomError
 
 from gateway.config.places import (
     HostPort,
-    Network,
-    bind_address,
     gateway_address,
-    host,
     listening_place,
     local_place,
-    network,
     target,
-    target_rule,
 )
+from gateway.policy.access import Network, TargetRule, parse_network
+from gateway.policy.addresses import check_host, check_listen
 
 _FEWEST_SECRET_CHARACTERS: Final = 16
 # every value that stands for a secret in etc/ and docs/
@@ -100,8 +99,35 @@ def not_yet(value: object, words: Collection[str]) -> object:
 def path(value: str) -> str:
     """Refuse a file name that is blank or that no system takes."""
     if not value.strip() or "\0" in value:
-        raise ValueError("must be the name of a file")
+        raise PydanticCustomError("path", "no file name")
     return value
+
+
+def _target_rule(entry: str) -> str:
+    TargetRule.parse(entry)
+    return entry
+
+
+def _read(read: Callable[[str], object], *finished: type) -> PlainValidator:
+    """Return the check of a key whose text is read by `read`.
+
+    Args:
+        read: what is returned is the key's value.
+        finished: types of values that need no reading any more.
+    """
+
+    def check(value: object) -> object:
+        if isinstance(value, str):
+            return read(value)
+        if isinstance(value, finished):
+            return value
+        raise PydanticCustomError("text", "not text")
+
+    return PlainValidator(check)
+
+
+def _port_as_text(value: object) -> object:
+    return str(value) if type(value) is int else value
 
 
 def _tuple(value: object) -> object:
@@ -122,26 +148,31 @@ Secret: TypeAlias = Annotated[
 FileName: TypeAlias = Annotated[str, AfterValidator(path), Means("the name of a file")]
 BindAddress: TypeAlias = Annotated[
     str,
-    PlainValidator(bind_address),
+    _read(check_listen),
     Means("an IP address of this machine; empty = all interfaces"),
 ]
-Host: TypeAlias = Annotated[
-    str, PlainValidator(host), Means("a host name or IP address")
-]
+Host: TypeAlias = Annotated[str, _read(check_host), Means("a host name or IP address")]
 ListeningPlace: TypeAlias = Annotated[
-    HostPort, PlainValidator(listening_place), Means("':port' or 'address:port'")
+    HostPort, _read(listening_place, HostPort), Means("':port' or 'address:port'")
 ]
-Target: TypeAlias = Annotated[HostPort, PlainValidator(target), Means("'host:port'")]
+Target: TypeAlias = Annotated[HostPort, _read(target, HostPort), Means("'host:port'")]
 GatewayAddress: TypeAlias = Annotated[
-    HostPort, PlainValidator(gateway_address), Means("'host' or 'host:port'")
+    HostPort, _read(gateway_address, HostPort), Means("'host' or 'host:port'")
 ]
 LocalPlace: TypeAlias = Annotated[
-    HostPort, PlainValidator(local_place), Means("a port, or 'host:port'")
+    HostPort,
+    _read(local_place, HostPort),
+    BeforeValidator(_port_as_text),
+    Means("a port, or 'host:port'"),
 ]
 AllowedNetwork: TypeAlias = Annotated[
-    Network, PlainValidator(network), Means("a network or IP address")
+    Network,
+    _read(parse_network, IPv4Network, IPv6Network),
+    Means("a network or IP address"),
 ]
-TargetRule: TypeAlias = Annotated[
-    str, PlainValidator(target_rule), Means("a network, a host or 'host:port'")
+AllowedTarget: TypeAlias = Annotated[
+    str,
+    _read(_target_rule),
+    Means("a network, an address or a host name, with or without ports"),
 ]
-TargetRules: TypeAlias = Annotated[tuple[TargetRule, ...], AsTuple]
+AllowedTargets: TypeAlias = Annotated[tuple[AllowedTarget, ...], AsTuple]

@@ -18,6 +18,7 @@ from gateway.config.common import (
 )
 from gateway.config.fields import (
     AllowedNetwork,
+    AllowedTargets,
     AsTuple,
     BindAddress,
     Block,
@@ -27,7 +28,6 @@ from gateway.config.fields import (
     Seconds,
     Secret,
     Target,
-    TargetRules,
     choice,
 )
 from gateway.config.places import LINK_PORT
@@ -101,7 +101,7 @@ class ApiConfig(Block):
 class DirectConfig(Block):
     """Targets that the gateway dials itself."""
 
-    allow_targets: TargetRules | None = None
+    allow_targets: AllowedTargets | None = None
     """Targets that direct mappings may lead to; null = all."""
     dial_timeout: Seconds = 5.0
     """Seconds for looking up and reaching a target."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
 from typing import Final, NamedTuple
 
 from gateway.config.agent import AgentConfig
 from gateway.config.gateway import WIDEST_RANGE, GatewayConfig
-from gateway.config.places import HostPort, is_address, is_loopback, split_host_port
+from gateway.config.places import HostPort
+from gateway.policy.access import TargetRules
+from gateway.policy.addresses import is_loopback, parse_address
 
 _ADDRESSES_OF_ALL: Final = "all interfaces"
 _TOKEN: Final = "tunnel.auth_token"  # noqa: S105 - the key's name
@@ -137,6 +138,7 @@ def agent_conflicts(config: AgentConfig) -> list[Conflict]:
         found.append(Conflict("reconnect.max", detail, ("reconnect.initial",)))
     names: set[str] = set()
     ports: set[int] = set()
+    rules = TargetRules.parse(config.allow_targets)
     for number, wish in enumerate(config.expose):
         key = f"expose.{number}"
         if wish.name in names:
@@ -147,7 +149,7 @@ def agent_conflicts(config: AgentConfig) -> list[Conflict]:
             found.append(
                 Conflict(f"{key}.port", f"{wish.port} is taken by an entry above")
             )
-        if not _is_allowed(wish.local, config.allow_targets):
+        if not _may_be_dialled(wish.local, rules):
             detail = f"{wish.local} is not among allow_targets; add it there"
             found.append(Conflict(f"{key}.local", detail, ("allow_targets",)))
         names.add(wish.name)
@@ -155,20 +157,11 @@ def agent_conflicts(config: AgentConfig) -> list[Conflict]:
     return found
 
 
-def _is_allowed(place: HostPort, rules: tuple[str, ...]) -> bool:
+def _may_be_dialled(place: HostPort, rules: TargetRules) -> bool:
     """Tell whether the rules cover a place; names are judged when dialled."""
-    if not is_address(place.host):
+    if parse_address(place.host) is None:
         return True
-    for rule in rules:
-        if "/" in rule:
-            if ip_address(place.host) in ip_network(rule):
-                return True
-            continue
-        name, port = split_host_port(rule)
-        is_same = is_address(name) and ip_address(name) == ip_address(place.host)
-        if is_same and port in (None, str(place.port)):
-            return True
-    return False
+    return rules.check(place.host, place.host, place.port) is None
 
 
 def agent_warnings(config: AgentConfig) -> list[str]:

@@ -14,6 +14,7 @@ from gateway.policy.addresses import (
     parse_address,
     parse_port,
     shown,
+    without_scope,
 )
 from gateway.policy.mapping import PORTS
 
@@ -61,20 +62,33 @@ def _parse_ports(text: str) -> tuple[range, ...]:
     return tuple(ports)
 
 
-class _Rule(NamedTuple):
-    place: Network | str  # a name in the form of `check_host`
+class TargetRule(NamedTuple):
+    """One entry of a list of allowed targets.
+
+    Attributes:
+        place: a network, or a name in the form of `check_host`.
+        ports: those of the place that are allowed.
+    """
+
+    place: Network | str
     ports: tuple[range, ...]
 
+    @classmethod
+    def parse(cls, entry: str) -> TargetRule:
+        """Return the rule that an entry stands for; see `TargetRules.parse`.
+
+        Raises:
+            ValueError: the entry is malformed.
+        """
+        place, port_text = cut_port(entry)
+        ports = _ALL_PORTS if port_text is None else _parse_ports(port_text)
+        if "/" in place or parse_address(place) is not None:
+            return cls(parse_network(place), ports)
+        return cls(check_host(place), ports)
+
     def has_port(self, port: int) -> bool:
+        """Tell whether a port is among those that are allowed."""
         return any(port in ports for ports in self.ports)
-
-
-def _parse_rule(entry: str) -> _Rule:
-    place, port_text = cut_port(entry)
-    ports = _ALL_PORTS if port_text is None else _parse_ports(port_text)
-    if "/" in place or parse_address(place) is not None:
-        return _Rule(parse_network(place), ports)
-    return _Rule(check_host(place), ports)
 
 
 class TargetRules:
@@ -86,10 +100,10 @@ class TargetRules:
 
     __slots__ = ("_names", "_networks", "_open")
 
-    def __init__(self, rules: Sequence[_Rule] | None) -> None:
+    def __init__(self, rules: Sequence[TargetRule] | None) -> None:
         self._open = rules is None
-        self._networks: list[tuple[Network, _Rule]] = []
-        self._names: dict[str, list[_Rule]] = {}
+        self._networks: list[tuple[Network, TargetRule]] = []
+        self._names: dict[str, list[TargetRule]] = {}
         for rule in rules or ():
             if isinstance(rule.place, str):
                 self._names.setdefault(rule.place, []).append(rule)
@@ -114,7 +128,7 @@ class TargetRules:
         rules = []
         for entry in entries:
             try:
-                rules.append(_parse_rule(entry))
+                rules.append(TargetRule.parse(entry))
             except ValueError as fault:
                 raise ValueError(f"allowed target {shown(entry)}: {fault}") from None
         return cls(rules)
@@ -137,7 +151,7 @@ class TargetRules:
             return f"port {port} of {place} is not among the allowed targets"
         return f"{place} is not among the allowed targets"
 
-    def _about(self, host: str, address: str) -> list[_Rule]:
+    def _about(self, host: str, address: str) -> list[TargetRule]:
         """Return the rules that name this place, whatever the port."""
         found = []
         parsed = parse_address(address)
@@ -147,10 +161,6 @@ class TargetRules:
             with suppress(ValueError):  # what is no name is in no rule
                 found += self._names.get(check_host(host), ())
         return found
-
-
-def _without_scope(text: str) -> Address | None:
-    return parse_address(text.partition("%")[0])
 
 
 class OwnPorts:
@@ -164,7 +174,7 @@ class OwnPorts:
         Args:
             ports: the address (empty = all interfaces) and port of each.
         """
-        self._listeners = [(_without_scope(bind), port) for bind, port in ports]
+        self._listeners = [(without_scope(bind), port) for bind, port in ports]
 
     def check(
         self, address: str, port: int, local_addresses: Callable[[], Iterable[str]]
@@ -180,7 +190,7 @@ class OwnPorts:
         binds = [bind for bind, own_port in self._listeners if own_port == port]
         if not binds:
             return None
-        target = _without_scope(address)
+        target = without_scope(address)
         if target is not None and not any(
             _reaches(target, bind, local_addresses) for bind in binds
         ):
@@ -202,7 +212,7 @@ def _reaches(
         return True
     if bind is not None and not bind.is_unspecified:
         return target.is_loopback and bind.is_loopback
-    return target.is_loopback or target in map(_without_scope, local_addresses())
+    return target.is_loopback or target in map(without_scope, local_addresses())
 
 
 class AddressRules:
@@ -222,7 +232,7 @@ class AddressRules:
         """Tell whether a caller at a literal address is admitted."""
         if not self._networks:
             return True
-        caller = _without_scope(address)
+        caller = without_scope(address)
         return caller is not None and any(
             caller in network for network in self._networks
         )

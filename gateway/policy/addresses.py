@@ -45,6 +45,11 @@ def parse_address(text: str) -> Address | None:
     return address.ipv4_mapped or address
 
 
+def without_scope(text: str) -> Address | None:
+    """Return a literal address less the interface it names, or None if it is none."""
+    return parse_address(text.partition("%")[0])
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether `host` is this machine whatever its addresses are."""
     address = parse_address(host)
@@ -106,17 +111,17 @@ def check_listen(text: str) -> str:
     return str(address)
 
 
-def parse_port(text: str) -> int:
-    """Return a port, 1..65535.
+def parse_port(text: str, lowest: int = PORTS[0]) -> int:
+    """Return a port, `lowest`..65535.
 
     Raises:
         ValueError: it is none.
     """
     if text.isascii() and text.isdigit() and len(text) <= _PORT_DIGITS:
         port = int(text)
-        if port in PORTS:
+        if lowest <= port <= PORTS[-1]:
             return port
-    raise ValueError(f"{shown(text)} is not a port from 1 to 65535")
+    raise ValueError(f"{shown(text)} is not a port from {lowest} to {PORTS[-1]}")
 
 
 def cut_port(text: str) -> tuple[str, str | None]:
@@ -163,6 +168,22 @@ def split_host_port(text: str, default_port: int | None = None) -> tuple[str, in
             )
         return check_host(host), default_port
     return check_host(host) if host else "", parse_port(port)
+
+
+def split_listen(text: str, lowest_port: int = PORTS[0]) -> tuple[str, int]:
+    """Return the address and port of `:port` or `address:port` to listen on.
+
+    Args:
+        text: what was written.
+        lowest_port: 0 where the system may choose.
+
+    Raises:
+        ValueError: it has neither form.
+    """
+    address, port = cut_port(text)
+    if port is None:
+        raise ValueError(f"{shown(text)} has no port; write :port or address:port")
+    return check_listen(address), parse_port(port, lowest_port)
 
 
 def join_host_port(host: str, port: int) -> str:

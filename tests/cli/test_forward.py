@@ -205,9 +205,11 @@ class WordsTests(SynchronousTestCase):
         for words, message in (
             (["forward", "--listen", ":0"], "--target"),
             (["forward", "--target", "db:1"], "--listen"),
-            (["forward", *good, "--listen", "8080"], "must be :PORT or ADDRESS:PORT"),
+            (["forward", *good, "--listen", "8080"], "write :port or address:port"),
             (["forward", *good, "--listen", "db:80"], "an IP address of this machine"),
-            (["forward", *good, "--target", "db"], "must be 'host:port'"),
+            (["forward", *good, "--listen", ":x"], "not a port from 0 to 65535"),
+            (["forward", *good, "--target", "db"], "'db' has no port"),
+            (["forward", *good, "--target", ":80"], "':80' names no host"),
             (["forward", *good, "--dial-timeout", 0], "not in the range"),
             (["proxy"], "--target"),
             (["proxy", *good, "-protocol", "http3"], "http3 is not available yet"),

@@ -108,6 +108,7 @@ class AddTests(GatewayCase):
             (["--target", "192.0.2.1"], "192.0.2.1", 10022),
             (["--target", "db", "--target-port", 22], "db", 22),
             (["--target", ":2222"], "", 2222),
+            (["--target", "2222"], "", 2222),
             (["--target-port", 2222], "", 2222),
         ):
             made, _ = self.added(10022, *words)
@@ -135,9 +136,9 @@ class AddTests(GatewayCase):
         for words, message in (
             ([70000], "70000 is not in the range"),
             (["x"], "not a valid integer"),
-            ([10022, "--target", "a:b"], "must be HOST:PORT"),
-            ([10022, "--target", ""], "must be HOST:PORT"),
-            ([10022, "--target", "300.1.1.1:80"], "must be a host name"),
+            ([10022, "--target", "a:b"], "'b' is not a port from 1 to 65535"),
+            ([10022, "--target", ""], "the host must not be empty"),
+            ([10022, "--target", "300.1.1.1:80"], "'300.1.1.1' is not an"),
             ([10022, "--target", "db:80", "--target-port", 81], "names port 80"),
             ([10022, "--label", "a"], "must be KEY=TEXT"),
         ):

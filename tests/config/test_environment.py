@@ -31,6 +31,11 @@ TEXTS = [
     ("security.port_range.blacklist", "", []),
     ("security.api.allowed_ips", "10.0.0.0/8, ::1", ["10.0.0.0/8", "::1"]),
     ("direct.allow_targets", "[::1]:80,nas", ["[::1]:80", "nas"]),
+    (
+        "direct.allow_targets",
+        '["10.0.0.0/8:80,443", nas]',
+        ["10.0.0.0/8:80,443", "nas"],
+    ),
     ("direct.allow_targets", "null", None),
 ]
 

@@ -45,11 +45,11 @@ WRONG = [
     ("tunnel: {allow_legacy: 1}", [
         "tunnel.allow_legacy: must be auto or true or false, not 1 (gw.yaml line 1)"]),
     ("tunnel: {bind: nas}", [
-        "tunnel.bind: must be an IP address of this machine, or empty for all "
-        "interfaces, not 'nas' (gw.yaml line 1)"]),
+        "tunnel.bind: 'nas' is not an address to listen on; it must be an IP address "
+        "of this machine, or empty for all interfaces (gw.yaml line 1)"]),
     ("tunnel: {bind: 5}", [
-        "tunnel.bind: must be an IP address of this machine, or empty for all "
-        "interfaces, as text (in quotes), not 5 (gw.yaml line 1)"]),
+        "tunnel.bind: must be an IP address of this machine; empty = all interfaces, "
+        "not 5 (gw.yaml line 1)"]),
     ("language: fr", [
         "language: must be en or zh, or null, not 'fr' (gw.yaml line 1)"]),
     ("version: '2.0'", ["version: must be 1.0, not '2.0' (gw.yaml line 1)"]),
@@ -80,8 +80,13 @@ WRONG = [
         "security.port_range.blacklist.1: must be a whole number from 1 to 65535, "
         "not 'x' (gw.yaml line 5)"]),
     ("security: {api: {allowed_ips: [10.0.0.1/8]}}", [
-        "security.api.allowed_ips.0: has bits set behind the network's prefix, "
-        "not '10.0.0.1/8' (gw.yaml line 1)"]),
+        "security.api.allowed_ips.0: '10.0.0.1/8' has bits set behind the network's "
+        "prefix (gw.yaml line 1)"]),
+    ("direct: {allow_targets: ['10.0.0.0/8:80,443', 'a:9-3', 5]}", [
+        "direct.allow_targets.1: port range '9-3' ends before it begins "
+        "(gw.yaml line 1)",
+        "direct.allow_targets.2: must be a network, an address or a host name, with or "
+        "without ports, not 5 (gw.yaml line 1)"]),
     ("protocols: [{lisen: ':80', target: 'a:1'}]", [
         "protocols.0.lisen: unknown key; did you mean protocols.listen? "
         "(gw.yaml line 1)",
@@ -106,7 +111,7 @@ WRONG = [
         "tunnel.auth_token: is an example that everybody can read; make up your own "
         "(gw.yaml line 1)"]),
     ("log: {file: ' '}", [
-        "log.file: must be the name of a file, not ' ' (gw.yaml line 1)"]),
+        "log.file: must be the name of a file, or null, not ' ' (gw.yaml line 1)"]),
     ("language: zh\ntunnel: {listen_port: 0}\napi: {listen_port: -1}\n"
      "database: {path: ''}", [
         "tunnel.listen_port: 内网穿透端口必须大于 0: 0 (gw.yaml line 2)",
@@ -126,8 +131,7 @@ WRONG_OF_AGENTS = [
         "server: must be 'host' or 'host:port', or a list of such, not 9000 "
         "(agent.yaml line 1)"]),
     ("server: [gw, 'gw:0']", [
-        "server.1: must be 'host' or 'host:port', port 1 to 65535 (9000 if left out), "
-        "not 'gw:0' (agent.yaml line 1)"]),
+        "server.1: '0' is not a port from 1 to 65535 (agent.yaml line 1)"]),
     ("name: a b", [
         "name: must be text of the form [A-Za-z0-9._-]{1,64}, not 'a b' "
         "(agent.yaml line 1)"]),
@@ -143,8 +147,7 @@ WRONG_OF_AGENTS = [
         "expose.0.local: is missing; it must be a port, or 'host:port' "
         "(agent.yaml line 1)"]),
     ("expose: [0]", [
-        "expose.0.local: must be a port from 1 to 65535, or 'host:port', not 0 "
-        "(agent.yaml line 1)"]),
+        "expose.0.local: '0' is not a port from 1 to 65535 (agent.yaml line 1)"]),
     ("expose: [1.5]", [
         "expose.0: must be a mapping of name, protocol, local, port, not 1.5 "
         "(agent.yaml line 1)"]),

@@ -71,6 +71,9 @@ AGENT_CONFLICTS = [
     ("expose: ['192.168.1.5:80']",
      "expose.0.local: 192.168.1.5:80 is not among allow_targets; add it there "
      "(agent.yaml line 1)"),
+    ("expose: ['192.168.1.5:80']\nallow_targets: ['192.168.0.0/16:22,81-90']",
+     "expose.0.local: 192.168.1.5:80 is not among allow_targets; add it there "
+     "(agent.yaml line 1)"),
     ("expose: ['192.168.1.5:80']\nallow_targets: ['192.168.1.5:81', nas, 10.0.0.0/8]",
      "expose.0.local: 192.168.1.5:80 is not among allow_targets; add it there "
      "(agent.yaml line 1)"),
@@ -80,6 +83,7 @@ AGENT_FITTING = [
     "expose: ['127.3.2.1:80', '[::1]:81']",
     "{expose: ['192.168.1.5:80'], allow_targets: [192.168.1.0/24]}",
     "{expose: ['192.168.1.5:80'], allow_targets: ['192.168.1.5:80']}",
+    "{expose: ['192.168.1.5:80'], allow_targets: ['192.168.0.0/16:22,79-81']}",
     "{expose: ['192.168.1.5:80'], allow_targets: [192.168.1.5]}",
     "{expose: ['[fd00::5]:80'], allow_targets: ['fd00:0::5']}",
     "reconnect: {initial: 30}",

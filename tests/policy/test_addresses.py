@@ -16,6 +16,8 @@ from gateway.policy.addresses import (
     parse_port,
     shown,
     split_host_port,
+    split_listen,
+    without_scope,
 )
 
 LABELS = st.from_regex(r"[a-z](?:[a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
@@ -145,9 +147,19 @@ class AddressTests(SynchronousTestCase):
     def test_names_are_none(self):
         self.assertIsNone(parse_address("db.internal"))
 
+    def test_scopes_can_be_left_out(self):
+        self.assertEqual(without_scope("fe80::1%eth0"), IPv6Address("fe80::1"))
+        self.assertEqual(without_scope("::ffff:1.2.3.4%2"), IPv4Address("1.2.3.4"))
+        self.assertIsNone(without_scope("db.internal"))
+
 
 class PortTests(SynchronousTestCase):
     """`parse_port`."""
+
+    def test_the_lowest_may_be_another(self):
+        self.assertEqual((parse_port("0", 0), parse_port("1024", 1024)), (0, 1024))
+        fault = self.assertRaises(ValueError, parse_port, "1023", 1024)
+        self.assertIn("from 1024 to 65535", str(fault))
 
     def test_both_ends_are_ports(self):
         self.assertEqual((parse_port("1"), parse_port("65535")), (1, 65535))
@@ -213,6 +225,27 @@ class SplitTests(SynchronousTestCase):
         ]:
             with self.subTest(text):
                 self.assertRaises(ValueError, split_host_port, text, 9000)
+
+    def test_places_to_listen_on(self):
+        for text, place in [
+            (":80", ("", 80)),
+            ("*:80", ("", 80)),
+            ("localhost:80", ("127.0.0.1", 80)),
+            ("[::]:80", ("::", 80)),
+        ]:
+            self.assertEqual(split_listen(text), place)
+        self.assertEqual(split_listen(":0", lowest_port=0), ("", 0))
+
+    def test_malformed_places_to_listen_on_are_refused(self):
+        for text, reason in [
+            ("80", "has no port; write :port"),
+            ("::1", "has no port; write :port"),
+            (":0", "not a port from 1"),
+            ("db:80", "not an address to listen on"),
+            ("[db]:80", "[address]:port"),
+        ]:
+            fault = self.assertRaises(ValueError, split_listen, text)
+            self.assertIn(reason, str(fault))
 
     def test_cutting_checks_nothing(self):
         self.assertEqual(cut_port("a b:c"), ("a b", "c"))
