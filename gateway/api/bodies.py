@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable
-from ipaddress import ip_address
 from typing import Annotated, Final, Literal
 
 from pydantic import (
@@ -18,6 +17,7 @@ from pydantic import (
 )
 
 from gateway.errors import NotAvailableError
+from gateway.policy.addresses import check_host, check_listen
 from gateway.policy.mapping import UNSET, MappingChanges, MappingWish
 
 LONGEST_DRAIN_SECONDS: Final = 3600.0
@@ -51,15 +51,8 @@ def _whole_number(first: int, last: int) -> Callable[[object], int]:
     return check
 
 
-def _literal_address(value: str) -> str:
-    if value:
-        try:
-            ip_address(value)
-        except ValueError:
-            raise ValueError(
-                f"{shown(value)} is not a literal IPv4 or IPv6 address"
-            ) from None
-    return value
+def _host(value: str) -> str:
+    return check_host(value) if value else ""
 
 
 def _built_protocol(value: object) -> object:
@@ -82,7 +75,9 @@ WishedPort = Annotated[
     int, Field(ge=0, le=65535), BeforeValidator(_whole_number(0, 65535))
 ]
 Protocol = Annotated[Literal["tcp"], BeforeValidator(_built_protocol)]
-Host = Annotated[str, StringConstraints(max_length=255, pattern=_PLAIN)]
+Host = Annotated[
+    str, StringConstraints(max_length=255, pattern=_PLAIN), AfterValidator(_host)
+]
 AgentName = Annotated[
     str, StringConstraints(min_length=1, max_length=100, pattern=_PLAIN)
 ]
@@ -92,7 +87,7 @@ LabelKey = Annotated[
 ]
 LabelText = Annotated[str, StringConstraints(max_length=255, pattern=_PLAIN)]
 Labels = Annotated[dict[LabelKey, LabelText], Field(max_length=MOST_LABELS)]
-Listen = Annotated[str, Field(max_length=64), AfterValidator(_literal_address)]
+Listen = Annotated[str, Field(max_length=64), AfterValidator(check_listen)]
 DrainSeconds = Annotated[
     float,
     BeforeValidator(_drain_seconds),
@@ -131,7 +126,8 @@ class CreateBody(Body):
     protocol: Protocol = "tcp"
     """Protocol of the public port."""
     listen: Listen = ""
-    """Literal IPv4 or IPv6 address to listen on; empty = all interfaces."""
+    """Literal IPv4 or IPv6 address to listen on, or `localhost`; empty = all
+    interfaces."""
     agent: AgentName | None = None
     """Name of the agent; absent = `default`, else the only one connected."""
     name: Name = ""

@@ -32,9 +32,12 @@ class DeclaredMapping(CreateBody):
 
 
 def declared_of(row: MappingRow) -> DeclaredMapping:
-    """Return what a person would have declared to get this mapping."""
-    return DeclaredMapping.model_validate(
-        {name: getattr(row, name) for name in DeclaredMapping.model_fields}
+    """Return what a person would have declared to get this mapping.
+
+    It is taken as it is: an older release may have stored what is refused today.
+    """
+    return DeclaredMapping.model_construct(
+        **{name: getattr(row, name) for name in DeclaredMapping.model_fields}
     )
 
 

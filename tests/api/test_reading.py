@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gateway.api.bodies import CreateBody, RemoveBody, UpdateBody
 from gateway.api.reading import SPELLINGS, read_body
 from gateway.errors import BadRequestError, CallerError, NotAvailableError
+from gateway.policy.addresses import check_listen
 from gateway.policy.mapping import UNSET, MappingChanges, MappingWish
 from tests.api.calls import ApiTestCase
 
@@ -30,6 +31,10 @@ KEYS = st.sampled_from(
 OBJECTS = st.dictionaries(KEYS | st.text(), VALUES, max_size=6)
 PORTS = st.integers(1, 65535)
 PLAIN = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=60)
+
+# both as answers show them
+ADDRESSES = st.ip_addresses().map(str).map(check_listen)
+HOSTS = st.sampled_from(["", "nas", "my_box.example.com"]) | ADDRESSES
 
 
 def spelled(body, choice):
@@ -137,13 +142,22 @@ class ReadBodyTests(SynchronousTestCase):
             ({"labels": {"k": "x" * 256}}, "labels.k: "),
             ({"labels": {"k": 1}}, "labels.k: 1: "),
             ({"labels": ["k"]}, "labels: "),
-            ({"listen": "localhost"}, "not a literal IPv4 or IPv6 address"),
-            ({"listen": "127.0.0.1:80"}, "not a literal IPv4 or IPv6 address"),
+            ({"target_ip": "a b"}, "target_host: 'a b' is neither a host name nor"),
+            ({"target_ip": "300.1.1.1"}, "'300.1.1.1' is not an IPv4 address"),
+            ({"listen": "nas"}, "listen: 'nas' is not an address to listen on"),
+            ({"listen": "127.0.0.1:80"}, "is not an address to listen on"),
             ({"protocol": "sctp"}, "protocol: 'sctp'"),
             ({"use_tunnel": 1}, "use_tunnel: 1: "),
         ]
         for body, said in cases:
             self.assertIn(said, self.refusal({"port": 1, **body}), body)
+
+    def test_places_take_one_form(self):
+        body = {"port": 1, "target_ip": "NAS.Example.", "listen": "localhost"}
+        wish = read_body(json.dumps(body).encode(), CreateBody).wish()
+        self.assertEqual((wish.target_host, wish.listen), ("nas.example", "127.0.0.1"))
+        text = json.dumps({"port": 1, "target_ip": "0:0::1"}).encode()
+        self.assertEqual(read_body(text, UpdateBody).changes().target_host, "::1")
 
     def test_the_largest_texts_are_taken(self):
         labels = {f"{number:063}": "x" * 255 for number in range(32)}
@@ -193,10 +207,10 @@ class ReadBodyTests(SynchronousTestCase):
         st.fixed_dictionaries(
             {"port": st.integers(0, 65535)},
             optional={
-                "target_host": PLAIN,
+                "target_host": HOSTS,
                 "target_port": st.none() | PORTS,
                 "use_tunnel": st.none() | st.booleans(),
-                "listen": st.ip_addresses().map(str) | st.just(""),
+                "listen": ADDRESSES | st.just(""),
                 "agent": st.none() | PLAIN.filter(bool),
                 "name": PLAIN,
                 "labels": st.dictionaries(PLAIN.filter(bool), PLAIN, max_size=4),
@@ -214,7 +228,7 @@ class ReadBodyTests(SynchronousTestCase):
         st.fixed_dictionaries(
             {"port": PORTS},
             optional={
-                "target_host": PLAIN,
+                "target_host": HOSTS,
                 "target_port": PORTS,
                 "use_tunnel": st.booleans(),
                 "agent": st.none() | PLAIN.filter(bool),

@@ -84,5 +84,13 @@ class ExportTests(SynchronousTestCase):
         self.assertIn('name: "0o17"', text)
         self.assertIn('"größe": "1e5"', text)
 
+    def test_what_an_older_release_has_stored_is_written_as_it_is(self):
+        text = declared_yaml([declared_of(row(10022, target_host="a b"))])
+        self.assertIn('target_host: "a b"', text)
+        with self.assertRaises(ConfigError) as caught:
+            parse_declared(text, "maps.yaml")
+        [problem] = caught.exception.problems
+        self.assertIn("line 3: target_host: 'a b' is neither a host name", problem)
+
     def test_nothing_to_write(self):
         self.assertEqual(parse_declared(declared_yaml([]), "maps.yaml"), [])
