@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from twisted.internet.address import IPv4Address as IPv4Peer
@@ -21,23 +20,14 @@ from gateway.errors import (
     CallerError,
     UnauthorizedError,
 )
+from gateway.policy.access import AddressRules
+from gateway.policy.addresses import without_scope
 
 OPEN_PATHS: Final = frozenset({b"/health", b"/livez", b"/readyz"})
 _HOST: Final = re.compile(
     rb"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(?::[0-9]{0,5})?"
 )
 _LOCAL_NAMES: Final = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
-
-
-def _plain(host: str) -> IPv4Address | IPv6Address | None:
-    """Return an address without scope, and IPv4 where it only dresses as IPv6."""
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
 
 
 def _host_of(address: IAddress) -> str:
@@ -51,6 +41,7 @@ class Gate:
 
     def __init__(self, settings: ApiSettings, refusals: RefusalLog) -> None:
         self._settings = settings
+        self._callers = AddressRules(settings.allowed_ips)
         self._refusals = refusals
 
     def admit(self, request: IRequest) -> None:
@@ -71,7 +62,7 @@ class Gate:
             raise fault
 
     def _objection(self, request: IRequest, host: bytes | None) -> CallerError | None:
-        if not self._may_call(_host_of(request.getClientAddress())):
+        if not self._callers.allows(_host_of(request.getClientAddress())):
             return AccessDeniedError()
         if self._settings.api_key is None:
             # no key: a web page must not reach us under a name of its own
@@ -81,13 +72,6 @@ class Gate:
             return UnauthorizedError()
         expected = self._settings.api_key.get_secret_value().encode("utf-8")
         return None if hmac.compare_digest(given, expected) else BadApiKeyError()
-
-    def _may_call(self, host: str) -> bool:
-        allowed = self._settings.allowed_ips
-        address = _plain(host)
-        return not allowed or (
-            address is not None and any(address in network for network in allowed)
-        )
 
     def _given_key(self, request: IRequest) -> bytes | None:
         for header in (b"x-api-key", b"secret"):
@@ -117,5 +101,5 @@ def _is_ours(host: bytes | None, own: IAddress) -> bool:
         return False
     if host in _LOCAL_NAMES:
         return True
-    named = _plain(host.strip(b"[]").decode("ascii"))
-    return named is not None and named == _plain(_host_of(own))
+    named = without_scope(host.strip(b"[]").decode("ascii"))
+    return named is not None and named == without_scope(_host_of(own))
