@@ -322,6 +322,12 @@ class LinkKeeper:
                 text=goodbye.text or f"reason {goodbye.reason}",
             )
 
+    def link_failed(self, link: LinkProtocol, fault: str) -> None:
+        """Say what was wrong with the gateway."""
+        self.log.warn(
+            "link of {address} dropped: {fault}", address=link.address, fault=fault
+        )
+
     def link_listener(self, link: LinkProtocol) -> StreamListener:
         """Return who dials for one stream."""
         return TargetDial(self._parts.targets)

@@ -32,7 +32,6 @@ from gateway.api.language import choose_language
 from gateway.api.openapi import document
 from gateway.api.outlasting import outlast
 from gateway.api.reading import read_body
-from gateway.api.refusals import RefusalLog
 from gateway.api.replies import JSON_TYPE, reply
 from gateway.api.settings import ApiSettings
 from gateway.errors import (
@@ -42,6 +41,7 @@ from gateway.errors import (
     NoRouteError,
 )
 from gateway.ops.health import HealthChecks
+from gateway.ops.refusals import RefusalLog
 from gateway.policy.mapping import PORTS
 from gateway.server.links import Links
 from gateway.server.mappings import Mappings

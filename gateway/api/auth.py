@@ -11,7 +11,6 @@ from twisted.internet.address import IPv6Address as IPv6Peer
 from twisted.internet.interfaces import IAddress
 from twisted.web.iweb import IRequest
 
-from gateway.api.refusals import RefusalLog
 from gateway.api.settings import ApiSettings
 from gateway.errors import (
     AccessDeniedError,
@@ -20,6 +19,7 @@ from gateway.errors import (
     CallerError,
     UnauthorizedError,
 )
+from gateway.ops.refusals import RefusalLog
 from gateway.policy.access import AddressRules
 from gateway.policy.addresses import without_scope
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 from typing import Protocol as Seam
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Protocol
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -21,6 +21,7 @@ from gateway.mux.legacy import Legacy
 from gateway.mux.pauses import PauseAllowance
 from gateway.mux.session import Session
 from gateway.mux.stream import Stream, StreamEnd
+from gateway.policy.addresses import join_host_port
 from gateway.relay.linger import Linger
 from gateway.relay.near import NearProtocol
 from gateway.wire import frames
@@ -61,6 +62,12 @@ class LinkOwner(Seam):
     def link_goodbye(self, link: LinkProtocol, goodbye: Goaway) -> None:
         """The far end leaves."""
 
+    def link_failed(self, link: LinkProtocol, fault: str) -> None:
+        """The far end broke the protocol or was silent too long; `link_lost` follows.
+
+        A link whose session has no rules yet had not said who it is.
+        """
+
     def link_lost(self, link: LinkProtocol, why: str) -> None:
         """The link is of no use any more; called exactly once after `link_made`."""
 
@@ -97,10 +104,10 @@ class LinkProtocol(Protocol):
         linger: flushes near sockets whose stream is over.
         full: the transport takes nothing more for now.
         awaits_word: the owner wants to hear of the first valid frame.
-        address: the far end, for logs.
+        host: address of the far end.
+        address: the same with its port, for logs.
     """
 
-    log = Logger()
     transport: IByteTransport
     session: Session
 
@@ -114,17 +121,18 @@ class LinkProtocol(Protocol):
         self.full = False
         self.awaits_word = False
         self.linger = linger
-        self.address = "?"
+        self.host = self.address = "?"
         self._clock = clock
         self._settings = settings
         self._owner = owner
-        self._stalled: deque[StreamTransport] = deque()
+        self._stalled: OrderedDict[StreamTransport, None] = OrderedDict()
         self._heavy: set[StreamTransport] = set()
         self._pauses = PauseAllowance()
         self._tick_call: IDelayedCall | None = None
         self._write_call: IDelayedCall | None = None
         self._pause_call: IDelayedCall | None = None
         self._end_call: IDelayedCall | None = None
+        self._long_calls: set[IDelayedCall] = set()
         self._lost = False
 
     # -- state ----------------------------------------------------------------
@@ -170,7 +178,8 @@ class LinkProtocol(Protocol):
     def connectionMade(self) -> None:
         """Tell the owner and start the clock work."""
         peer = self.transport.getPeer()
-        self.address = f"{getattr(peer, 'host', '?')}:{getattr(peer, 'port', '?')}"
+        if isinstance(peer, (IPv4Address, IPv6Address)):
+            self.host, self.address = peer.host, join_host_port(peer.host, peer.port)
         self.transport.registerProducer(self, True)
         self._owner.link_made(self)
         self.flush()
@@ -195,9 +204,11 @@ class LinkProtocol(Protocol):
             self._write_call,
             self._pause_call,
             self._end_call,
+            *self._long_calls,
         ):
             if call is not None and call.active():
                 call.cancel()
+        self._long_calls.clear()
         self._stalled.clear()
         self._heavy.clear()
         self._lose(reason.getErrorMessage() if reason else "closed")
@@ -239,15 +250,15 @@ class LinkProtocol(Protocol):
             if self.full:
                 return
             if stalled:
-                stalled.popleft().go_on()
+                stream, _ = stalled.popitem(last=False)
+                stream.go_on()
 
     def stopProducing(self) -> None:
         """The transport is gone; `connectionLost` follows."""
 
     def stall(self, stream: StreamTransport) -> None:
         """Remember a stream that waits for room."""
-        if stream not in self._stalled:
-            self._stalled.append(stream)
+        self._stalled.setdefault(stream)
 
     def _progress(self) -> int:
         return self.session.core.outbox.sent_bytes - self.transport.unsent
@@ -330,17 +341,25 @@ class LinkProtocol(Protocol):
         rules = self.rules
         stream = StreamTransport(self, listener)
         stream.stream = rules.open(stream, port, host, meta)
-        if isinstance(rules, Legacy) and rules.form is None and not host:
-            self._clock.callLater(LONG_FORM_SECONDS, self._open_long, stream, port)
+        if isinstance(rules, Legacy) and rules.form is None:
+            self._plan_long_form(rules, stream, port)
         stream.join(near)
         self.flush()
         return stream
 
-    def _open_long(self, stream: StreamTransport, port: int) -> None:
-        rules = self.session.rules
-        if isinstance(rules, Legacy) and not self.session.ended:
-            rules.open_long(stream.stream, port)
-            self.flush()
+    def _plan_long_form(
+        self, rules: Legacy, stream: StreamTransport, port: int
+    ) -> None:
+        """Ask once more in the other form, unless the agent's is known by then."""
+
+        def ask() -> None:
+            self._long_calls.discard(call)
+            if not self.session.ended:
+                rules.open_long(stream.stream, port)
+                self.flush()
+
+        call = self._clock.callLater(LONG_FORM_SECONDS, ask)
+        self._long_calls.add(call)
 
     def accept(self, ack: HelloAck) -> None:
         """Gateway: take the agent."""
@@ -394,8 +413,10 @@ class LinkProtocol(Protocol):
                 LAST_WORDS_SECONDS, self.transport.abortConnection
             )
 
-    def stream_over(self) -> None:
+    def stream_over(self, stream: StreamTransport) -> None:
         """A stream has ended; a leaving link may be finished."""
+        self._stalled.pop(stream, None)
+        self.release(stream)
         self.session.settle()
 
     # -- clock work ------------------------------------------------------------
@@ -409,12 +430,7 @@ class LinkProtocol(Protocol):
         self._tick_call = None
         fault = self.session.tick(self._clock.seconds())
         if fault is not None:
-            self.log.warn(
-                "{word}link of {address} given up: {fault}",
-                word="Unauthorized: " if self.session.rules is None else "",
-                address=self.address,
-                fault=fault,
-            )
+            self._owner.link_failed(self, fault)
             self.abort(fault)
             return
         if not self.session.ended:
@@ -465,11 +481,5 @@ class LinkProtocol(Protocol):
 
     def failed(self, fault: ProtocolError) -> None:
         """Say why, and close this link only."""
-        word = "Unauthorized: " if fault.kind == "no_hello" else ""
-        self.log.warn(
-            "{word}link of {address} dropped: {fault}",
-            word=word,
-            address=self.address,
-            fault=fault,
-        )
+        self._owner.link_failed(self, str(fault))
         self.close_after_last_words(str(fault))

@@ -253,7 +253,6 @@ class StreamTransport:
         near, self._near = self._near, None
         self._tail.clear()
         self._held.clear()
-        self._link.release(self)
         if near is not None:
             near.far = None
             near.transport.unregisterProducer()
@@ -262,4 +261,4 @@ class StreamTransport:
             else:
                 near.transport.abortConnection()
         self._listener.stream_ended(self, ending)
-        self._link.stream_over()
+        self._link.stream_over(self)

@@ -20,6 +20,7 @@ from gateway.link.protocol import LinkProtocol, LinkSettings
 from gateway.link.stream import StreamListener
 from gateway.mux.core import SessionSettings
 from gateway.mux.session import Session
+from gateway.ops.refusals import RefusalLog
 from gateway.policy.limits import Slots
 from gateway.relay.linger import Linger
 from gateway.texts import Texts
@@ -30,7 +31,6 @@ from gateway.wire.messages import Goaway
 DEFAULT_AGENT: Final = "default"
 MAX_UNDECIDED: Final = 200
 REMEMBERED_INSTANCES: Final = 16
-SOFTWARE: Final = "gotunnel"
 NAME_TAKEN: Final = "another agent uses this name"
 FEATURES: Final = frozenset({"register"})
 
@@ -133,6 +133,7 @@ class Links:
         self._slots = Slots(settings.max_links)
         self._leaving = False
         self._empty: list[Deferred[None]] = []
+        self._refusals = RefusalLog(clock, "link")
         self.linger = Linger(clock)
 
     # -- what others ask ---------------------------------------------------------
@@ -211,16 +212,14 @@ class Links:
     def link_hello(self, link: LinkProtocol, hello: Hello) -> None:
         """Check the credential, then the name."""
         if not self._authentic(hello):
-            self.log.warn(
-                "Unauthorized: agent {agent} at {address}: wrong or missing token",
-                agent=hello.agent,
-                address=link.address,
+            self._refusals.note(
+                link.host, f"agent {hello.agent}: wrong or missing token"
             )
             link.refuse(self._texts("authentication_failed"))
             return
         if link in self._candidates:
             self._candidates.remove(link)
-        self._displace(link)
+        self._displace(link, "it said HELLO after all")
         error = self._claim(link, hello)
         if error is not None:
             self.log.warn(
@@ -261,8 +260,9 @@ class Links:
             agent = _Agent(hello, self._wall_clock())
         before = agent.links.get(hello.link)
         if before is not None:
-            self._displace(before)
-            before.abort("replaced by a new link of the same agent")
+            why = "replaced by a new link of the same agent"
+            self._displace(before, why)
+            before.abort(why)
         if not self._slots.acquire():
             return self._texts("max_tunnels")
         self._settle(link, hello.agent, hello.link, agent)
@@ -280,7 +280,7 @@ class Links:
             old=old.instance or "a legacy agent",
         )
         for link in list(old.links.values()):
-            self._displace(link)
+            self._displace(link, NAME_TAKEN)
             link.leave(frames.REPLACED, NAME_TAKEN)
         return agent
 
@@ -294,13 +294,21 @@ class Links:
         if arrived:
             self._events.agent_arrived(name)
 
-    def _displace(self, link: LinkProtocol) -> None:
+    def _displace(self, link: LinkProtocol, why: str) -> None:
         """Take a link out of the tables; its connection may live a little on."""
         place = self._place.pop(link, None)
         if place is None:
             return
         self._slots.release()
         name, number = place
+        self.log.info(
+            "{phrase}: agent {agent} link {number} at {address}: {why}",
+            phrase=self._texts("link_down"),
+            agent=name,
+            number=number,
+            address=link.address,
+            why=why,
+        )
         agent = self._agents[name]
         del agent.links[number]
         if not agent.links:
@@ -345,7 +353,7 @@ class Links:
             return
         if agent is not None:
             for old in list(agent.links.values()):
-                self._displace(old)
+                self._displace(old, "replaced by another legacy agent")
                 old.abort("replaced by another legacy agent")
         if not self._slots.acquire():
             link.abort(self._texts("max_tunnels"))
@@ -392,21 +400,20 @@ class Links:
             text=goodbye.text or f"reason {goodbye.reason}",
         )
 
+    def link_failed(self, link: LinkProtocol, fault: str) -> None:
+        """Say what was wrong; who had to prove itself and did not is refused."""
+        if link.session.rules is None and not self._settings.session.allow_legacy:
+            self._refusals.note(link.host, fault)
+        else:
+            self.log.warn(
+                "link of {address} dropped: {fault}", address=link.address, fault=fault
+            )
+
     def link_lost(self, link: LinkProtocol, why: str) -> None:
         """Take the link out of the tables."""
         if link in self._candidates:
             self._candidates.remove(link)
-        place = self._place.get(link)
-        self._displace(link)
-        if place is not None:
-            self.log.info(
-                "{phrase}: agent {agent} link {number} at {address}: {why}",
-                phrase=self._texts("link_down"),
-                agent=place[0],
-                number=place[1],
-                address=link.address,
-                why=why,
-            )
+        self._displace(link, why)
 
     def link_closed(self, link: LinkProtocol) -> None:
         """Forget the connection."""
@@ -441,6 +448,7 @@ class Links:
         for link in list(self._connections):
             link.abort("the gateway stops")
         self.linger.stop()
+        self._refusals.close()
 
 
 class LinkFactory(Factory):

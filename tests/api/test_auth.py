@@ -11,7 +11,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.test.requesthelper import DummyRequest
 
 from gateway.api.auth import Gate
-from gateway.api.refusals import RefusalLog
 from gateway.api.settings import ApiSettings
 from gateway.errors import (
     AccessDeniedError,
@@ -19,6 +18,7 @@ from gateway.errors import (
     BadRequestError,
     UnauthorizedError,
 )
+from gateway.ops.refusals import RefusalLog
 from tests.api.calls import ApiTestCase
 
 KEY = "correct-horse-battery-ключ"

@@ -170,6 +170,9 @@ class Owner:
     def link_goodbye(self, link, goodbye):
         self.calls.append(("goodbye", goodbye))
 
+    def link_failed(self, link, fault):
+        self.calls.append(("failed", fault))
+
     def link_lost(self, link, why):
         self.calls.append(("lost", why))
 

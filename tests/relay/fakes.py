@@ -7,7 +7,11 @@ from typing import Any
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IProtocol,
+    IProtocolFactory,
+)
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -77,7 +81,8 @@ class SocketTransport(BoundedTransport):
     def _flushed(self):
         if self.half_closed and not self._ended:
             self._ended = True
-            self.protocol.writeConnectionLost()
+            if IHalfCloseableProtocol.providedBy(self.protocol):
+                self.protocol.writeConnectionLost()
         # real ones also close once both directions have ended; nobody may rely on it
         if self.disconnecting and self.producer is None:
             self._lose(ConnectionDone())

@@ -16,8 +16,15 @@ class RefusalLog:
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, what: str = "request") -> None:
+        """Nothing is refused yet.
+
+        Args:
+            clock: tells the minutes.
+            what: what is refused, in the singular.
+        """
         self._clock = clock
+        self._what = what
         self._unsaid: dict[str, int] = {}
         self._unsaid_elsewhere = 0
         self._summary: IDelayedCall | None = None
@@ -28,14 +35,15 @@ class RefusalLog:
 
         Args:
             address: where the caller sits.
-            reason: must hold nothing that the caller sent.
+            reason: must hold no secret.
         """
         if address in self._unsaid:
             self._unsaid[address] += 1
         elif len(self._unsaid) < MOST_ADDRESSES:
             self._unsaid[address] = 0
             self._log.warn(
-                "Unauthorized: request from {address} refused: {reason}",
+                "Unauthorized: {what} from {address} refused: {reason}",
+                what=self._what,
                 address=address,
                 reason=reason,
             )
@@ -68,7 +76,8 @@ class RefusalLog:
 
     def _tell(self, count: int, address: str) -> None:
         self._log.warn(
-            "Unauthorized: {count} more requests from {address} refused",
+            "Unauthorized: {count} more {what}s from {address} refused",
+            what=self._what,
             count=count,
             address=address,
         )

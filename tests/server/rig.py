@@ -1,0 +1,343 @@
+"""A gateway without sockets: agents, visitors and targets are played by tests."""
+
+import errno
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from gateway.errors import StoreError
+from gateway.interfaces import IListening, INetwork
+from gateway.link.protocol import LinkSettings
+from gateway.mux.core import SessionSettings
+from gateway.policy.access import TargetRules
+from gateway.policy.limits import Slots
+from gateway.policy.mapping import MappingWish
+from gateway.policy.ports import PublicPorts
+from gateway.relay.dial import Dialer
+from gateway.server.links import AdmissionSettings, LinkFactory, Links
+from gateway.server.mappings import Mappings, MappingSettings
+from gateway.server.register import Registrations
+from gateway.server.routing import Router
+from gateway.store.memory import MemoryMappingStore
+from gateway.texts import Language, Texts
+from gateway.wire import frames
+from tests.link.rig import INSTANCE, FarEnd, Socket, answer, hello
+from tests.relay.fakes import FakeNetwork
+
+NOON = 1_700_000_000
+
+
+@implementer(IListening)
+@dataclass(eq=False)
+class Listening:
+    """One public port."""
+
+    address: str
+    port: int
+    factory: Factory
+    gathered: bool
+    accepting: bool = False
+    stopped: bool = False
+
+    def getHost(self):
+        return IPv4Address("TCP", self.address or "0.0.0.0", self.port)
+
+    def startAccepting(self):
+        self.accepting = True
+
+    def stopListening(self):
+        self.accepting, self.stopped = False, True
+
+
+@implementer(INetwork)
+class PortsNetwork(FakeNetwork):
+    """A `FakeNetwork` with ports.
+
+    Attributes:
+        opened: every port that was ever opened, in order.
+        faults: what listening on a port fails with.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.opened: list[Listening] = []
+        self.faults: dict[int, OSError] = {}
+
+    def listen(self, address, port, factory, *, gathered=False):
+        fault = self.faults.get(port)
+        if fault is None and port in self.open_ports():
+            fault = OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        if fault is not None:
+            raise fault
+        listening = Listening(address, port, factory, gathered)
+        self.opened.append(listening)
+        return listening
+
+    def open_ports(self):
+        """Return the ports that are bound now."""
+        return [one.port for one in self.opened if not one.stopped]
+
+    def served_ports(self):
+        """Return the ports that accept."""
+        return [one.port for one in self.opened if one.accepting]
+
+    def at(self, port):
+        """Return the bound port."""
+        (found,) = [one for one in self.opened if one.port == port and not one.stopped]
+        return found
+
+
+class FragileStore(MemoryMappingStore):
+    """A memory store that fails when told to.
+
+    Attributes:
+        fault: what the next calls raise, or None.
+        gate: a Deferred that the next insert waits for, or None.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.fault: Exception | None = None
+        self.gate: Any = None
+        self.opens = self.closes = 0
+
+    async def _pass(self):
+        gate, self.gate = self.gate, None
+        if gate is not None:
+            await gate
+        if self.fault is not None:
+            raise self.fault
+
+    def fail(self, detail="disk full"):
+        """Let every call fail from now on."""
+        self.fault = StoreError(detail)
+
+    async def open(self):
+        self.opens += 1
+        await self._pass()
+        await super().open()
+
+    async def close(self):
+        self.closes += 1
+        await super().close()
+
+    async def load(self):
+        await self._pass()
+        return await super().load()
+
+    async def insert(self, mapping):
+        stored = await super().insert(mapping)  # a cancelled call is carried out
+        try:
+            await self._pass()
+        except StoreError:
+            await super().delete(mapping.protocol, mapping.port)
+            raise
+        return stored
+
+    async def update(self, mapping):
+        await self._pass()
+        return await super().update(mapping)
+
+    async def delete(self, protocol, port):
+        await self._pass()
+        return await super().delete(protocol, port)
+
+
+class Agent(FarEnd):
+    """An agent of the gateway under test."""
+
+    def __init__(self, link, transport):
+        super().__init__(transport)
+        self.link = link
+
+    def reached(self, stream_id=1):
+        """Confirm a stream's target."""
+        self.says(answer(stream_id))
+
+
+class Visitor(Socket):
+    """A visitor of a public port.
+
+    Attributes:
+        refused: it was reset before anything else happened.
+    """
+
+    refused = False
+
+
+class LogCase(SynchronousTestCase):
+    """A test that reads what is logged."""
+
+    def setUp(self):
+        self.events: list[Any] = []
+        note: Any = self.events.append
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
+
+    def lines(self, part=""):
+        """Return the log lines that hold `part`."""
+        lines = [formatEvent(event) for event in self.events]
+        return [line for line in lines if part in line]
+
+
+class GatewayCase(LogCase):
+    """Everything of a gateway but its own ports.
+
+    Attributes:
+        clock: the only clock there is.
+        network: its sockets.
+        store: its mappings.
+    """
+
+    language: Language = "en"
+
+    def setUp(self):
+        super().setUp()
+        self.clock = Clock()
+        self.network = PortsNetwork()
+        self.store = FragileStore()
+        self.build()
+        self.successResultOf(self.ensure(self.store.open()))
+
+    def build(
+        self,
+        *,
+        token=None,
+        allow_legacy=None,
+        max_links=0,
+        streams_per_link=0,
+        connections=0,
+        max_mappings=100,
+        tunnel_enabled=True,
+        allow_targets=None,
+        last_port=10099,
+        blacklist=frozenset({10022}),
+    ):
+        """Put the parts together."""
+        texts = Texts(self.language)
+        self.registrations = Registrations(
+            self.clock, texts, lambda mapping: f"tcp://:{mapping.port}"
+        )
+        self.links = Links(
+            self.clock,
+            AdmissionSettings(
+                token=token,
+                max_links=max_links,
+                streams_per_link=streams_per_link,
+                open_timeout=10.0,
+                session=SessionSettings(
+                    gateway=True,
+                    allow_legacy=token is None
+                    if allow_legacy is None
+                    else allow_legacy,
+                ),
+                link=LinkSettings(window=65536),
+            ),
+            texts,
+            self.registrations,
+            lambda size: bytes(range(size)),
+            self.wall_now,
+        )
+        self.factory = LinkFactory(self.links)
+        dialer = Dialer(
+            self.network,
+            self.clock,
+            TargetRules.parse(allow_targets),
+            own_ports=None,
+            timeout_seconds=5.0,
+        )
+        self.slots = Slots(connections)
+        self.mappings = Mappings(
+            self.clock,
+            self.network,
+            self.store,
+            PublicPorts(10000, last_port, blacklist),
+            Router(self.clock, self.links, dialer, texts, 10.0, "t"),
+            self.slots,
+            MappingSettings(
+                tunnel_enabled=tunnel_enabled,
+                port_offset=10000,
+                max_mappings=max_mappings,
+                refusal=dialer.refusal,
+            ),
+            texts,
+            self.wall_now,
+            lambda span: 0,
+        )
+        self.registrations.mappings = self.mappings
+
+    def wall_now(self):
+        return NOON + self.clock.seconds()
+
+    def ensure(self, coroutine):
+        """Run a coroutine."""
+        return Deferred.fromCoroutine(coroutine)
+
+    def create(self, port=10080, **wish):
+        """Create a mapping that needs no waiting; return its view."""
+        made = self.ensure(self.mappings.create(MappingWish(port=port, **wish)))
+        return self.successResultOf(made)
+
+    def create_direct(self, port=10080, host="192.0.2.7", target_port=80, **wish):
+        """Create a mapping to a target that the gateway dials."""
+        making = self.ensure(
+            self.mappings.create(
+                MappingWish(
+                    port=port, target_host=host, target_port=target_port, **wish
+                )
+            )
+        )
+        self.network.answer(host)
+        return self.successResultOf(making)
+
+    def connect(self):
+        """Connect to the link port; return a far end that has said nothing."""
+        link = self.factory.buildProtocol(IPv4Address("TCP", "198.51.100.1", 4000))
+        if link is None:
+            return None
+        transport = Socket()
+        transport.peerAddr = IPv4Address("TCP", "198.51.100.1", 4000)
+        transport.start(link)
+        return Agent(link, transport)
+
+    def agent(self, agent="default", instance=INSTANCE, **fields):
+        """Connect an agent that says HELLO."""
+        found = self.connect()
+        assert found is not None
+        found.says(hello(agent=agent, instance=instance, **fields))
+        return found
+
+    def visit(self, port=10080):
+        """Come to a public port."""
+        listening = self.network.at(port)
+        assert listening.accepting, f"port {port} is not served"
+        address = IPv4Address("TCP", "203.0.113.9", 5000)
+        visitor = Visitor()
+        visitor.peerAddr = address
+        protocol = listening.factory.buildProtocol(address)
+        if protocol is None:
+            visitor.refused = True
+            return visitor
+        visitor.start(protocol)
+        visitor.pump()
+        return visitor
+
+    def later(self, seconds, step=0.25, *sockets):
+        """Let time pass, in small steps."""
+        for _ in range(round(seconds / step)):
+            self.clock.advance(step)
+            for one in sockets:
+                one.pump()
+
+
+def opened(heard):
+    """Return the number of streams that were asked for."""
+    return sum(kind in (frames.OPEN, frames.CONNECT_REQUEST) for kind, _ in heard)

@@ -1,0 +1,457 @@
+"""Who is admitted, who takes over, and who gets a stream."""
+
+from twisted.internet.defer import Deferred, fail
+
+from gateway.server.links import MAX_UNDECIDED
+from gateway.wire import frames
+from gateway.wire.hello import Register
+from tests.link.rig import (
+    KEEP_ALIVE,
+    OTHER_INSTANCE,
+    answer,
+    goaway,
+    hello,
+)
+from tests.server.rig import GatewayCase, opened
+from tests.strategies import json_frame
+
+TOKEN = "a secret that nobody gues\u00dfes"
+
+
+def instance(number):
+    return f"{number:016x}"
+
+
+class AdmissionTests(GatewayCase):
+    """What an agent must show."""
+
+    def test_without_a_token_anybody_is_admitted(self):
+        agent = self.agent("web")
+        self.assertEqual([frames.HELLO_ACK], agent.kinds())
+        self.assertTrue(self.links.has("web"))
+        self.assertTrue(self.links.connected)
+
+    def test_the_right_token_is_needed_where_there_is_one(self):
+        self.build(token=TOKEN)
+        agent = self.agent("web", token=TOKEN)
+        self.assertEqual([frames.HELLO_ACK], agent.kinds())
+        self.assertTrue(self.links.connected)
+
+    def test_a_wrong_or_missing_token_is_refused(self):
+        for fields in (
+            {},
+            {"token": ""},
+            {"token": None},
+            {"token": TOKEN[:-1]},
+            {"token": "\ud83d\ude00"},
+        ):
+            self.build(token=TOKEN)
+            agent = self.agent("web", **fields)
+            ((kind, payload),) = agent.heard()
+            self.assertEqual(frames.HELLO_ACK, kind)
+            self.assertIn(b"authentication failed", payload)
+            self.assertTrue(agent.transport.half_closed)
+            self.assertFalse(self.links.connected)
+
+    def test_a_wrong_token_is_logged_without_the_token(self):
+        self.build(token=TOKEN)
+        self.agent("web", token="attempt-number-one")
+        (line,) = self.lines("Unauthorized")
+        self.assertIn("agent web", line)
+        self.assertNotIn("attempt", "".join(self.lines()))
+
+    def test_refusals_of_an_address_fill_one_line_a_minute(self):
+        self.build(token=TOKEN)
+        for _ in range(50):
+            self.agent("web")
+        self.assertEqual(1, len(self.lines("Unauthorized")))
+        self.clock.advance(60)
+        self.assertEqual(2, len(self.lines("Unauthorized")))
+        self.assertEqual(1, len(self.lines("49 more links from 198.51.100.1")))
+
+    def test_who_says_no_hello_where_it_is_asked_for_is_refused(self):
+        self.build(token=TOKEN)
+        silent = self.connect()
+        self.later(5.25, 0.25, silent.transport)
+        self.assertTrue(silent.transport.aborted)
+        self.assertEqual(1, len(self.lines("Unauthorized")))
+        for noise in (b"GET / HTTP/1.0\r\n\r\n", KEEP_ALIVE, b"\x01\x10\0\0\0\0"):
+            self.connect().says(noise)
+        self.assertEqual(1, len(self.lines("Unauthorized")))
+        self.clock.advance(60)
+        self.assertEqual(1, len(self.lines("3 more links")))
+
+    def test_garbage_on_an_open_gateway_is_no_matter_of_credentials(self):
+        self.connect().says(b"\x00\x05\0\0\0\0")
+        self.assertFalse(self.lines("Unauthorized"))
+        self.assertEqual(1, len(self.lines("v1.x")))
+
+    def test_a_protocol_error_of_an_admitted_agent_is_logged_as_such(self):
+        self.build(token=TOKEN)
+        agent = self.agent("web", token=TOKEN)
+        agent.says(json_frame(0x04))
+        self.assertFalse(self.lines("Unauthorized"))
+        self.assertEqual(1, len(self.lines("dropped")))
+
+    def test_there_is_a_limit_of_links(self):
+        self.build(max_links=1)
+        self.agent("one")
+        agent = self.agent("two", instance(2))
+        ((_, payload),) = agent.heard()
+        self.assertIn(b"max tunnels reached", payload)
+        self.assertFalse(self.links.has("two"))
+
+    def test_a_lost_link_gives_its_place_back(self):
+        self.build(max_links=1)
+        self.agent("one").transport.peer_resets()
+        self.agent("two", instance(2))
+        self.assertTrue(self.links.has("two"))
+
+    def test_there_is_a_limit_of_links_that_have_not_said_who_they_are(self):
+        waiting = [self.connect() for _ in range(MAX_UNDECIDED)]
+        self.assertIsNone(self.connect())
+        waiting[0].says(hello())
+        self.assertIsNotNone(self.connect())
+
+    def test_a_decided_link_is_not_among_them(self):
+        self.agent("web")
+        for _ in range(MAX_UNDECIDED):
+            self.assertIsNotNone(self.connect())
+        self.assertIsNone(self.connect())
+
+    def test_the_ack_tells_what_was_settled(self):
+        self.build()
+        agent = self.agent(features=["register", "telepathy"])
+        ((_, payload),) = agent.heard()
+        for part in (b'"features":["register"]', b'"open_timeout":10', b'"links":16'):
+            self.assertIn(part, payload)
+
+
+class NameTests(GatewayCase):
+    """Several agents, or several processes of one name."""
+
+    def test_another_process_takes_the_name_over(self):
+        old = self.agent("web")
+        self.create(agent="web")
+        visitor = self.visit()
+        old.heard()
+        new = self.agent("web", OTHER_INSTANCE)
+        ((kind, payload),) = old.heard()
+        self.assertEqual((frames.GOAWAY, frames.REPLACED), (kind, payload[0]))
+        self.assertTrue(old.transport.half_closed)
+        self.assertTrue(visitor.aborted)
+        self.assertIs(new.link, self.links.pick("web"))
+        self.assertEqual(OTHER_INSTANCE, self.links.views()[0].instance)
+
+    def test_the_replaced_process_is_refused_while_the_winner_lives(self):
+        self.agent("web")
+        winner = self.agent("web", OTHER_INSTANCE)
+        ((_, payload),) = self.agent("web").heard()
+        self.assertIn(b"another agent uses this name", payload)
+        winner.transport.peer_resets()
+        self.assertEqual([frames.HELLO_ACK], self.agent("web").kinds())
+        self.assertTrue(self.links.has("web"))
+
+    def test_the_last_16_replaced_processes_are_remembered(self):
+        for number in range(18):
+            self.agent("web", instance(number))
+        for number in (1, 16):
+            ((_, payload),) = self.agent("web", instance(number)).heard()
+            self.assertIn(b"another agent", payload, number)
+        self.agent("web", instance(0))
+        self.assertEqual(instance(0), self.links.views()[0].instance)
+
+    def test_one_place_is_enough_for_a_takeover(self):
+        self.build(max_links=1)
+        self.agent("web")
+        new = self.agent("web", OTHER_INSTANCE)
+        self.assertEqual([frames.HELLO_ACK], new.kinds())
+        self.assertEqual(1, len(self.links.views()))
+
+    def test_links_of_one_process_live_side_by_side(self):
+        self.agent("web", link=0)
+        self.agent("web", link=1)
+        (view,) = self.links.views()
+        self.assertEqual((2, True), (view.links, view.negotiated))
+
+    def test_a_link_replaces_its_predecessor_of_the_same_number(self):
+        old = self.agent("web", link=0)
+        other = self.agent("web", link=1)
+        new = self.agent("web", link=0)
+        old.transport.pump()
+        self.assertTrue(old.transport.aborted)
+        self.assertFalse(other.transport.aborted)
+        self.assertEqual([frames.HELLO_ACK], new.kinds())
+        self.assertEqual(2, self.links.views()[0].links)
+
+    def test_one_dying_link_closes_only_its_own_streams(self):
+        first = self.agent("web", link=0)
+        self.create(agent="web")
+        one = self.visit()
+        self.agent("web", link=1)
+        two = self.visit()
+        first.transport.peer_resets()
+        self.assertTrue(one.aborted)
+        self.assertFalse(two.aborted)
+        self.assertTrue(self.links.has("web"))
+
+    def test_every_way_up_and_down_is_logged_in_pairs(self):
+        silent = self.connect()
+        self.later(2.25)  # legacy by its silence
+        silent.says(hello())  # and then not
+        self.agent(OTHER_INSTANCE[:4], instance(2))
+        self.agent(link=0)  # the same number
+        self.agent(instance=OTHER_INSTANCE)  # another process
+        self.links.abort()
+        self.assertEqual(5, len(self.lines("agent link up")))
+        self.assertEqual(5, len(self.lines("agent link down")))
+
+
+class PhraseTests(GatewayCase):
+    """The documented words."""
+
+    language = "zh"
+
+    def test_links_are_logged_with_the_documented_words(self):
+        agent = self.agent()
+        self.assertEqual(1, len(self.lines("隧道客户端已连接")))
+        agent.transport.peer_resets()
+        self.assertEqual(1, len(self.lines("隧道客户端已断开")))
+
+
+class ChoiceTests(GatewayCase):
+    """Which link a new stream gets."""
+
+    def test_nobody_is_there(self):
+        self.assertIsNone(self.links.pick(None))
+        self.assertIsNone(self.links.pick("web"))
+
+    def test_without_a_name_the_default_agent_is_meant(self):
+        self.agent("web", instance(1))
+        default = self.agent("default", instance(2))
+        self.assertIs(default.link, self.links.pick(None))
+
+    def test_without_a_default_agent_the_only_one_is(self):
+        web = self.agent("web")
+        self.assertIs(web.link, self.links.pick(None))
+        self.agent("db", instance(2))
+        self.assertIsNone(self.links.pick(None))
+
+    def test_new_streams_go_to_the_least_loaded_link(self):
+        one = self.agent("web", link=0)
+        two = self.agent("web", link=1)
+        self.create(agent="web")
+        for _ in range(4):
+            self.visit()
+        self.assertEqual([2, 2], [opened(one.heard()), opened(two.heard())])
+
+    def test_a_link_has_room_for_so_many_streams_only(self):
+        self.build(streams_per_link=1)
+        self.agent("web")
+        self.create(agent="web")
+        self.visit()
+        visitor = self.visit()
+        self.assertTrue(visitor.aborted)
+        self.assertEqual(1, len(self.lines("has room for it")))
+
+    def test_a_leaving_agent_gets_no_new_streams(self):
+        agent = self.agent("web")
+        agent.says(goaway(frames.STOPPING, "bye"))
+        self.assertIsNone(self.links.pick("web"))
+        self.assertEqual(1, len(self.lines("leaves: bye")))
+
+    def test_a_goodbye_without_a_text_is_logged_by_its_number(self):
+        self.agent("web").says(goaway(frames.RELOAD))
+        self.assertEqual(1, len(self.lines("leaves: reason 4")))
+
+    def test_a_view_tells_of_streams_and_round_trips(self):
+        agent = self.agent("web", software="gotunnel 1")
+        self.create(agent="web")
+        self.visit()
+        agent.reached()
+        self.clock.advance(15.5)
+        agent.heard()
+        agent.says(b"\x01\x1a\0\0\0\x09\x01" + bytes(range(8)))
+        (view,) = self.links.views()
+        self.assertEqual(
+            ("web", 1, "gotunnel 1"), (view.name, view.streams, view.software)
+        )
+        self.assertEqual("198.51.100.1:4000", view.address)
+        self.assertIsNotNone(view.rtt_seconds)
+
+
+class LegacyTests(GatewayCase):
+    """Agents that say no HELLO."""
+
+    def test_a_talking_one_is_the_default_agent(self):
+        agent = self.connect()
+        agent.says(KEEP_ALIVE)
+        (view,) = self.links.views()
+        self.assertEqual(
+            ("default", "", False), (view.name, view.instance, view.negotiated)
+        )
+        self.create()
+        self.visit()
+        self.assertEqual(1, opened(agent.heard()))
+
+    def test_a_silent_one_takes_a_free_name(self):
+        self.connect()
+        self.later(2.25)
+        self.assertTrue(self.links.has("default"))
+
+    def test_a_port_scan_displaces_no_agent(self):
+        agent = self.connect()
+        agent.says(KEEP_ALIVE)
+        scan = self.connect()
+        self.later(3)
+        self.assertIs(agent.link, self.links.pick(None))
+        scan.says(b"GET / HTTP/1.0\r\n\r\n")
+        self.assertIs(agent.link, self.links.pick(None))
+        self.assertFalse(agent.transport.aborted)
+
+    def test_a_silent_one_takes_the_name_with_its_first_frame(self):
+        old = self.connect()
+        old.says(KEEP_ALIVE)
+        new = self.connect()
+        self.later(3)
+        new.says(KEEP_ALIVE)
+        old.transport.pump()
+        self.assertTrue(old.transport.aborted)
+        self.assertIs(new.link, self.links.pick(None))
+
+    def test_a_silent_one_that_leaves_is_forgotten(self):
+        old = self.connect()
+        old.says(KEEP_ALIVE)
+        new = self.connect()
+        self.later(3)
+        new.transport.peer_resets()
+        self.assertIs(old.link, self.links.pick(None))
+
+    def test_a_silent_one_may_say_hello_after_all(self):
+        old = self.connect()
+        old.says(KEEP_ALIVE)
+        new = self.connect()
+        self.later(3)
+        new.says(hello(agent="web"))
+        self.assertIs(old.link, self.links.pick(None))
+        self.assertIs(new.link, self.links.pick("web"))
+
+    def test_a_negotiated_default_agent_keeps_its_name(self):
+        agent = self.agent()
+        legacy = self.connect()
+        legacy.says(KEEP_ALIVE)
+        legacy.transport.pump()
+        self.assertTrue(legacy.transport.aborted)
+        self.assertIs(agent.link, self.links.pick(None))
+
+    def test_a_negotiated_default_agent_takes_the_name_of_a_legacy_one(self):
+        legacy = self.connect()
+        legacy.says(KEEP_ALIVE)
+        agent = self.agent()
+        self.assertIs(agent.link, self.links.pick(None))
+        legacy.transport.pump()
+        self.assertTrue(legacy.transport.half_closed)
+
+    def test_it_needs_a_place_too(self):
+        self.build(max_links=1)
+        self.agent("web")
+        legacy = self.connect()
+        legacy.says(KEEP_ALIVE)
+        legacy.transport.pump()
+        self.assertTrue(legacy.transport.aborted)
+        self.assertFalse(self.links.has("default"))
+
+
+class WishTests(GatewayCase):
+    """Agents ask for public ports."""
+
+    def test_a_wish_is_answered_on_the_same_link(self):
+        agent = self.agent("web")
+        agent.heard()
+        agent.says(json_frame(frames.REGISTER, id="site", local=80))
+        ((kind, payload),) = agent.heard()
+        self.assertEqual(frames.REGISTER_ACK, kind)
+        self.assertIn(b"tcp://:10000", payload)
+
+    def test_a_bug_is_logged_and_answered(self):
+        agent = self.agent("web")
+        agent.heard()
+        self.patch(
+            self.registrations,
+            "agent_registers",
+            lambda name, wish: fail(ValueError("x")),
+        )
+        agent.says(json_frame(frames.REGISTER, id="site", local=80))
+        ((_, payload),) = agent.heard()
+        self.assertIn(b"internal error", payload)
+        self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
+
+    def test_an_answer_to_an_agent_that_has_gone_is_dropped(self):
+        agent = self.agent("web")
+        agent.heard()
+        late: Deferred[None] = Deferred()
+        self.patch(self.registrations, "agent_registers", lambda name, wish: late)
+        agent.says(json_frame(frames.REGISTER, id="site", local=80))
+        agent.transport.peer_resets()
+        late.errback(ValueError("x"))
+        self.assertEqual([], agent.heard())
+        self.flushLoggedErrors(ValueError)
+
+    def test_a_link_that_is_nobodys_may_not_ask(self):
+        agent = self.agent("web")
+        link = agent.link
+        agent.transport.peer_resets()
+        self.links.link_register(link, Register(id="site", local=80))
+        self.assertFalse(self.network.opened)
+
+
+class LeavingTests(GatewayCase):
+    """The gateway stops."""
+
+    def test_every_agent_is_told_and_nobody_is_admitted(self):
+        agent = self.agent()
+        waiting = self.connect()
+        agent.heard()
+        self.links.leave("the gateway stops")
+        ((kind, payload),) = agent.heard()
+        self.assertEqual((frames.GOAWAY, frames.STOPPING), (kind, payload[0]))
+        self.assertTrue(waiting.transport.half_closed)
+        self.assertIsNone(self.connect())
+
+    def test_gone_fires_with_the_last_connection(self):
+        agent = self.agent()
+        self.links.leave("the gateway stops")
+        gone = self.links.gone()
+        self.assertNoResult(gone)
+        self.links.abort()
+        agent.transport.pump()
+        self.successResultOf(gone)
+        self.successResultOf(self.links.gone())
+
+    def test_waiting_for_it_can_be_given_up(self):
+        agent = self.agent()
+        gone = self.links.gone()
+        gone.cancel()
+        self.failureResultOf(gone)
+        agent.transport.peer_resets()
+
+    def test_abort_leaves_nothing_behind(self):
+        self.build(token=TOKEN)
+        agents = [self.agent("web", token=TOKEN), self.agent("web"), self.connect()]
+        for _ in range(2):
+            self.links.abort()
+        for agent in agents:
+            agent.transport.pump()
+        self.assertFalse(self.clock.getDelayedCalls())
+        self.assertFalse(self.links.connected)
+
+    def test_a_running_stream_may_finish(self):
+        agent = self.agent()
+        self.create()
+        visitor = self.visit()
+        agent.says(answer(1))
+        self.links.leave("the gateway stops")
+        agent.says(goaway(frames.STOPPING))
+        self.assertFalse(agent.transport.half_closed)
+        visitor.peer_resets()
+        self.assertTrue(agent.transport.half_closed)
