@@ -151,6 +151,10 @@ class SchemaVersionError(StoreError):
     """The store was written by a newer release."""
 
 
+class BenchError(OperatorError):
+    """A benchmark cannot be run as it is asked for."""
+
+
 class CallerError(GatewayError):
     """A request that cannot be fulfilled, with a text in every language.
 
