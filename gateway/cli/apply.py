@@ -20,9 +20,8 @@ from gateway.cli.declared import (
     parse_declared,
 )
 from gateway.cli.difference import Action, Step, difference
-from gateway.cli.exits import Exit, FailedError, UnreachableError
+from gateway.cli.exits import Exit, FailedError, UnreachableError, failing_plainly
 from gateway.cli.output import json_option, printable, printable_lines, show_json
-from gateway.errors import ConfigError
 
 _STANDARD = "-"
 
@@ -117,14 +116,14 @@ def _declared(file: str) -> list[DeclaredMapping]:
     name = "standard input" if file == _STANDARD else file
     try:
         with click.open_file(file, encoding="utf-8") as source:
-            return parse_declared(source.read(), name)
-    except ConfigError as fault:
-        raise FailedError(printable_lines(str(fault))) from None
+            text = source.read()
     except UnicodeDecodeError:
         raise FailedError(f"{name} is not UTF-8 text") from None
     except OSError as fault:
         detail = fault.strerror or fault
         raise FailedError(f"cannot read {name}: {detail}") from None
+    with failing_plainly():
+        return parse_declared(text, name)
 
 
 def _count(number: int, thing: str) -> str:

@@ -8,10 +8,9 @@ from typing import TypeVar
 
 import click
 
-from gateway.cli.exits import FailedError
-from gateway.cli.output import json_option, printable_lines, show_json
+from gateway.cli.exits import failing_plainly
+from gateway.cli.output import json_option, show_json
 from gateway.config.parse import load_gateway
-from gateway.errors import OperatorError
 from gateway.store import archive
 
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., None])
@@ -57,11 +56,9 @@ def backup(
     Without --config or --database it is the one that `gotunnel server` would use
     here.
     """
-    try:
+    with failing_plainly():
         path = _database_path(config, database)
         archive.backup(path, destination, overwrite=force)
-    except OperatorError as fault:
-        raise FailedError(printable_lines(str(fault))) from None
     if as_json:
         show_json({"database": path, "destination": destination})
     else:
@@ -80,13 +77,11 @@ def restore(
 
     The gateway must be stopped.  The database that was there is kept beside it.
     """
-    try:
+    with failing_plainly():
         path = _database_path(config, database)
         if not yes:
             click.confirm(f"replace {path} by {source}?", abort=True, err=True)
         kept = archive.restore(source, path)
-    except OperatorError as fault:
-        raise FailedError(printable_lines(str(fault))) from None
     if as_json:
         show_json({"database": path, "source": source, "kept": kept})
         return

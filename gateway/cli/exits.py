@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 import click
+
+from gateway.cli.output import printable_lines
+from gateway.errors import OperatorError
 
 
 class Exit(IntEnum):
@@ -21,6 +26,15 @@ class FailedError(click.ClickException):
     """The command could not do what it was asked for."""
 
     exit_code = Exit.FAILED
+
+
+@contextmanager
+def failing_plainly() -> Iterator[None]:
+    """End the command in the words of an `OperatorError` that is raised inside."""
+    try:
+        yield
+    except OperatorError as fault:
+        raise FailedError(printable_lines(str(fault))) from None
 
 
 class UnreachableError(click.ClickException):

@@ -11,13 +11,11 @@ import click
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import globalLogBeginner
 
-from gateway.cli.exits import FailedError
+from gateway.cli.exits import FailedError, failing_plainly
 from gateway.cli.forwarder import Forwarder
 from gateway.cli.kinds import dialled_place, listening_place
-from gateway.cli.output import printable_lines
 from gateway.config.parse import load_gateway
 from gateway.config.places import HostPort
-from gateway.errors import OperatorError
 from gateway.net.local import is_local
 from gateway.net.network import INetworkReactor, Network
 from gateway.ops.logs import log_observer
@@ -160,10 +158,8 @@ def _configured(config: str) -> tuple[list[Way], TargetRules]:
     """Return what a configuration file wants forwarded, and where it may lead."""
     # nothing but the forwards runs here, so the ports of the rest are not taken
     options = {"tunnel.enabled": False, "api.listen_port": 1}
-    try:
+    with failing_plainly():
         loaded = load_gateway(config, environ=os.environ, options=options)
-    except OperatorError as fault:
-        raise FailedError(printable_lines(str(fault))) from None
     ways = [Way(entry.listen, entry.target) for entry in loaded.config.forwards]
     if not ways:
         raise FailedError(f"{config} has no entry under `protocols` that is enabled")
