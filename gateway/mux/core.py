@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 from gateway.errors import ProtocolError
 from gateway.mux.ids import Allocator, Tombstones
 from gateway.mux.outbox import Outbox, Piece
-from gateway.mux.stream import Ending, State, Stream, StreamEnd
-from gateway.wire.frames import DATA, VERSION
+from gateway.mux.stream import Ending, Event, State, Stream, StreamEnd, after
+from gateway.wire.frames import DATA, STATUS_TEXTS, SUCCESS, VERSION
 from gateway.wire.hello import (
     DEFAULT_FRAME,
     DEFAULT_WINDOW,
@@ -123,6 +124,24 @@ class Core:
         if stream.other_id is not None:
             self.forget(stream.other_id)
         stream.end.ended(ending)
+
+    def answer(self, stream: Stream, status: int, say: Callable[[], None]) -> None:
+        """Open or end a stream by how its dial went.
+
+        Args:
+            stream: one that is being dialled.
+            status: 0 = success.
+            say: queues the answer.
+        """
+        success = status == SUCCESS
+        event = Event.SUCCESS_SENT if success else Event.FAILURE_SENT
+        state = after(stream.state, event)
+        say()
+        if success:
+            stream.state = state
+        else:
+            reason = STATUS_TEXTS.get(status, str(status))
+            self.end(stream, Ending(f"refused: {reason}", flush=False))
 
     def drop(self, kind: str) -> None:
         """Count a frame that is passed over."""

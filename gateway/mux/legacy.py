@@ -96,18 +96,10 @@ class Legacy:
 
     def answer(self, stream: Stream, status: int) -> None:
         """Agent: tell the gateway how the dial went; it knows 0 and 1 only."""
-        core = self._core
-        success = status == frames.SUCCESS
-        event = Event.SUCCESS_SENT if success else Event.FAILURE_SENT
-        state = after(stream.state, event)
-        known = frames.SUCCESS if success else frames.FAILURE
+        known = frames.SUCCESS if status == frames.SUCCESS else frames.FAILURE
+        frame = messages.encode_connect_response(stream.id, known)
         # behind what an earlier stream of the same id may still have to say
-        core.outbox.behind(messages.encode_connect_response(stream.id, known))
-        if success:
-            stream.state = state
-        else:
-            reason = frames.STATUS_TEXTS.get(status, str(status))
-            core.end(stream, Ending(f"refused: {reason}", flush=False))
+        self._core.answer(stream, status, lambda: self._core.outbox.behind(frame))
 
     def send(self, stream: Stream, data: bytes | memoryview) -> int:
         """Queue near bytes as Data; all of them once the stream is open."""

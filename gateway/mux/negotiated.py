@@ -74,16 +74,8 @@ class Negotiated:
 
     def answer(self, stream: Stream, status: int) -> None:
         """Agent: tell the gateway how the dial went; 0 = success."""
-        core = self._core
-        success = status == frames.SUCCESS
-        event = Event.SUCCESS_SENT if success else Event.FAILURE_SENT
-        state = after(stream.state, event)
-        core.outbox.urgent(messages.encode_connect_response(stream.id, status))
-        if success:
-            stream.state = state
-        else:
-            reason = frames.STATUS_TEXTS.get(status, str(status))
-            core.end(stream, Ending(f"refused: {reason}", flush=False))
+        frame = messages.encode_connect_response(stream.id, status)
+        self._core.answer(stream, status, lambda: self._core.outbox.urgent(frame))
 
     def send(self, stream: Stream, data: bytes | memoryview) -> int:
         """Queue near bytes as Data and return how many the credit allowed."""
