@@ -90,7 +90,9 @@ class Lane:
             self._call = None
 
     def block(self, until):
-        """Move nothing for a while, or for ever."""
+        """Move nothing for a while, or for ever; 0 heals even the latter."""
+        if self.blocked_until == FOREVER and until:
+            return
         self.blocked_until = until
         if self._call is not None:
             self._call.cancel()
@@ -142,13 +144,16 @@ class Lane:
         return max(1, int(size * (chance - 0.7) / 0.3))
 
     def reset(self):
-        """Carry a reset to the sink, unless the network swallows it."""
+        """Carry a reset to the sink, once: a half-open network swallows it."""
         self.drop()
         self._clock.callLater(self.manner.latency, self._reset_arrives)
 
     def _reset_arrives(self):
-        if self._clock.seconds() >= self.blocked_until:
+        wait = self.blocked_until - self._clock.seconds()
+        if wait <= 0:
             self.sink.receive_reset()
+        elif wait < FOREVER:
+            self._clock.callLater(wait, self._reset_arrives)
 
 
 class Socket:
@@ -158,6 +163,8 @@ class Socket:
         out: the lane to the peer, None until there is one.
         into: the lane from the peer.
         closed: the process is done with it.
+        process: whose it is.
+        talker: who uses it, if it is a visitor or a target.
         broken: a reset arrived or was sent.
     """
 
@@ -167,7 +174,9 @@ class Socket:
     def __init__(self, kernel, name, peer_name):
         self.fd = kernel.next_fd(self)
         self.connected = self.closed = self.broken = False
-        self.owner: Any = None
+        self.serial = 0
+        self.process: Any = None
+        self.talker: Any = None
         self.poller: Any = None
         self._kernel = kernel
         self._name = name
@@ -340,7 +349,7 @@ class ListeningSocket:
     def __init__(self, kernel, host, address, port):
         self.fd = kernel.next_fd(self)
         self.closed = False
-        self.owner: Any = None
+        self.process: Any = None
         self.poller: Any = None
         self.waiting: deque[Socket] = deque()
         self._kernel = kernel
@@ -413,6 +422,20 @@ class Connection(NamedTuple):
             end.receive_reset()
 
 
+class Names:
+    """The name server of the world.
+
+    Attributes:
+        known: name -> addresses.
+        fault: None = it works, "missing" = it knows nothing, "silent" = it never
+            answers.
+    """
+
+    def __init__(self):
+        self.known: dict[str, list[str]] = {}
+        self.fault: str | None = None
+
+
 class Kernel:
     """All hosts, ports and connections.
 
@@ -420,6 +443,7 @@ class Kernel:
         addresses: literal address -> host.
         manner: how new connections between two hosts behave.
         connections: those that somebody still holds, in the order of their birth.
+        names: the name server.
         silent: (host, port) that swallow every attempt to connect.
         on_read: called with each socket that was read from.
     """
@@ -429,6 +453,7 @@ class Kernel:
         self.addresses: dict[str, str] = {}
         self.manner = manner or (lambda source, target: Manner())
         self.connections: dict[int, Connection] = {}
+        self.names = Names()
         self.silent: set[tuple[str, int]] = set()
         self.on_read: Any = None
         self._seed = seed
@@ -454,11 +479,11 @@ class Kernel:
 
     def socket_closed(self, sock):
         """Forget the connection once nobody holds it."""
-        for serial, connection in list(self.connections.items()):
-            if sock in connection and not connection.alive:
-                del self.connections[serial]
-                for end in connection:
-                    self._sockets.pop(end.fd, None)
+        connection = self.connections.get(sock.serial)
+        if connection is not None and not connection.alive:
+            del self.connections[sock.serial]
+            for end in connection:
+                self._sockets.pop(end.fd, None)
 
     # ports
 
@@ -537,6 +562,7 @@ class Kernel:
         back.source, back.sink = server, sock
         sock.into, sock.out = back, there
         server.establish(there, back)
+        sock.serial = server.serial = self._serial
         self.connections[self._serial] = Connection(sock, server)
         listening.waiting.append(server)
         listening.changed()

@@ -14,20 +14,6 @@ from gateway.net.ports import TCPListening
 LOOK_UP_SECONDS = 0.002
 
 
-class Names:
-    """The name server of the world.
-
-    Attributes:
-        known: name -> addresses.
-        fault: None = it works, "missing" = it knows nothing, "silent" = it never
-            answers.
-    """
-
-    def __init__(self):
-        self.known: dict[str, list[str]] = {}
-        self.fault: str | None = None
-
-
 @implementer(INetwork)
 class SimNetwork:
     """The sockets of one simulated process.
@@ -36,11 +22,10 @@ class SimNetwork:
     what is below them is simulated.
     """
 
-    def __init__(self, process, names=None):
+    def __init__(self, process):
         self._process = process
         self._listening: list[TCPListening] = []
         self._sockets: dict[int, Any] = {}
-        self.names = names or Names()
         self.read_size = 32768
 
     def listen(self, address, port, factory, *, gathered=False):
@@ -80,20 +65,21 @@ class SimNetwork:
         if family_of(name) is not None:
             return succeed([name])
         found: Deferred[list[str]] = Deferred()
-        if self.names.fault != "silent":
+        if self._process.kernel.names.fault != "silent":
             self._process.reactor.callLater(LOOK_UP_SECONDS, self._look_up, name, found)
         return found
 
     def _look_up(self, name, found):
         if found.called:
             return
-        addresses = self.names.known.get(name, [])
-        if addresses and self.names.fault is None:
+        addresses = self._process.kernel.names.known.get(name, [])
+        if addresses and self._process.kernel.names.fault is None:
             found.callback(list(addresses))
         else:
             found.errback(UnresolvableError(f"{name!r} has no address"))
 
     def _own(self, sock):
+        sock.process = self._process
         self._sockets[sock.fd] = sock
         return sock
 

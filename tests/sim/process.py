@@ -33,14 +33,21 @@ class SimPoller:
         self._turning = False
         self._planned: Any = None
         self.dead = False
+        self.on_watch: Any = None
 
     def watch(self, descriptor, mask):
         """Report what `mask` says, and errors always."""
         fd = descriptor.fd
         self._watched[fd] = descriptor
         self._masks[fd] = mask | ERROR | HANGUP
+        if self.on_watch is not None:
+            self.on_watch(descriptor, mask)
         self._kernel.find(fd).poller = self
         self.touch(fd)
+
+    def watched(self):
+        """Return what is watched, in the order of its birth."""
+        return list(self._watched.values())
 
     def hand_over(self, old, new):
         """Let `new` take the place of `old`, which has the same descriptor."""
@@ -147,7 +154,7 @@ class Process:
         network: its sockets.
     """
 
-    def __init__(self, kernel, host, name, *, link_buffer=None):
+    def __init__(self, kernel, host, name):
         self.name = name
         self.host = host
         self.kernel = kernel
