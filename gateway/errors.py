@@ -281,6 +281,13 @@ class TooManyMappingsError(CallerError):
     http_code = 409
 
 
+class StoppingError(CallerError):
+    """The gateway stops: no port is opened any more."""
+
+    key = "stopping"
+    http_code = 503
+
+
 class StoreFailedError(CallerError):
     """The store refused a change, and the change was undone; `detail`."""
 

@@ -80,6 +80,7 @@ CATALOGUE: Final[dict[str, tuple[str, str]]] = {
         "{limit} mappings exist; the limit is {limit}",
         "映射数量已达上限 {limit}",
     ),
+    "stopping": ("the gateway stops and opens nothing more", "网关正在停止"),
     "store_failed": ("the mapping store failed: {detail}", "存储失败: {detail}"),
     "internal": (
         "internal error; the log has the details",

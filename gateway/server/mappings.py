@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -25,6 +25,7 @@ from gateway.errors import (
     PortInUseError,
     PortMappedError,
     PortPrivilegedError,
+    StoppingError,
     StoreError,
     StoreFailedError,
     TargetDeniedError,
@@ -87,6 +88,10 @@ class MappingSettings:
     refusal: Callable[[str, str, int], str | None]
 
 
+def _target(mapping: Mapping) -> tuple[bool, str, int]:
+    return mapping.use_tunnel, mapping.target_host, mapping.target_port
+
+
 class _Served:
     """A mapping, its port, and where it comes from."""
 
@@ -141,6 +146,7 @@ class Mappings:
         self._served: dict[Key, _Served] = {}
         self._draining: dict[TcpEdge, IDelayedCall] = {}
         self._lock = DeferredLock()
+        self._stopping = False
 
     # -- questions ---------------------------------------------------------------
 
@@ -199,6 +205,8 @@ class Mappings:
         """Open the port of a known mapping, or note why not."""
         mapping = served.edge.mapping
         try:
+            if served.source == "stored":
+                self._ports.check(mapping.port)  # the rules may have changed
             if mapping.use_tunnel and not self._settings.tunnel_enabled:
                 raise TunnelDisabledError()
             served.listening = self._reserve(served.edge)
@@ -214,13 +222,25 @@ class Mappings:
 
     # -- changes --------------------------------------------------------------------
 
+    def _whole(
+        self, change: Callable[..., Coroutine[Any, Any, MappingView]], *given: object
+    ) -> Deferred[MappingView]:
+        """Make one change after another, each of them to its end.
+
+        Cancelling ends the waiting alone: a store may carry out a call that was
+        cancelled, and would then not agree with the ports.
+        """
+        outcome: Deferred[MappingView] = Deferred()
+        self._lock.run(change, *given).chainDeferred(outcome)
+        return outcome
+
     async def create(self, wish: MappingWish) -> MappingView:
         """Make a mapping: reserve the port, store it, then accept.
 
         Raises:
             CallerError: why not; nothing is left of the attempt.
         """
-        return await self._lock.run(self._create, wish)
+        return await self._whole(self._create, wish)
 
     async def _create(self, wish: MappingWish) -> MappingView:
         use_tunnel = self._check(wish)
@@ -262,6 +282,8 @@ class Mappings:
 
     def _check(self, wish: MappingWish) -> bool:
         """Judge what can be judged before a port is touched."""
+        if self._stopping:
+            raise StoppingError()
         if wish.protocol != "tcp":
             raise NotAvailableError(feature=f"protocol {wish.protocol}")
         use_tunnel = wants_tunnel(wish, tunnel_enabled=self._settings.tunnel_enabled)
@@ -370,7 +392,7 @@ class Mappings:
             AgentMappingError: an agent asked for it.
             StoreFailedError: it is still stored, and still served.
         """
-        return await self._lock.run(self._remove, port, protocol, drain_seconds)
+        return await self._whole(self._remove, port, protocol, drain_seconds)
 
     async def _remove(
         self, port: int, protocol: str, drain_seconds: float
@@ -423,7 +445,7 @@ class Mappings:
         Raises:
             CallerError: why not; the mapping is as it was.
         """
-        return await self._lock.run(self._update, port, changes, protocol)
+        return await self._whole(self._update, port, changes, protocol)
 
     async def _update(
         self, port: int, changes: MappingChanges, protocol: str
@@ -438,13 +460,16 @@ class Mappings:
         after = replace(before, **chosen, updated_at=int(self._wall_clock()))
         if after.use_tunnel and not self._settings.tunnel_enabled:
             raise TunnelDisabledError()
-        await self._check_target(after)
+        if _target(after) != _target(before):
+            await self._check_target(after)
         try:
-            await self._store.update(after)
+            kept = await self._store.update(after)
         except StoreError as fault:
             raise StoreFailedError(detail=str(fault)) from fault
+        if not kept:
+            raise StoreFailedError(detail="the mapping is not in it any more")
         served.edge.mapping = after
-        if served.listening is None:
+        if served.listening is None and not self._stopping:
             self._serve(served)
         return served.view()
 
@@ -470,7 +495,8 @@ class Mappings:
     # -- stop ------------------------------------------------------------------------
 
     def stop_listening(self) -> None:
-        """Release every port; visitors stay."""
+        """Release every port and open no other; visitors stay."""
+        self._stopping = True
         for served in self._served.values():
             if served.listening is not None:
                 served.stop_listening()

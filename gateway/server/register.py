@@ -58,6 +58,7 @@ class Registrations:
         self._texts = texts
         self._public_url = public_url
         self._granted: dict[str, dict[str, _Granted]] = {}
+        self._stopped = False
         self.mappings: Mappings | None = None
 
     def agent_arrived(self, name: str) -> None:
@@ -69,6 +70,8 @@ class Registrations:
         self._plan_release(name)
 
     def _plan_release(self, name: str) -> None:
+        if self._stopped:
+            return
         for word, granted in self._granted.get(name, {}).items():
             if granted.release is None:
                 granted.release = self._clock.callLater(
@@ -118,19 +121,21 @@ class Registrations:
         host = check_host(wish.host) if wish.host else ""
         had = self._granted.get(name, {})
         known = had.get(wish.id)
+        port = wish.port
         if known is not None:
             if self._same(known.mapping, wish, host):
                 if known.release is not None:
                     known.release.cancel()
                     known.release = None
                 return known.mapping
+            port = port or known.mapping.port  # the same door to another room
             self._release(name, wish.id)
         if len(had) >= MAX_PER_AGENT:
             raise TooManyMappingsError(limit=MAX_PER_AGENT)
         assert self.mappings is not None
         mapping = self.mappings.open_for_agent(
             MappingWish(
-                port=wish.port,
+                port=port,
                 target_host=host,
                 target_port=wish.local,
                 use_tunnel=True,
@@ -149,7 +154,8 @@ class Registrations:
         )
 
     def stop(self) -> None:
-        """Cancel what is planned; may be called twice."""
+        """Cancel what is planned and plan no more; may be called twice."""
+        self._stopped = True
         for of_agent in self._granted.values():
             for granted in of_agent.values():
                 if granted.release is not None:

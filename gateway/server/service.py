@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IReactorTCP, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTCP, IReactorTime
 from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -115,6 +115,7 @@ class GatewayService(Service):
         self._api_port: Port | None = None
         self._api: ApiEdge | None = None
         self._waiting: list[Deferred[None]] = []
+        self._look: IDelayedCall | None = None
         self._forced = False
 
     # -- start ---------------------------------------------------------------------
@@ -237,17 +238,16 @@ class GatewayService(Service):
         try:
             await done
         finally:
-            if timer.active():
-                timer.cancel()
+            for call in (timer, self._look):
+                if call is not None and call.active():
+                    call.cancel()
 
     def _look_for_end(self) -> None:
         """Ask now and then: visitors and links end in many ways."""
-        if not self._waiting:
-            return
         if self.parts.mappings.visitors == 0 and not self.parts.links.connected:
             self._end_drain()
-        else:
-            self.parts.clock.callLater(0.05, self._look_for_end)
+        elif self._look is None or not self._look.active():
+            self._look = self.parts.clock.callLater(0.05, self._look_for_end)
 
     def _end_drain(self) -> None:
         waiting, self._waiting = self._waiting, []

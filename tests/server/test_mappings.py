@@ -1,0 +1,575 @@
+"""Stored mappings and their ports: made, changed, removed, restored."""
+
+import errno
+import os
+
+from twisted.internet.defer import Deferred
+
+from gateway.errors import (
+    AgentMappingError,
+    BadTargetError,
+    ConfiguredMappingError,
+    ListenError,
+    MappingMissingError,
+    NoFreePortError,
+    NotAvailableError,
+    PortBlacklistedError,
+    PortInUseError,
+    PortMappedError,
+    PortPrivilegedError,
+    PortRangeError,
+    StoppingError,
+    StoreError,
+    StoreFailedError,
+    TargetDeniedError,
+    TooManyMappingsError,
+    TunnelDisabledError,
+    UnresolvableError,
+)
+from gateway.policy.mapping import Mapping, MappingChanges, MappingWish
+from tests.server.rig import NOON, GatewayCase, opened
+
+
+def a_mapping(port=10080, **fields):
+    usual = {
+        "target_host": "",
+        "target_port": 80,
+        "use_tunnel": True,
+        "created_at": NOON,
+        "updated_at": NOON,
+    }
+    return Mapping(port=port, **{**usual, **fields})
+
+
+def os_error(code):
+    return OSError(code, os.strerror(code))
+
+
+class MappingsCase(GatewayCase):
+    """Mappings over a store in memory."""
+
+    def stored(self):
+        """Return the mappings of the store by port."""
+        fault, self.store.fault = self.store.fault, None
+        loaded = self.successResultOf(self.ensure(self.store.load()))
+        self.store.fault = fault
+        return {one.port: one for one in loaded.mappings}
+
+    def creating(self, port=10080, **wish):
+        return self.ensure(self.mappings.create(MappingWish(port=port, **wish)))
+
+    def refused(self, fault, port=10080, **wish):
+        return self.failureResultOf(self.creating(port, **wish), fault).value
+
+    def remove(self, port=10080, **how):
+        return self.ensure(self.mappings.remove(port, **how))
+
+    def updating(self, port=10080, **changes):
+        return self.ensure(self.mappings.update(port, MappingChanges(**changes)))
+
+    def states(self):
+        return {view.mapping.port: view.state for view in self.mappings.views()}
+
+
+class CreateTests(MappingsCase):
+    """Reserve, store, accept."""
+
+    def test_a_tunnel_mapping_is_made_before_its_agent_exists(self):
+        view = self.create(10080)
+        self.assertEqual(("listening", None, 0, "stored"), view[1:])
+        self.assertEqual(
+            (80, True, NOON),
+            (
+                view.mapping.target_port,
+                view.mapping.use_tunnel,
+                view.mapping.created_at,
+            ),
+        )
+        self.assertEqual(view.mapping, self.stored()[10080])
+        self.assertEqual([10080], self.network.served_ports())
+        self.assertEqual(view, self.mappings.get(10080))
+        self.assertTrue(self.visit().aborted)
+        self.assertEqual(1, len(self.lines("no agent (any)")))
+
+    def test_the_port_is_reserved_before_and_served_after_the_store_has_it(self):
+        self.store.gate = gate = Deferred()
+        making = self.creating()
+        self.assertEqual(
+            ([10080], []), (self.network.open_ports(), self.network.served_ports())
+        )
+        gate.callback(None)
+        self.assertEqual([10080], self.network.served_ports())
+        self.assertEqual(1, self.successResultOf(making).mapping.id)
+
+    def test_two_creates_of_one_port_leave_one_mapping(self):
+        self.store.gate = gate = Deferred()
+        first, second = self.creating(), self.creating()
+        gate.callback(None)
+        self.successResultOf(first)
+        self.failureResultOf(second, PortMappedError)
+        self.assertEqual([10080], self.network.open_ports())
+
+    def test_a_failing_store_leaves_nothing(self):
+        self.store.fail("disk full")
+        fault = self.refused(StoreFailedError)
+        self.assertIn("disk full", str(fault))
+        self.assertEqual(
+            ([], {}, []),
+            (self.network.open_ports(), self.stored(), self.mappings.views()),
+        )
+        self.store.fault = None
+        self.create()
+
+    def test_a_bug_of_the_store_leaves_nothing_either(self):
+        self.store.fault = ZeroDivisionError()
+        self.refused(ZeroDivisionError)
+        self.assertEqual([], self.network.open_ports())
+        self.assertEqual([], self.mappings.views())
+
+    def test_a_row_that_nobody_serves_keeps_its_port(self):
+        self.successResultOf(self.ensure(self.store.insert(a_mapping())))
+        self.refused(PortMappedError)
+        self.assertEqual([], self.network.open_ports())
+
+    def test_a_create_whose_caller_has_left_goes_on_to_its_end(self):
+        self.store.gate = gate = Deferred()
+        making = self.creating()
+        making.cancel()
+        self.failureResultOf(making)
+        gate.callback(None)
+        self.assertEqual([10080], self.network.served_ports())
+        self.assertIn(10080, self.stored())
+        self.assertEqual({10080: "listening"}, self.states())
+
+    def test_a_busy_port_is_said_as_such(self):
+        for code, kind in (
+            (errno.EADDRINUSE, PortInUseError),
+            (errno.EACCES, PortPrivilegedError),
+            (errno.EPERM, PortPrivilegedError),
+            (errno.EADDRNOTAVAIL, ListenError),
+        ):
+            self.network.faults[10080] = os_error(code)
+            self.refused(kind)
+        self.assertEqual({}, self.stored())
+
+    def test_a_fault_without_a_system_text_is_told_all_the_same(self):
+        self.network.faults[10080] = OSError("out of luck")
+        self.assertIn("out of luck", str(self.refused(ListenError)))
+
+    def test_the_port_rules_are_asked_first(self):
+        self.refused(PortRangeError, 9999)
+        self.refused(PortBlacklistedError, 10022)
+        self.create(10080)
+        self.refused(PortMappedError, 10080)
+        self.refused(NotAvailableError, 10081, protocol="udp")
+        self.assertEqual([10080], self.network.open_ports())
+
+    def test_there_is_a_limit_of_mappings(self):
+        self.build(max_mappings=1)
+        self.create(10080)
+        self.refused(TooManyMappingsError, 10081)
+
+    def test_a_tunnel_mapping_needs_the_tunnel(self):
+        self.build(tunnel_enabled=False)
+        self.refused(TunnelDisabledError, use_tunnel=True)
+        self.create_direct()
+
+    def test_port_0_takes_a_free_one(self):
+        self.create(10000)
+        self.network.faults[10001] = os_error(errno.EADDRINUSE)
+        self.network.faults[10002] = os_error(errno.EACCES)
+        view = self.create(0)
+        self.assertEqual((10003, 3), (view.mapping.port, view.mapping.target_port))
+        self.assertIn(10003, self.stored())
+
+    def test_port_0_may_find_nothing(self):
+        self.build(last_port=10001)
+        self.create(10000)
+        self.network.faults[10001] = os_error(errno.EADDRINUSE)
+        self.refused(NoFreePortError, 0)
+
+    def test_port_0_does_not_hide_a_bad_listen_address(self):
+        self.network.faults[10000] = os_error(errno.EADDRNOTAVAIL)
+        self.refused(ListenError, 0, listen="192.0.2.1")
+
+    def test_the_listen_address_is_used(self):
+        self.create(listen="::1")
+        self.assertEqual("::1", self.network.at(10080).address)
+
+    def test_a_direct_target_must_resolve(self):
+        making = self.creating(target_host="db.test", target_port=80)
+        self.network.lookups[-1][1].errback(UnresolvableError("nothing"))
+        fault = self.failureResultOf(making, BadTargetError).value
+        self.assertIn("'db.test' does not resolve", str(fault))
+        self.assertEqual([], self.network.open_ports())
+
+    def test_a_look_up_takes_5_seconds_at_most(self):
+        making = self.creating(target_host="db.test", target_port=80)
+        self.clock.advance(4.9)
+        self.assertNoResult(making)
+        self.clock.advance(0.2)
+        self.failureResultOf(making, BadTargetError)
+        self.assertEqual(["db.test"], self.network.given_up)
+        self.assertFalse(self.clock.getDelayedCalls())
+
+    def test_a_direct_target_must_be_given(self):
+        self.refused(BadTargetError, use_tunnel=False)
+
+    def test_a_direct_target_must_be_allowed_at_one_address_at_least(self):
+        self.build(allow_targets=["192.0.2.0/24"])
+        making = self.creating(target_host="db.test", target_port=80)
+        self.network.answer("198.51.100.1", "198.51.100.2")
+        self.failureResultOf(making, TargetDeniedError)
+        making = self.creating(target_host="db.test", target_port=80)
+        self.network.answer("198.51.100.1", "192.0.2.2")
+        self.successResultOf(making)
+
+    def test_creation_is_logged(self):
+        self.create(agent="web")
+        self.create_direct(10081)
+        self.assertEqual(
+            [
+                "port forwarding started: port 10080 to the agent:80 (agent web)",
+                "port forwarding started: port 10081 to 192.0.2.7:80 (direct)",
+            ],
+            self.lines("port forwarding started"),
+        )
+
+    def test_a_gateway_that_stops_makes_nothing_new(self):
+        self.create(10080)
+        self.mappings.stop_listening()
+        self.refused(StoppingError, 10081)
+        self.assertEqual([], self.network.open_ports())
+
+    def test_a_create_that_is_overtaken_by_the_stop_opens_nothing(self):
+        self.store.gate = gate = Deferred()
+        making = self.creating()
+        self.mappings.stop_listening()
+        gate.callback(None)
+        self.assertEqual("error", self.successResultOf(making).state)
+        self.assertEqual([], self.network.open_ports())
+
+
+class RemoveTests(MappingsCase):
+    """The port closes at once."""
+
+    def setUp(self):
+        super().setUp()
+        self.created = self.create()
+        self.peer = self.agent()
+        self.visitor = self.visit()
+
+    def test_visitors_are_closed(self):
+        self.peer.reached()
+        view = self.successResultOf(self.remove())
+        self.assertEqual(self.created.mapping, view.mapping)
+        self.visitor.pump()
+        self.assertTrue(self.visitor.aborted)
+        self.assertEqual(
+            ([], {}, []),
+            (self.network.open_ports(), self.stored(), self.mappings.views()),
+        )
+        self.assertEqual(0, self.slots.active)
+        self.failureResultOf(self.remove(), MappingMissingError)
+        self.assertRaises(MappingMissingError, self.mappings.get, 10080)
+
+    def test_removal_is_logged(self):
+        self.successResultOf(self.remove())
+        self.assertEqual(["port forwarding stopped: port 10080"], self.lines("stopped"))
+
+    def test_a_visitor_whose_target_is_being_dialled_is_closed_too(self):
+        self.successResultOf(self.remove())
+        self.visitor.pump()
+        self.assertTrue(self.visitor.aborted)
+        self.assertEqual(0, self.mappings.visitors)
+
+    def test_a_drain_lets_visitors_stay_for_a_while(self):
+        self.peer.reached()
+        view = self.successResultOf(self.remove(drain_seconds=20))
+        self.assertEqual("draining", view.state)
+        self.assertEqual([], self.network.open_ports())
+        self.clock.advance(19.9)
+        self.visitor.pump()
+        self.assertFalse(self.visitor.aborted)
+        self.assertEqual(1, self.mappings.visitors)
+        self.clock.advance(0.2)
+        self.visitor.pump()
+        self.assertTrue(self.visitor.aborted)
+        self.assertEqual(0, self.mappings.visitors)
+
+    def test_a_drain_ends_with_the_last_visitor(self):
+        self.successResultOf(self.remove(drain_seconds=20))
+        before = len(self.clock.getDelayedCalls())
+        self.visitor.peer_resets()
+        self.assertEqual(0, self.mappings.visitors)
+        self.assertEqual(before - 2, len(self.clock.getDelayedCalls()))
+
+    def test_a_drain_without_visitors_is_over_at_once(self):
+        self.visitor.peer_resets()
+        before = len(self.clock.getDelayedCalls())
+        self.successResultOf(self.remove(drain_seconds=20))
+        self.assertEqual(before, len(self.clock.getDelayedCalls()))
+
+    def test_the_end_of_a_drain_spares_a_new_mapping_of_the_port(self):
+        self.peer.reached(1)
+        self.successResultOf(self.remove(drain_seconds=20))
+        self.create()
+        new = self.visit()
+        self.peer.reached(2)
+        self.later(20.5)
+        self.visitor.pump()
+        new.pump()
+        self.assertTrue(self.visitor.aborted)
+        self.assertFalse(new.aborted)
+        self.assertEqual([10080], self.network.served_ports())
+        self.assertEqual(1, self.mappings.visitors)
+
+    def test_a_store_that_fails_keeps_everything_as_it_was(self):
+        self.store.fail("locked")
+        self.failureResultOf(self.remove(), StoreFailedError)
+        self.assertEqual([10080], self.network.served_ports())
+        self.visitor.pump()
+        self.assertFalse(self.visitor.aborted)
+        self.assertIn(10080, self.stored())
+
+    def test_a_port_whose_removal_is_under_way_is_not_free(self):
+        self.store.gate = gate = Deferred()
+        removing = self.remove()
+        self.assertEqual([10080], self.network.open_ports())
+        making = self.creating()
+        gate.callback(None)
+        self.successResultOf(removing)
+        self.successResultOf(making)
+        self.assertEqual([10080], self.network.open_ports())
+
+    def test_a_removal_whose_caller_has_left_goes_on_to_its_end(self):
+        self.store.gate = gate = Deferred()
+        removing = self.remove()
+        removing.cancel()
+        self.failureResultOf(removing)
+        gate.callback(None)
+        self.assertEqual(([], {}), (self.network.open_ports(), self.stored()))
+
+
+class UpdateTests(MappingsCase):
+    """New visitors get the changed mapping."""
+
+    def setUp(self):
+        super().setUp()
+        self.create()
+        self.peer = self.agent()
+
+    def test_visitors_under_way_stay(self):
+        visitor = self.visit()
+        self.peer.reached()
+        self.peer.heard()
+        self.clock.advance(5)
+        view = self.successResultOf(self.updating(target_port=81, name="site"))
+        self.assertEqual((81, "site"), (view.mapping.target_port, view.mapping.name))
+        self.assertEqual(
+            (NOON, NOON + 5), (view.mapping.created_at, view.mapping.updated_at)
+        )
+        self.assertEqual(view.mapping, self.stored()[10080])
+        visitor.pump()
+        self.assertFalse(visitor.aborted)
+        self.visit()
+        ((_, payload),) = self.peer.heard()
+        self.assertEqual((81).to_bytes(2, "big"), payload[5:7])
+
+    def test_an_unknown_mapping(self):
+        self.failureResultOf(self.updating(10081, name="x"), MappingMissingError)
+
+    def test_a_store_that_fails_keeps_the_mapping(self):
+        self.store.fail()
+        self.failureResultOf(self.updating(target_port=81), StoreFailedError)
+        self.assertEqual(80, self.mappings.get(10080).mapping.target_port)
+
+    def test_a_row_that_has_vanished_is_said(self):
+        self.successResultOf(self.ensure(self.store.delete("tcp", 10080)))
+        self.failureResultOf(self.updating(target_port=81), StoreFailedError)
+        self.assertEqual(80, self.mappings.get(10080).mapping.target_port)
+
+    def test_a_new_direct_target_is_judged(self):
+        self.failureResultOf(self.updating(use_tunnel=False), BadTargetError)
+        changing = self.updating(use_tunnel=False, target_host="192.0.2.9")
+        self.network.answer("192.0.2.9")
+        self.assertFalse(self.successResultOf(changing).mapping.use_tunnel)
+
+    def test_a_new_name_asks_no_name_server(self):
+        self.create_direct(10081, "db.test")
+        asked = len(self.network.lookups)
+        self.successResultOf(self.updating(10081, name="database"))
+        self.assertEqual(asked, len(self.network.lookups))
+
+    def test_an_update_serves_what_could_not_be_served(self):
+        self.successResultOf(self.ensure(self.store.insert(a_mapping(10090))))
+        self.network.faults[10090] = os_error(errno.EADDRINUSE)
+        self.restart()
+        self.assertEqual("error", self.states()[10090])
+        self.network.faults.clear()
+        view = self.successResultOf(self.updating(10090, name="x"))
+        self.assertEqual(("listening", None), (view.state, view.error))
+
+    def test_an_update_during_the_stop_opens_nothing(self):
+        self.mappings.stop_listening()
+        view = self.successResultOf(self.updating(name="x"))
+        self.assertEqual("error", view.state)
+        self.assertEqual([], self.network.open_ports())
+
+    def test_a_direct_mapping_cannot_be_moved_into_a_tunnel_that_is_off(self):
+        self.build(tunnel_enabled=False)
+        self.create_direct(10081)
+        self.failureResultOf(self.updating(10081, use_tunnel=True), TunnelDisabledError)
+
+    def restart(self):
+        for one in self.network.opened:
+            one.stopListening()
+        self.build()
+        self.successResultOf(self.ensure(self.mappings.restore()))
+
+
+class RestoreTests(MappingsCase):
+    """What was stored is served again."""
+
+    def store_all(self, *mappings):
+        for mapping in mappings:
+            self.successResultOf(self.ensure(self.store.insert(mapping)))
+
+    def restore(self):
+        return self.ensure(self.mappings.restore())
+
+    def test_every_mapping_listens_again(self):
+        self.store_all(a_mapping(10001), a_mapping(10002))
+        self.successResultOf(self.restore())
+        self.assertEqual([10001, 10002], self.network.served_ports())
+        self.assertEqual({10001: "listening", 10002: "listening"}, self.states())
+
+    def test_one_that_cannot_be_served_does_not_stop_the_others(self):
+        self.store_all(a_mapping(10001), a_mapping(10002))
+        self.network.faults[10001] = os_error(errno.EADDRINUSE)
+        self.successResultOf(self.restore())
+        self.assertEqual([10002], self.network.served_ports())
+        view = self.mappings.get(10001)
+        self.assertEqual("error", view.state)
+        self.assertIn("in use", view.error)
+        self.assertEqual(1, len(self.lines("cannot be served")))
+
+    def test_a_port_that_may_not_be_opened_any_more_is_not(self):
+        self.store_all(a_mapping(10022), a_mapping(9000), a_mapping(10001))
+        self.successResultOf(self.restore())
+        self.assertEqual([10001], self.network.open_ports())
+        self.assertIn("blacklist", self.mappings.get(10022).error)
+        self.assertIn("range", self.mappings.get(9000).error)
+
+    def test_a_mapping_that_failed_can_be_removed(self):
+        self.store_all(a_mapping(10022))
+        self.successResultOf(self.restore())
+        self.successResultOf(self.remove(10022))
+        self.assertEqual({}, self.stored())
+
+    def test_tunnel_mappings_wait_for_the_tunnel(self):
+        self.build(tunnel_enabled=False)
+        self.store_all(a_mapping())
+        self.successResultOf(self.restore())
+        self.assertEqual({10080: "error"}, self.states())
+
+    def test_the_configuration_comes_first(self):
+        self.store_all(a_mapping(10001))
+        self.mappings.serve_configured(
+            a_mapping(10001, use_tunnel=False, target_host="192.0.2.1")
+        )
+        self.successResultOf(self.restore())
+        self.assertEqual("config", self.mappings.get(10001).source)
+        self.assertEqual(1, len(self.lines("passed over")))
+
+    def test_a_store_that_cannot_be_read_is_a_fault_of_the_start(self):
+        self.store.fail("corrupt")
+        self.failureResultOf(self.restore(), StoreError)
+
+    def test_a_row_that_cannot_be_read_is_logged(self):
+        async def load():
+            stored = await type(self.store).load(self.store)
+            return stored._replace(faults=["row 7: port 'x'"])
+
+        self.store_all(a_mapping(10001))
+        self.patch(self.store, "load", load)
+        self.successResultOf(self.restore())
+        self.assertEqual(1, len(self.lines("row 7")))
+        self.assertEqual([10001], self.network.served_ports())
+
+
+class OtherSourcesTests(MappingsCase):
+    """Mappings that the API may look at only."""
+
+    def test_those_of_the_configuration_are_changed_there(self):
+        self.mappings.serve_configured(
+            a_mapping(8080, use_tunnel=False, target_host="192.0.2.1")
+        )
+        self.failureResultOf(self.remove(8080), ConfiguredMappingError)
+        self.failureResultOf(self.updating(8080, name="x"), ConfiguredMappingError)
+        self.assertEqual([8080], self.network.served_ports())
+        self.assertEqual({}, self.stored())
+
+    def test_those_of_agents_are_changed_there(self):
+        mapping = self.mappings.open_for_agent(MappingWish(port=10001, agent="web"))
+        self.failureResultOf(self.remove(10001), AgentMappingError)
+        self.assertEqual({}, self.stored())
+        self.mappings.close_for_agent(mapping)
+        self.assertEqual([], self.network.open_ports())
+        self.mappings.close_for_agent(mapping)
+
+    def test_an_agent_takes_no_stored_mapping_away(self):
+        view = self.create(10001)
+        self.mappings.close_for_agent(view.mapping)
+        self.assertEqual([10001], self.network.served_ports())
+
+    def test_an_agent_opens_nothing_in_a_gateway_that_stops(self):
+        self.mappings.stop_listening()
+        self.assertRaises(
+            StoppingError, self.mappings.open_for_agent, MappingWish(port=10001)
+        )
+
+
+class StopTests(MappingsCase):
+    """Ports first, visitors later."""
+
+    def test_ports_are_released_and_visitors_stay(self):
+        self.create(10001)
+        self.create(10002)
+        self.agent()
+        visitor = self.visit(10001)
+        for _ in range(2):
+            self.mappings.stop_listening()
+        visitor.pump()
+        self.assertEqual([], self.network.open_ports())
+        self.assertFalse(visitor.aborted)
+        self.assertEqual(2, len(self.lines("port forwarding stopped")))
+        for _ in range(2):
+            self.mappings.close_visits("the gateway stops")
+        visitor.pump()
+        self.assertEqual(0, self.mappings.visitors)
+
+    def test_drains_under_way_end_too(self):
+        self.create()
+        peer = self.agent()
+        visitor = self.visit()
+        self.successResultOf(self.remove(drain_seconds=30))
+        self.mappings.close_visits("the gateway stops")
+        self.mappings.close_visits("the gateway stops")
+        visitor.pump()
+        self.links.abort()
+        peer.transport.pump()
+        self.assertTrue(visitor.aborted)
+        self.assertEqual(0, self.slots.active)
+        self.assertFalse(self.clock.getDelayedCalls())
+
+    def test_nobody_is_counted_twice(self):
+        self.build(connections=1)
+        self.create()
+        peer = self.agent()
+        visitor = self.visit()
+        self.assertTrue(self.visit().refused)
+        visitor.peer_resets()
+        self.assertEqual(0, self.slots.active)
+        self.assertFalse(self.visit().refused)
+        self.assertEqual(2, opened(peer.heard()))
