@@ -56,7 +56,11 @@ class TcpEdge(Factory):
         if not self._slots.acquire():
             self.refused += 1
             return None
-        return self._admit(self, addr)
+        try:
+            return self._admit(self, addr)
+        except BaseException:
+            self._slots.release()
+            raise
 
     def left(self, visit: Visit) -> None:
         """A visitor's socket is gone."""
