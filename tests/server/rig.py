@@ -96,25 +96,32 @@ class PortsNetwork(FakeNetwork):
 
 
 class FragileStore(MemoryMappingStore):
-    """A memory store that fails when told to.
+    """A memory store that fails or waits when told to.
 
     Attributes:
         fault: what the next calls raise, or None.
-        gate: a Deferred that the next insert waits for, or None.
+        opens: how often it was opened.
+        closes: how often it was closed.
     """
 
     def __init__(self):
         super().__init__()
         self.fault: Exception | None = None
-        self.gate: Any = None
+        self._gate: Deferred[None] | None = None
         self.opens = self.closes = 0
 
     async def _pass(self):
-        gate, self.gate = self.gate, None
+        gate, self._gate = self._gate, None
         if gate is not None:
             await gate
         if self.fault is not None:
             raise self.fault
+
+    def hold(self):
+        """Let the next call wait; return what it waits for."""
+        gate: Deferred[None] = Deferred()
+        self._gate = gate
+        return gate
 
     def fail(self, detail="disk full"):
         """Let every call fail from now on."""

@@ -3,8 +3,6 @@
 import errno
 import os
 
-from twisted.internet.defer import Deferred
-
 from gateway.errors import (
     AgentMappingError,
     BadTargetError,
@@ -92,7 +90,7 @@ class CreateTests(MappingsCase):
         self.assertEqual(1, len(self.lines("no agent (any)")))
 
     def test_the_port_is_reserved_before_and_served_after_the_store_has_it(self):
-        self.store.gate = gate = Deferred()
+        gate = self.store.hold()
         making = self.creating()
         self.assertEqual(
             ([10080], []), (self.network.open_ports(), self.network.served_ports())
@@ -102,7 +100,7 @@ class CreateTests(MappingsCase):
         self.assertEqual(1, self.successResultOf(making).mapping.id)
 
     def test_two_creates_of_one_port_leave_one_mapping(self):
-        self.store.gate = gate = Deferred()
+        gate = self.store.hold()
         first, second = self.creating(), self.creating()
         gate.callback(None)
         self.successResultOf(first)
@@ -132,7 +130,7 @@ class CreateTests(MappingsCase):
         self.assertEqual([], self.network.open_ports())
 
     def test_a_create_whose_caller_has_left_goes_on_to_its_end(self):
-        self.store.gate = gate = Deferred()
+        gate = self.store.hold()
         making = self.creating()
         making.cancel()
         self.failureResultOf(making)
@@ -242,7 +240,7 @@ class CreateTests(MappingsCase):
         self.assertEqual([], self.network.open_ports())
 
     def test_a_create_that_is_overtaken_by_the_stop_opens_nothing(self):
-        self.store.gate = gate = Deferred()
+        gate = self.store.hold()
         making = self.creating()
         self.mappings.stop_listening()
         gate.callback(None)
@@ -333,7 +331,7 @@ class RemoveTests(MappingsCase):
         self.assertIn(10080, self.stored())
 
     def test_a_port_whose_removal_is_under_way_is_not_free(self):
-        self.store.gate = gate = Deferred()
+        gate = self.store.hold()
         removing = self.remove()
         self.assertEqual([10080], self.network.open_ports())
         making = self.creating()
@@ -343,7 +341,7 @@ class RemoveTests(MappingsCase):
         self.assertEqual([10080], self.network.open_ports())
 
     def test_a_removal_whose_caller_has_left_goes_on_to_its_end(self):
-        self.store.gate = gate = Deferred()
+        gate = self.store.hold()
         removing = self.remove()
         removing.cancel()
         self.failureResultOf(removing)
