@@ -33,7 +33,7 @@ class Place(NamedTuple):
 
 
 def _with_reason(read: Callable[[str], Value]) -> Callable[[str], Value]:
-    """Let a usage error say what `ValueError` says; click has words of its own."""
+    """Let a usage error say why; older releases of click show the value alone."""
 
     @wraps(read)
     def read_or_say(text: str) -> Value:
