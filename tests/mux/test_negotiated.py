@@ -495,17 +495,14 @@ class ReceivingTests(SynchronousTestCase):
         self.assertEqual(side.said(), [(0x13, payload)])
 
     def test_no_credit_after_the_far_end_has_finished(self):
-        """It has no use for any."""
-        for state in ("FR", "OPEN"):
-            side, end = agent_stream(state)
-            if state == "OPEN":
-                side.hear(
-                    with_id(0x03, 1, bytes(20000)), with_id(0x03, 1, bytes(20000))
-                )
-                side.rules.reset(end.stream, 0, "gone")
-                side.said()
-            side.rules.repay(end.stream, 0)
-            self.assertEqual(side.said(), [])
+        """It has no use for any; nor has a stream that is over."""
+        for last in (FIN, RESET):
+            for state in ("DIALING", "OPEN"):
+                side, end = agent_stream(state)
+                side.hear(*([with_id(0x03, 1, bytes(16384))] * 4), last)
+                side.rules.repay(end.stream, 0)
+                self.assertEqual(side.said(), [], msg=(state, last))
+                self.assertIsNone(side.fault)
 
     def test_data_of_no_bytes_is_not_delivered(self):
         """It would be kept for nothing while the target is dialled."""
