@@ -128,7 +128,7 @@ class Links:
         self._wall_clock = wall_clock
         self._agents: dict[str, _Agent] = {}
         self._place: dict[LinkProtocol, tuple[str, int]] = {}
-        self._connections: set[LinkProtocol] = set()
+        self._connections: dict[LinkProtocol, None] = {}  # in the order of arrival
         self._candidates: list[LinkProtocol] = []
         self._slots = Slots(settings.max_links)
         self._leaving = False
@@ -207,7 +207,7 @@ class Links:
 
     def link_made(self, link: LinkProtocol) -> None:
         """Count it; it is nobody's until it is decided."""
-        self._connections.add(link)
+        self._connections[link] = None
 
     def link_hello(self, link: LinkProtocol, hello: Hello) -> None:
         """Check the credential, then the name."""
@@ -417,7 +417,7 @@ class Links:
 
     def link_closed(self, link: LinkProtocol) -> None:
         """Forget the connection."""
-        self._connections.discard(link)
+        self._connections.pop(link, None)
         if not self._connections:
             waiting, self._empty = self._empty, []
             for waiter in waiting:

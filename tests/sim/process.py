@@ -23,9 +23,9 @@ class SimPoller:
 
     log = Logger()
 
-    def __init__(self, kernel, reactor):
+    def __init__(self, kernel):
         self._kernel = kernel
-        self._reactor = reactor
+        self._find = kernel.find
         self._watched: dict[int, Any] = {}
         self._masks: dict[int, int] = {}
         self._active: dict[int, None] = {}
@@ -42,7 +42,7 @@ class SimPoller:
         self._masks[fd] = mask | ERROR | HANGUP
         if self.on_watch is not None:
             self.on_watch(descriptor, mask)
-        self._kernel.find(fd).poller = self
+        self._find(fd).poller = self
         self.touch(fd)
 
     def watched(self):
@@ -69,18 +69,19 @@ class SimPoller:
 
     def touch(self, fd):
         """Look at a descriptor in the next batch."""
-        if fd in self._watched and not self.dead:
+        mask = self._masks.get(fd)
+        if mask is not None and self._find(fd).ready() & mask:
             self._active[fd] = None
             self._plan()
 
     def _plan(self):
         if self._planned is None and not self.dead:
-            self._planned = self._reactor.callLater(0, self._turn)
+            self._planned = self._kernel.clock.callLater(0, self._turn)
 
     def _ready(self):
         found = []
         for fd in list(self._active):
-            events = self._kernel.find(fd).ready() & self._masks[fd]
+            events = self._find(fd).ready() & self._masks[fd]
             if events:
                 found.append((fd, events, self._watched[fd]))
             else:
@@ -89,6 +90,8 @@ class SimPoller:
 
     def _turn(self):
         self._planned = None
+        if self.dead:
+            return
         batch = self._ready()
         self._turning = True
         for fd, events, descriptor in batch:
@@ -101,11 +104,13 @@ class SimPoller:
                 descriptor.fail(Failure())
         self._end_turn()
         self._turning = False
-        if self._active or self._calls:
+        if self._calls or self._ready():
             self._plan()
 
     def _end_turn(self):
         for _ in range(_END_ROUNDS):
+            if not self._calls:
+                return
             calls, self._calls = self._calls, []
             for call in calls:
                 call()
@@ -159,7 +164,7 @@ class Process:
         self.host = host
         self.kernel = kernel
         self.reactor = SimReactor(kernel.clock)
-        self.poller = SimPoller(kernel, self.reactor)
+        self.poller = SimPoller(kernel)
         self.network = SimNetwork(self)
         self.dead = False
 

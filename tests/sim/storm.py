@@ -185,7 +185,8 @@ class Storm(World):
         if name == "default":
             return False
         agents = [one for one in self.agents if one.name == name]
-        if not any(one.connected for one in agents if not one.stopped):
+        living = [one for one in agents if not one.stopped]
+        if not living or not living[-1].connected:
             return False
         found = [one for agent in agents for one in self.link_connections(agent)]
         return len(found) == self.links_each[name] and not any(
@@ -278,7 +279,7 @@ class Storm(World):
 
     def _script(self):
         chance = self.chance
-        size = chance.choice((0, 5, 300, 5000, 20_000, 20_000, 60_000, 150_000))
+        size = chance.choice((0, 5, 300, 5000, 5000, 20_000, 20_000, 60_000, 120_000))
         manner = chance.random()
         every = chance.choice((0.0, 0.0, 0.0, 0.02, 0.1)) if size < 30_000 else 0.0
         if manner < 0.6:

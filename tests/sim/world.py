@@ -39,7 +39,7 @@ TEXTS = Texts("en")
 TARGETS: dict[str, tuple[int, Script]] = {
     "echo": (7, Script(says=5, echoes=True, ends="answer")),
     "source": (19, Script(says=60_000, ends="finish")),
-    "flood": (20, Script(says=300_000, ends="finish")),
+    "flood": (20, Script(says=120_000, ends="finish")),
     "sink": (9, Script(says=50, ends="answer", starts="asked")),
     "greeter": (21, Script(says=900, ends="answer")),
     "slow": (10, Script(says=2000, reads="slowly", chunk=500, every=0.1)),
