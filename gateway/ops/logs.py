@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from typing import IO, Final, cast
@@ -26,14 +27,18 @@ LEVELS: Final[Mapping[str, LogLevel]] = {
     "error": LogLevel.error,
     "fatal": LogLevel.critical,
 }
+# also what some programs take for the end of a line, and halves of surrogate pairs,
+# which a file cannot hold
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LABELS: Final = {level.name: label.upper() for label, level in LEVELS.items()}
 
 
 def format_line(event: LogEvent) -> str | None:
     """Return one line: time, level, component, message; a traceback behind it.
 
-    Line ends inside of the message are escaped, so that nobody who can put text
-    into a log line can forge another one.
+    Line ends and other control characters inside of the message are escaped and
+    the traceback is indented, so that nobody who can put text into the log can
+    forge a line or command the terminal that shows it.
     """
     message = formatEvent(event)
     failure = event.get("log_failure")
@@ -43,11 +48,15 @@ def format_line(event: LogEvent) -> str | None:
     label = _LABELS.get(getattr(level, "name", ""), "INFO")
     time = formatTime(event.get("log_time"))
     component = event.get("log_namespace", "-")
-    safe = message.replace("\r", "\\r").replace("\n", "\\n")
-    line = f"{time} [{label}] {component}: {safe}\n"
+    lines = [f"{time} [{label}] {component}: {_escaped(message)}"]
     if failure is not None:
-        line += failure.getTraceback()
-    return line
+        trace = failure.getTraceback().rstrip("\n").split("\n")
+        lines += ["    " + _escaped(line) for line in trace]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def open_log(path: str | None, max_bytes: int, keep: int) -> IO[str]:

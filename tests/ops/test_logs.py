@@ -1,0 +1,158 @@
+"""Log lines, and where they go."""
+
+import io
+import os
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.logger import LogLevel
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.ops.logs import LEVELS, format_line, log_observer, open_log
+
+
+def an_event(text="hello", **fields):
+    usual = {
+        "log_format": "{text}",
+        "text": text,
+        "log_level": LogLevel.info,
+        "log_namespace": "gateway.server.links",
+        "log_time": 1_700_000_000.0,
+    }
+    return {**usual, **fields}
+
+
+class FormatTests(SynchronousTestCase):
+    """One event, one line."""
+
+    def line(self, *args, **fields):
+        found = format_line(an_event(*args, **fields))
+        assert found is not None
+        return found
+
+    def test_a_line_has_time_level_component_and_message(self):
+        self.assertRegex(
+            self.line(),
+            r"^2023-11-1[45]T\d\d:\d\d:\d\d[+-]\d{4} "
+            r"\[INFO\] gateway\.server\.links: hello\n$",
+        )
+
+    def test_levels_have_the_names_of_the_configuration(self):
+        for name, level in LEVELS.items():
+            self.assertIn(f" [{name.upper()}] ", self.line(log_level=level))
+
+    def test_an_event_without_a_level_is_info(self):
+        self.assertIn("[INFO]", self.line(log_level=None))
+
+    def test_an_event_without_words_is_no_line(self):
+        self.assertIsNone(format_line({}))
+
+    def test_nobody_forges_a_line(self):
+        line = self.line("bye\r\n2026-01-01 [INFO] x: link up")
+        self.assertEqual(1, line.count("\n"))
+        self.assertIn("bye\\r\\n2026", line)
+
+    def test_nobody_commands_the_terminal(self):
+        self.assertIn("\\x1b[2J\\x07\\x9b\\u2028", self.line("\x1b[2J\x07\x9b\u2028"))
+
+    def test_letters_of_every_language_stay(self):
+        self.assertIn("隧道客户端已连接 ß", self.line("隧道客户端已连接 ß"))
+
+    @given(st.text())
+    def test_whatever_is_said_is_one_printable_line(self, text):
+        line = self.line("x" + text)
+        self.assertEqual(1, len(line.splitlines()))
+        line.encode()
+        self.assertIsNone(re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", line))
+
+    def test_a_traceback_is_indented(self):
+        try:
+            raise ValueError("one\n2026-01-01T00:00:00+0000 [INFO] x: two\x1b[2J")
+        except ValueError:
+            failure = Failure()
+        for text in ("it failed", ""):
+            lines = self.line(text, log_failure=failure).splitlines()
+            self.assertGreater(len(lines), 3)
+            for line in lines[1:]:
+                self.assertTrue(line.startswith("    "), line)
+            self.assertNotIn("\x1b", "".join(lines))
+
+    def test_a_failure_alone_is_a_line(self):
+        failure = Failure(ValueError("x"))
+        self.assertIn("ValueError", format_line({"log_failure": failure}))
+
+
+class ObserverTests(SynchronousTestCase):
+    """What is written at which level."""
+
+    def written(self, level, *events):
+        file = io.StringIO()
+        observer = log_observer(file, level)
+        for event in events:
+            observer(event)
+        return file.getvalue()
+
+    def test_lower_levels_are_left_out(self):
+        for wanted in LEVELS.values():
+            for level, limit in LEVELS.items():
+                found = self.written(level, an_event(log_level=wanted))
+                self.assertEqual(wanted >= limit, bool(found))
+
+    def test_twisted_speaks_from_warnings_upward(self):
+        for namespace in ("twisted.web", "log_legacy"):
+            quiet = an_event(log_namespace=namespace)
+            loud = an_event(log_namespace=namespace, log_level=LogLevel.warn)
+            self.assertEqual("", self.written("info", quiet))
+            self.assertNotEqual("", self.written("info", loud))
+            self.assertNotEqual("", self.written("debug", quiet))
+
+
+class FileTests(SynchronousTestCase):
+    """Log files of bounded size."""
+
+    def setUp(self):
+        self.path = os.path.join(self.mktemp(), "gw.log")
+        os.mkdir(os.path.dirname(self.path))
+
+    def names(self):
+        return sorted(os.listdir(os.path.dirname(self.path)))
+
+    def test_without_a_path_lines_go_to_standard_output(self):
+        stream = io.StringIO()
+        self.patch(__import__("sys"), "stdout", stream)
+        self.assertIs(stream, open_log(None, 100, 1))
+
+    def test_lines_are_appended(self):
+        for _ in range(2):
+            file = open_log(self.path, 1000, 1)
+            log_observer(file, "info")(an_event("grüße"))
+            file.close()
+        with open(self.path, encoding="utf-8") as found:
+            self.assertEqual(2, found.read().count("grüße"))
+
+    def test_a_full_file_is_put_aside_and_only_some_are_kept(self):
+        file = open_log(self.path, 200, 2)
+        observer = log_observer(file, "info")
+        for _ in range(20):
+            observer(an_event("x" * 100))
+        file.close()
+        self.assertEqual(["gw.log", "gw.log.1", "gw.log.2"], self.names())
+        for name in self.names():
+            path = os.path.join(os.path.dirname(self.path), name)
+            self.assertLess(os.path.getsize(path), 500)
+
+    def test_one_old_file_is_kept_at_least(self):
+        file = open_log(self.path, 10, 0)
+        for _ in range(5):
+            file.write("x" * 20)
+        file.close()
+        self.assertEqual(["gw.log", "gw.log.1"], self.names())
+
+    def test_others_may_not_read_it(self):
+        open_log(self.path, 1000, 1).close()
+        self.assertEqual(0o640, os.stat(self.path).st_mode & 0o777)
+
+    def test_a_folder_that_is_missing_is_an_os_error(self):
+        self.assertRaises(OSError, open_log, self.path + "/x/y", 1000, 1)
