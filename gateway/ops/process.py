@@ -76,10 +76,12 @@ class ProcessEnd:
         self._signals += 1
         if self._signals > 2:
             os._exit(128 + number)
-        self._reactor.callFromThread(self._stop, signal.Signals(number).name)
+        name = signal.Signals(number).name
+        # two may come before the reactor looks
+        self._reactor.callFromThread(self._stop, name, first=self._signals == 1)
 
-    def _stop(self, name: str) -> None:
-        if self._signals == 1:
+    def _stop(self, name: str, *, first: bool) -> None:
+        if first:
             _LOG.info("{name}: stopping; once more forces it", name=name)
             self._reactor.stop()
         else:

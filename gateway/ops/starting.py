@@ -40,4 +40,4 @@ def say_at_start(warnings: Iterable[str]) -> None:
     """Log the version, and loudly what is allowed and yet dangerous."""
     _LOG.info("gotunnel {version} starts", version=__version__)
     for warning in warnings:
-        _LOG.warn("WARNING: {warning}", warning=warning)
+        _LOG.warn("WARNING: {text}", text=warning)

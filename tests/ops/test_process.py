@@ -1,0 +1,367 @@
+"""What a process does around its service."""
+
+import atexit
+import io
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+from typing import Any, cast
+
+from twisted.application.service import Application, IService, Service
+from twisted.internet.defer import succeed
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.errors import ConfigError, OperatorError
+from gateway.ops import process
+from gateway.ops.process import (
+    LoggedService,
+    ProcessEnd,
+    choose_observer,
+    raise_descriptor_limit,
+    say_operator_errors_plainly,
+)
+from gateway.ops.starting import (
+    say_at_start,
+    say_problems_and_exit,
+    say_settings_and_exit,
+    say_version_and_exit,
+)
+
+PATIENCE_SECONDS = 20
+
+
+class StubReactor:
+    """A reactor that does what it is told when the test says so."""
+
+    def __init__(self):
+        self.waiting: list[Any] = []
+        self.from_threads: list[Any] = []
+        self.stops = 0
+
+    def callWhenRunning(self, call, *given, **named):
+        self.waiting.append(lambda: call(*given, **named))
+
+    def callFromThread(self, call, *given, **named):
+        self.from_threads.append(lambda: call(*given, **named))
+
+    def stop(self):
+        self.stops += 1
+
+    def run(self):
+        """Do what waits."""
+        calls = self.waiting + self.from_threads
+        self.waiting, self.from_threads = [], []
+        for call in calls:
+            call()
+
+
+class EndTests(SynchronousTestCase):
+    """By a signal, or because the process cannot go on."""
+
+    def setUp(self):
+        self.reactor = StubReactor()
+        self.forced = 0
+        self.installed: dict[int, Any] = {}
+        self.exits: list[int] = []
+        self.at_exit: list[Any] = []
+        self.patch(signal, "signal", self.installed.__setitem__)
+        self.patch(os, "_exit", self.exits.append)
+        self.patch(atexit, "register", self.at_exit.append)
+        self.end = ProcessEnd(cast(Any, self.reactor), self.force)
+
+    def force(self):
+        self.forced += 1
+
+    def watch(self):
+        self.end.watch()
+        self.reactor.run()
+
+    def send(self, number=signal.SIGTERM):
+        self.installed[number](number, None)
+
+    def test_the_signals_are_taken_over_once_the_reactor_runs(self):
+        self.end.watch()
+        self.assertEqual({}, self.installed)
+        self.reactor.run()
+        self.assertEqual({signal.SIGTERM, signal.SIGINT}, set(self.installed))
+
+    def test_the_first_signal_stops_and_the_second_forces(self):
+        self.watch()
+        self.send()
+        self.reactor.run()
+        self.assertEqual((1, 0), (self.reactor.stops, self.forced))
+        self.send(signal.SIGINT)
+        self.reactor.run()
+        self.assertEqual((1, 1), (self.reactor.stops, self.forced))
+        self.assertEqual([], self.exits)
+
+    def test_two_signals_at_once_stop_and_force(self):
+        self.watch()
+        self.send()
+        self.send()
+        self.reactor.run()
+        self.assertEqual((1, 1), (self.reactor.stops, self.forced))
+
+    def test_the_third_signal_ends_the_process(self):
+        self.watch()
+        for _ in range(3):
+            self.send()
+        self.assertEqual([128 + signal.SIGTERM], self.exits)
+
+    def test_a_failure_stops_once_with_status_1(self):
+        self.end.fail("no store")
+        self.end.fail("nothing at all")
+        self.assertEqual(0, self.reactor.stops)
+        self.reactor.run()
+        self.assertEqual(1, self.reactor.stops)
+        (leave,) = self.at_exit
+        leave()
+        self.assertEqual([1], self.exits)
+
+    def test_a_failure_is_logged_as_fatal(self):
+        events: list[Any] = []
+        note: Any = events.append
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
+        self.end.fail("no {store}")
+        (event,) = events
+        self.assertEqual("critical", event["log_level"].name)
+        self.assertEqual("no {store}", formatEvent(event))
+
+    def test_a_signal_after_a_failure_forces(self):
+        self.watch()
+        self.end.fail("no store")
+        self.reactor.run()
+        self.send()
+        self.reactor.run()
+        self.assertEqual((1, 1), (self.reactor.stops, self.forced))
+
+    def test_a_failure_during_a_stop_stops_nothing_twice(self):
+        self.watch()
+        self.send()
+        self.end.fail("no store")
+        self.reactor.run()
+        self.assertEqual(1, self.reactor.stops)
+
+
+class SignalTests(SynchronousTestCase):
+    """Real signals to a real process."""
+
+    def run_and_signal(self, *signals, fails=False):
+        """Run a process whose stop never ends; return its output and status."""
+        code = textwrap.dedent(
+            f"""
+            import sys
+            from twisted.application.service import Service
+            from twisted.internet import reactor
+            from twisted.internet.defer import Deferred
+            from gateway.ops.process import ProcessEnd
+
+            done = Deferred()
+            def say(word):
+                print(word, flush=True)
+            def force():
+                say("forced")
+                done.callback(None)
+            end = ProcessEnd(reactor, force)
+            end.watch()
+            if {fails}:
+                end.fail("broken")
+                reactor.callWhenRunning(done.callback, None)
+            def stop():
+                say("stopping")
+                return done
+            reactor.addSystemEventTrigger("before", "shutdown", stop)
+            reactor.callWhenRunning(say, "ready")
+            reactor.run()
+            say("over")
+            """
+        )
+        running = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=os.path.dirname(os.path.dirname(process.__file__)) + "/..",
+        )
+        self.addCleanup(running.wait)
+        self.addCleanup(running.kill)
+        assert running.stdout is not None
+        said = []
+        for number in signals:
+            said.append(running.stdout.readline().strip())
+            running.send_signal(number)
+        rest, _ = running.communicate(timeout=PATIENCE_SECONDS)
+        return said + rest.split(), running.returncode
+
+    def test_one_signal_stops_and_another_forces(self):
+        self.assertEqual(
+            (["ready", "stopping", "forced", "over"], 0),
+            self.run_and_signal(signal.SIGTERM, signal.SIGINT),
+        )
+
+    def test_a_failure_ends_with_status_1(self):
+        said, status = self.run_and_signal(fails=True)
+        self.assertEqual(1, status)
+        self.assertIn("over", said)
+
+
+class LimitTests(SynchronousTestCase):
+    """Open files."""
+
+    def test_the_soft_limit_becomes_the_hard_one(self):
+        limits = [(100, 4000)]
+        self.patch(resource, "getrlimit", lambda _what: limits[-1])
+        self.patch(resource, "setrlimit", lambda _what, pair: limits.append(pair))
+        self.assertEqual(4000, raise_descriptor_limit())
+        self.assertEqual((4000, 4000), limits[-1])
+        self.assertEqual(4000, raise_descriptor_limit())
+        self.assertEqual(2, len(limits))
+
+
+class PlainWordsTests(SynchronousTestCase):
+    """What ends a process before it runs."""
+
+    def setUp(self):
+        self.errors, self.output = io.StringIO(), io.StringIO()
+        self.patch(sys, "stderr", self.errors)
+        self.patch(sys, "stdout", self.output)
+
+    def test_an_operator_reads_one_line(self):
+        self.patch(sys, "excepthook", sys.excepthook)
+        say_operator_errors_plainly()
+        fault = OperatorError("port 9000: in use")
+        sys.excepthook(OperatorError, fault, None)
+        self.assertEqual("gotunnel: port 9000: in use\n", self.errors.getvalue())
+
+    def test_a_bug_has_a_traceback(self):
+        self.patch(sys, "excepthook", sys.excepthook)
+        say_operator_errors_plainly()
+        sys.excepthook(ValueError, ValueError("x"), None)
+        self.assertIn("ValueError: x", self.errors.getvalue())
+        self.assertNotIn("gotunnel:", self.errors.getvalue())
+
+    def test_every_problem_is_said(self):
+        for problems, noun in (
+            (["one"], "1 problem "),
+            (["one", "two"], "2 problems "),
+        ):
+            fault = ConfigError(problems)
+            end = self.assertRaises(SystemExit, say_problems_and_exit, fault)
+            self.assertEqual(1, end.code)
+            self.assertIn(
+                f"gotunnel: {noun}in the configuration", self.errors.getvalue()
+            )
+            for problem in problems:
+                self.assertIn(f"  {problem}\n", self.errors.getvalue())
+
+    def test_a_good_configuration_is_shown(self):
+        end = self.assertRaises(
+            SystemExit, say_settings_and_exit, ["a: 1"], ["no token"]
+        )
+        self.assertEqual(0, end.code)
+        self.assertEqual("a: 1\nconfiguration ok\n", self.output.getvalue())
+        self.assertEqual("WARNING: no token\n", self.errors.getvalue())
+
+    def test_the_version_is_shown(self):
+        end = self.assertRaises(SystemExit, say_version_and_exit)
+        self.assertEqual(0, end.code)
+        self.assertRegex(self.output.getvalue(), r"^gotunnel \d+\.\d+")
+
+    def test_warnings_are_loud(self):
+        events: list[Any] = []
+        note: Any = events.append
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
+        say_at_start(["no {token}"])
+        self.assertEqual(["info", "warn"], [one["log_level"].name for one in events])
+        self.assertEqual("WARNING: no {token}", formatEvent(events[1]))
+
+
+class Inner(Service):
+    """Notes what happens to it."""
+
+    def __init__(self):
+        self.calls: list[str] = []
+
+    def privilegedStartService(self):
+        self.calls.append("privileged")
+
+    def startService(self):
+        self.calls.append("start")
+
+    def stopService(self):
+        self.calls.append("stop")
+        return succeed(None)
+
+
+class LoggedServiceTests(SynchronousTestCase):
+    """The service that twistd gets."""
+
+    def test_everything_is_passed_on(self):
+        inner = Inner()
+        service = LoggedService(inner, None)
+        service.privilegedStartService()
+        service.startService()
+        self.successResultOf(service.stopService())
+        self.assertEqual(["privileged", "start", "stop"], inner.calls)
+
+    def test_it_brings_its_observer_to_the_application(self):
+        observer: Any = lambda event: None  # noqa: E731 - an observer is any callable
+        application = Application("test")
+        service = LoggedService(Inner(), observer)
+        service.setServiceParent(application)
+        self.assertIs(observer, application.getComponent(ILogObserver))
+        self.assertIs(IService(application), service.parent)
+
+    def test_without_an_observer_twistd_chooses(self):
+        application = Application("test")
+        LoggedService(Inner(), None).setServiceParent(application)
+        self.assertIsNone(application.getComponent(ILogObserver))
+
+
+class ObserverChoiceTests(SynchronousTestCase):
+    """Where a process logs to."""
+
+    def choose(self, file=None, **twistd):
+        return choose_observer(twistd, file=file, max_bytes=1000, keep=1, level="info")
+
+    def setUp(self):
+        self.opened: list[Any] = []
+
+        def open_log(path, max_bytes, keep):
+            self.opened.append(path)
+            return io.StringIO()
+
+        self.patch(process, "open_log", open_log)
+
+    def test_twistds_own_choice_stands(self):
+        self.assertIsNone(self.choose(logger="my.observer"))
+        self.assertIsNone(self.choose(syslog=1))
+        self.assertEqual([], self.opened)
+
+    def test_the_configured_file_comes_before_twistds(self):
+        self.choose("gw.log", logfile="twistd.log")
+        self.choose(None, logfile="other.log")
+        self.assertEqual(["gw.log", "other.log"], self.opened)
+
+    def test_the_foreground_logs_to_standard_output(self):
+        self.choose(None, nodaemon=1)
+        self.choose(None, nodaemon=1, logfile="-")
+        self.assertEqual([None, None], self.opened)
+
+    def test_a_daemon_logs_to_a_file(self):
+        self.choose(None)
+        self.choose(None, logfile="-")
+        self.assertEqual(["twistd.log", "twistd.log"], self.opened)
+
+    def test_a_file_that_cannot_be_written_is_for_the_operator(self):
+        def open_log(path, max_bytes, keep):
+            raise PermissionError(13, "Permission denied")
+
+        self.patch(process, "open_log", open_log)
+        fault = self.assertRaises(OperatorError, self.choose, "gw.log")
+        self.assertEqual("log file gw.log: Permission denied", str(fault))
