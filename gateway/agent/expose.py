@@ -41,6 +41,7 @@ class Exposures:
         self._announce = announce
         self._granted: dict[str, str] = {}
         self._retries: dict[str, IDelayedCall] = {}
+        self._stopped = False
 
     def ask(self, link: LinkProtocol, ack: HelloAck | None) -> None:
         """Send every wish over a link that was just decided."""
@@ -71,7 +72,8 @@ class Exposures:
             self._retry(link, wish)
             return
         scheme, _, rest = ack.public_url.partition("://")
-        address = f"{scheme}://{gateway}{rest}" if rest[:1] == ":" else ack.public_url
+        host = f"[{gateway}]" if ":" in gateway else gateway
+        address = f"{scheme}://{host}{rest}" if rest[:1] == ":" else ack.public_url
         if self._granted.get(ack.id) != address:
             self._granted[ack.id] = address
             self.log.info("public address: {address}", address=address)
@@ -83,11 +85,12 @@ class Exposures:
             if link.usable:
                 link.register(wish)
 
-        if wish.id not in self._retries:
+        if wish.id not in self._retries and not self._stopped:
             self._retries[wish.id] = self._clock.callLater(RETRY_SECONDS, again)
 
     def stop(self) -> None:
         """Ask no more; may be called twice."""
+        self._stopped = True
         retries, self._retries = self._retries, {}
         for call in retries.values():
             call.cancel()
