@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -91,6 +91,24 @@ class IByteTransport(ITCPTransport, IConsumer, IPushProducer):
 
     def writeSequence(data: Iterable[bytes | memoryview]) -> None:
         """Send the pieces, in order and without joining long ones."""
+
+
+class ISplicing(Interface):
+    """A transport that can have the kernel move its bytes to another one."""
+
+    def splice_to(sink: IByteTransport, tally: Callable[[int], None]) -> None:
+        """Once there are many bytes, move them to `sink` past the protocol.
+
+        The protocol must hand all it receives to `sink`, whose producer this
+        transport is; whatever is received may come by `tally` or by `dataReceived`,
+        in turns.  `unsent` of `sink` counts what is under way, and the producer is
+        paused as soon as anything is.  All else is as without it: flushes,
+        half-closes, resets.  A `sink` that cannot take part is no error.
+
+        Args:
+            sink: another transport.
+            tally: called with each number of bytes that are moved.
+        """
 
 
 class IListening(Interface):

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from gateway.net.addresses import address_of, family_of
 from gateway.net.poller import WRITABLE, TurnPoller
 from gateway.net.sockets import reset, set_options
+from gateway.net.splice import PipePool
 from gateway.net.transports import READ_SIZE, TCPTransport
 
 _UNDER_WAY: Final = frozenset({0, errno.EINPROGRESS, errno.EINTR, errno.EWOULDBLOCK})
@@ -29,6 +30,7 @@ class Connecting:
     __slots__ = (
         "_factory",
         "_gathered",
+        "_pipes",
         "_poller",
         "_read_size",
         "_socket",
@@ -47,6 +49,7 @@ class Connecting:
         *,
         gathered: bool,
         read_size: int,
+        pipes: PipePool | None,
     ) -> None:
         self._poller = poller
         self._socket = sock
@@ -54,6 +57,7 @@ class Connecting:
         self._factory = factory
         self._gathered = gathered
         self._read_size = read_size
+        self._pipes = pipes
         self.outcome: Deferred[IProtocol] = Deferred(self._give_up)
         self._timeout = clock.callLater(timeout_seconds, self._timed_out)
         poller.watch(self, WRITABLE)
@@ -85,9 +89,13 @@ class Connecting:
             )
             return
         transport = TCPTransport(
-            self._poller, self._socket, peer, gathered=self._gathered
+            self._poller,
+            self._socket,
+            peer,
+            gathered=self._gathered,
+            read_size=self._read_size,
+            pipes=self._pipes,
         )
-        transport.read_size = self._read_size
         self._poller.hand_over(self, transport)
         transport.start(protocol, WRITABLE)
         self.outcome.callback(protocol)
@@ -134,6 +142,7 @@ def open_connection(
     *,
     gathered: bool,
     read_size: int = READ_SIZE,
+    pipes: PipePool | None = None,
 ) -> Deferred[IProtocol]:
     """Begin to connect and return what comes of it.
 
@@ -162,5 +171,6 @@ def open_connection(
         timeout_seconds,
         gathered=gathered,
         read_size=read_size,
+        pipes=pipes,
     )
     return attempt.outcome

@@ -22,6 +22,7 @@ from gateway.net.addresses import family_of
 from gateway.net.connect import open_connection
 from gateway.net.poller import IPollingReactor, TurnPoller, poller_for
 from gateway.net.ports import TCPListening, open_listener
+from gateway.net.splice import AVAILABLE, PipePool
 from gateway.net.transports import READ_SIZE
 
 LINK_READ_SIZE: Final = 262144
@@ -41,6 +42,7 @@ class Network:
         poller: TurnPoller | None = None,
         *,
         read_size: int = READ_SIZE,
+        splice: bool = True,
     ) -> None:
         """Watch sockets by the reactor.
 
@@ -49,9 +51,11 @@ class Network:
             poller: what watches the sockets; None = the best there is.
             read_size: bytes of one read, except from gathered connections (links),
                 which carry many streams and read more at once.
+            splice: whether the kernel may move bulk bytes between two connections.
         """
         self._reactor = reactor
         self._read_size = read_size
+        self._pipes = PipePool() if splice and AVAILABLE else None
         self._poller = poller_for(reactor) if poller is None else poller
 
     def listen(
@@ -75,6 +79,7 @@ class Network:
             factory,
             gathered=gathered,
             read_size=LINK_READ_SIZE if gathered else self._read_size,
+            pipes=None if gathered else self._pipes,
         )
 
     def connect(
@@ -97,6 +102,7 @@ class Network:
                 timeout_seconds,
                 gathered=gathered,
                 read_size=LINK_READ_SIZE if gathered else self._read_size,
+                pipes=None if gathered else self._pipes,
             )
         except OSError as fault:
             return fail(fault)

@@ -13,6 +13,8 @@ from typing import Final, TypeAlias, cast
 
 from twisted.internet.interfaces import IProducer, IPullProducer, IPushProducer
 
+from gateway.net.splice import REFUSALS, Pipe
+
 Chunk: TypeAlias = "bytes | memoryview[int]"
 
 PAUSE_MARK: Final = 65536
@@ -25,6 +27,7 @@ class Outgoing:
     """What is written to a socket and how far it got.
 
     Attributes:
+        fd: descriptor of the socket.
         unsent: bytes taken by `write` that the kernel has not taken.
         pause_mark: `unsent` above which the registered producer is paused.
         resume_mark: `unsent` at which it is resumed.
@@ -37,10 +40,12 @@ class Outgoing:
         "_gathered",
         "_mute",
         "_pieces",
+        "_pipe",
         "_producer_paused",
         "_send",
         "_socket",
         "_streaming",
+        "fd",
         "pause_mark",
         "producer",
         "resume_mark",
@@ -49,12 +54,14 @@ class Outgoing:
 
     def __init__(self, sock: socket.socket, *, gathered: bool) -> None:
         self._socket = sock
+        self.fd = sock.fileno()
         self._send = sock.send
         self._gathered = gathered
         self._direct = not gathered  # a write may go to the kernel at once
         self._mute = False  # writes are dropped
         self._blocked = False  # the kernel's buffer is full
         self._pieces: deque[Chunk] = deque()
+        self._pipe: Pipe | None = None  # what it holds goes before the pieces
         self.unsent = 0
         self.pause_mark = PAUSE_MARK
         self.resume_mark = 0
@@ -114,6 +121,46 @@ class Outgoing:
         else:
             self._direct = not self._mute
 
+    def takes_from(self, producer: object) -> bool:
+        """Tell whether nothing is unsent and `producer` is paused when it is."""
+        return self._direct and self.producer is producer
+
+    def pour(self, pipe: Pipe) -> bool:
+        """Send what `pipe` holds, and pause the producer until all of it is sent.
+
+        Args:
+            pipe: filled by the registered producer, while `takes_from` says so.
+
+        Returns:
+            False if this socket cannot be spliced to; what was in the pipe is sent.
+        """
+        self._pipe = pipe
+        self.unsent = pipe.held
+        self._push()
+        if self.unsent:
+            self._direct = False
+            self._arm()
+            self._pause_producer()
+        return not pipe.refused
+
+    def _push_pipe(self, pipe: Pipe) -> None:
+        try:
+            sent = pipe.drain(self.fd)
+        except WOULD_BLOCK:
+            sent = 0
+        except OSError as fault:
+            if fault.errno not in REFUSALS:
+                self._write_failed()
+                return
+            sent = 0
+            self._pieces.appendleft(pipe.take_over())
+        self.unsent -= sent
+        if pipe.held:
+            self._blocked = True
+        else:
+            self._pipe = None
+            pipe.release()
+
     def _keep(self, pieces: Iterable[Chunk]) -> None:
         """Queue the pieces, or copies of those that may change."""
         self._direct = False
@@ -148,6 +195,9 @@ class Outgoing:
         self._direct = self._blocked = False
         self._pieces.clear()
         self.unsent = 0
+        if self._pipe is not None:
+            pipe, self._pipe = self._pipe, None
+            pipe.release()
 
     def _take_writes(self) -> None:
         """Let writes go to the kernel again if they may; nothing is unsent."""
@@ -160,7 +210,13 @@ class Outgoing:
         cast(IPullProducer, self.producer).resumeProducing()
 
     def _push(self) -> None:
-        """Give the kernel what it takes of the queue."""
+        """Give the kernel what it takes of the pipe and then of the queue."""
+        if self._pipe is not None:
+            self._push_pipe(self._pipe)
+        if not self._blocked:
+            self._push_pieces()
+
+    def _push_pieces(self) -> None:
         pieces = self._pieces
         while pieces:
             if len(pieces) == 1:

@@ -16,6 +16,7 @@ from gateway.interfaces import IListening
 from gateway.net.addresses import TCPAddress, address_of, family_of
 from gateway.net.poller import READABLE, TurnPoller
 from gateway.net.sockets import reset, set_options
+from gateway.net.splice import PipePool
 from gateway.net.transports import READ_SIZE, TCPTransport
 
 _BACKLOG: Final = 4096
@@ -91,6 +92,7 @@ class TCPListening:
         *,
         gathered: bool,
         read_size: int = READ_SIZE,
+        pipes: PipePool | None = None,
     ) -> None:
         self._poller = poller
         self._clock = clock
@@ -99,6 +101,7 @@ class TCPListening:
         self._factory = factory
         self._gathered = gathered
         self._read_size = read_size
+        self._pipes = pipes
         self._address = address_of(sock.getsockname())
         # given up for a moment to accept and close what there is no other for
         self._reserve = _open_reserve()
@@ -171,8 +174,14 @@ class TCPListening:
         if protocol is None:
             reset(sock)
             return
-        transport = TCPTransport(self._poller, sock, peer, gathered=self._gathered)
-        transport.read_size = self._read_size
+        transport = TCPTransport(
+            self._poller,
+            sock,
+            peer,
+            gathered=self._gathered,
+            read_size=self._read_size,
+            pipes=self._pipes,
+        )
         transport.start(protocol)
 
     def _exhausted(self, fault: OSError) -> None:

@@ -7,6 +7,7 @@ A gathered transport queues everything and sends it at the end of the turn.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Final, cast
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
@@ -25,20 +26,26 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from gateway.interfaces import IByteTransport
+from gateway.interfaces import IByteTransport, ISplicing
 from gateway.net.addresses import TCPAddress, address_of
 from gateway.net.outgoing import WOULD_BLOCK, Outgoing
 from gateway.net.poller import ERROR, HANGUP, READABLE, WRITABLE, TurnPoller
 from gateway.net.sockets import reset
+from gateway.net.splice import PipePool, Shortcut
 
 READ_SIZE: Final = 65536
 _LAST_READS: Final = 16  # events' worth of reads after a reset
 _READS: Final = 4  # reads of one event: a fast sender must not starve the others
+_LARGE: Final = 32768  # a read of this size, or a full one, speaks for bulk
+_BULK: Final = 4  # such reads in a row after which bytes are spliced
+_PROVEN: Final = 8  # as many small ones in a row, and bytes are read again
 _UNWATCHED: Final = -1
 _NOBODY: Final = Protocol()  # takes the place of a protocol that is gone
 
 
-@implementer(IByteTransport, IPushProducer, IConsumer, ISystemHandle, ILoggingContext)
+@implementer(
+    IByteTransport, ISplicing, IPushProducer, IConsumer, ISystemHandle, ILoggingContext
+)
 class TCPTransport(Outgoing):
     """One TCP connection.
 
@@ -56,6 +63,7 @@ class TCPTransport(Outgoing):
 
     __slots__ = (
         "__weakref__",
+        "_bulk",
         "_ended",
         "_ending",
         "_eof",
@@ -63,15 +71,16 @@ class TCPTransport(Outgoing):
         "_host",
         "_mask",
         "_peer",
+        "_pipes",
         "_poller",
         "_read_over",
         "_reading",
         "_scheduled",
+        "_shortcut",
         "_started",
         "connected",
         "disconnected",
         "disconnecting",
-        "fd",
         "protocol",
         "read_size",
     )
@@ -85,14 +94,18 @@ class TCPTransport(Outgoing):
         peer: TCPAddress | None = None,
         *,
         gathered: bool = False,
+        read_size: int = READ_SIZE,
+        pipes: PipePool | None = None,
     ) -> None:
         super().__init__(sock, gathered=gathered)
         self._poller = poller
-        self.fd = sock.fileno()
         self._peer = peer
         self._host: TCPAddress | None = None
         self.protocol: IProtocol = _NOBODY
-        self.read_size = READ_SIZE
+        self.read_size = read_size
+        self._pipes = pipes
+        self._shortcut: Shortcut | None = None
+        self._bulk = 0  # how sure it is that reads are large
         self.connected = True
         self.disconnected = self.disconnecting = False
         self._reading = True
@@ -138,6 +151,8 @@ class TCPTransport(Outgoing):
                 self._hung_up(events)
 
     def _read(self, events: int) -> None:
+        if self._bulk >= _BULK and self._shortcut is not None and self._spliced():
+            return
         recv, size = self._socket.recv, self.read_size
         for _ in range(_READS):
             try:
@@ -153,8 +168,26 @@ class TCPTransport(Outgoing):
                 self._end_reading()
                 return
             self.protocol.dataReceived(data)
-            if len(data) < size or not self._reading:
+            count = len(data)
+            if count < size:
+                self._bulk = self._bulk + 1 if count >= _LARGE else 0
                 return
+            self._bulk += 1
+            if not self._reading:
+                return
+
+    def _spliced(self) -> bool:
+        """Let the kernel move what is there; False if it must be read."""
+        try:
+            count = cast(Shortcut, self._shortcut).move(self, self.fd)
+        except OSError:
+            self._lose(Failure(ConnectionLost()))
+            return True
+        if count is None:
+            self._shortcut = None
+            return not self._reading
+        self._bulk = _BULK + _PROVEN if count >= _LARGE else self._bulk - 1
+        return count > 0
 
     def _stop_reading(self) -> None:
         self._read_over = True
@@ -213,7 +246,7 @@ class TCPTransport(Outgoing):
 
     def _settle(self) -> None:
         """Send what waits, and do what waits for that."""
-        if self._pieces and not self._blocked:
+        if not self._blocked and (self._pieces or self._pipe is not None):
             self._push()
         if self._fault is not None:
             self._read_last()
@@ -261,6 +294,7 @@ class TCPTransport(Outgoing):
         self.connected = False
         self._hush()
         self._stop_reading()
+        self._shortcut = None
         self._started = False
         self._poller.forget(self)
         self._mask = _UNWATCHED
@@ -336,6 +370,13 @@ class TCPTransport(Outgoing):
                 self._schedule()
             else:
                 self._take_writes()
+
+    # ISplicing
+
+    def splice_to(self, sink: IByteTransport, tally: Callable[[int], None]) -> None:
+        """Let the kernel move bulk bytes to `sink`, past the protocol."""
+        if self._pipes is not None and isinstance(sink, TCPTransport):
+            self._shortcut = Shortcut(self._pipes, sink, tally)
 
     # IPushProducer
 

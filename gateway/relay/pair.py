@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gateway.errors import DialError
-from gateway.interfaces import IByteTransport
+from gateway.interfaces import IByteTransport, ISplicing
 from gateway.relay.linger import Linger
 
 FINISHED: Final = "both sides finished"
@@ -33,7 +33,8 @@ class DirectVisitor(Protocol):
     """A visitor, joined with the target that it waits for.
 
     Bytes are only ever in the buffers of the two transports, each of which pauses
-    the other one at its mark.  `_join` is the one place where the two meet.
+    the other one at its mark, or in the kernel.  `_join` is the one place where the
+    two meet.
 
     Attributes:
         sent: bytes from the visitor to the target.
@@ -123,7 +124,7 @@ class DirectVisitor(Protocol):
         self._dialling = None
         self._target = target
         self._write = target.transport.write
-        self._join(self.transport, target.transport)
+        self._join(target)
         self._joined()
 
     def target_finished(self, target: DirectTarget) -> None:
@@ -174,11 +175,21 @@ class DirectVisitor(Protocol):
             self.log.failure("dialling a target failed", failure=failure)
             self.abort("internal error")
 
-    @staticmethod
-    def _join(visitor: IByteTransport, target: IByteTransport) -> None:
-        target.registerProducer(visitor, True)
-        visitor.registerProducer(target, True)
-        visitor.resumeProducing()
+    def _join(self, target: DirectTarget) -> None:
+        near, far = self.transport, target.transport
+        far.registerProducer(near, True)
+        near.registerProducer(far, True)
+        if ISplicing.providedBy(near):
+            near.splice_to(far, self._count_sent)
+        if ISplicing.providedBy(far):
+            far.splice_to(near, self._count_received)
+        near.resumeProducing()
+
+    def _count_sent(self, count: int) -> None:
+        self.sent += count
+
+    def _count_received(self, count: int) -> None:
+        self.received += count
 
     def _half_close(self, source: IByteTransport, sink: IByteTransport) -> None:
         """Nothing more comes from `source`; tell `sink` after its flush."""

@@ -1,5 +1,7 @@
 """A visitor and its target, joined in one process."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
@@ -12,9 +14,11 @@ from twisted.internet.interfaces import (
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from gateway.errors import RefusedError
+from gateway.interfaces import ISplicing
 from gateway.relay.linger import PROGRESS_SECONDS, Linger
 from gateway.relay.pair import FINISHED, LEFT_EARLY, DirectVisitor
 from tests.relay.fakes import FakeNetwork, SocketTransport
@@ -23,7 +27,7 @@ from tests.relay.fakes import FakeNetwork, SocketTransport
 class Pair:
     """A visitor that waits for its target."""
 
-    def __init__(self):
+    def __init__(self, near=None):
         self.clock = Clock()
         self.linger = Linger(self.clock)
         self.network = FakeNetwork()
@@ -32,7 +36,7 @@ class Pair:
         self.visitor = DirectVisitor(
             self.dial, self.linger, self.count_joined, self.reasons.append
         )
-        self.near = SocketTransport()
+        self.near = near or SocketTransport()
         self.near.start(self.visitor)
 
     def dial(self, factory):
@@ -65,6 +69,40 @@ class PairCase(SynchronousTestCase):
         """Nothing is left, and the end was told once."""
         self.assertEqual(self.pair.reasons, [reason])
         self.assertIsNotNone(self.near.lost)
+
+
+@implementer(ISplicing)
+class SplicingTransport(SocketTransport):
+    """Remembers where its bytes may go."""
+
+    def splice_to(self, sink, tally):
+        self.sink = sink
+        self.tally = tally
+
+
+class SplicingTests(SynchronousTestCase):
+    """Transports that can do without the pair."""
+
+    def setUp(self):
+        self.pair = Pair(SplicingTransport())
+        self.near: Any = self.pair.near
+
+    def test_a_side_that_splices_is_shown_the_other_one(self):
+        far = self.pair.reach()
+        self.assertIs(self.near.sink, far)
+
+    def test_a_visitor_that_waits_is_not_spliced(self):
+        self.assertFalse(hasattr(self.near, "sink"))
+
+    def test_what_is_spliced_is_counted(self):
+        far: Any = SplicingTransport()
+        far.start(self.pair.factory.buildProtocol(None))
+        far.protocol.dataReceived(b"abc")
+        far.tally(1000)
+        self.near.tally(50)
+        self.assertEqual(
+            (self.pair.visitor.sent, self.pair.visitor.received), (50, 1003)
+        )
 
 
 class WaitingTests(PairCase):
