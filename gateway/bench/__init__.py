@@ -1,0 +1,1 @@
+"""Load for measuring what a way through the gateway carries."""

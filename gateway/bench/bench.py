@@ -1,0 +1,169 @@
+"""One run of the benchmark: cases in order, each with its twin without a relay."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from gateway.bench.cases import Case, Mode
+from gateway.bench.crew import Crew
+from gateway.bench.dialling import find
+from gateway.bench.greeting import Part
+from gateway.bench.loads import Load, Tally
+from gateway.bench.worker import PARTS
+from gateway.errors import BenchError
+
+BUSY: Final = 0.9  # of a core; a process above it has no more to give
+
+
+class Place(NamedTuple):
+    """Where the far end answers, perhaps behind a relay."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one case gave.
+
+    Attributes:
+        far_share: CPU time of the far end, of one core; None if it does not tell.
+        direct: the same without a relay, None if that was not measured.
+    """
+
+    case: Case
+    tally: Tally
+    far_share: float | None
+    direct: Tally | None = None
+
+    @property
+    def load_was_limit(self) -> bool:
+        """Whether the load workers had no more to give."""
+        return self.tally.cpu_share > BUSY
+
+    @property
+    def far_was_limit(self) -> bool:
+        """Whether the far end had no more to give."""
+        return (self.far_share or 0.0) > BUSY
+
+    @property
+    def ratio(self) -> float | None:
+        """The speed as a share of the speed without a relay."""
+        if self.direct is None or not self.direct.bytes_a_second:
+            return None
+        return self.tally.bytes_a_second / self.direct.bytes_a_second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What one mode gave.
+
+    Attributes:
+        seconds: how long each case was to last.
+        results: in the order of the cases; fewer if the user ended the run.
+    """
+
+    mode: Mode
+    seconds: float
+    workers: int
+    results: Sequence[Result]
+
+    @property
+    def sound(self) -> bool:
+        """Whether every message came back right and no connection was lost."""
+        return all(result.tally.sound for result in self.results)
+
+
+class Bench:
+    """Measures what is asked for, one case after the other."""
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        direct: Place | None,
+        seconds: float,
+        workers: int,
+        is_stopped: Callable[[], bool],
+        on_progress: Callable[[float, int], None],
+    ) -> None:
+        """Remember the settings.
+
+        Args:
+            place: where the load goes.
+            direct: the same far end without a relay; None = it is not measured.
+            seconds: how long each case lasts.
+            workers: processes that make the load.
+            is_stopped: whether the user wants an end.
+            on_progress: is told the seconds and the bytes of each measurement so far.
+        """
+        self._place = place
+        self._direct = direct
+        self._seconds = seconds
+        self._workers = workers
+        self._is_stopped = is_stopped
+        self._on_progress = on_progress
+
+    def result(self, case: Case) -> Result | None:
+        """Measure one case; None if the user ended it before it began.
+
+        Raises:
+            BenchError: the far end does not answer, or cannot serve the case.
+        """
+        if self._is_stopped():
+            return None
+        measured, far_share = self._measure(self._place, case)
+        if not measured.seconds and not measured.lost:
+            return None
+        direct = None
+        if self._direct is not None and not self._is_stopped():
+            direct, _ = self._measure(self._direct, case)
+        return Result(case=case, tally=measured, far_share=far_share, direct=direct)
+
+    def _measure(self, place: Place, case: Case) -> tuple[Tally, float | None]:
+        part = PARTS[case.kind]
+        address, _ = find(place.host, place.port, part)
+        crew = Crew(
+            Load(
+                kind=case.kind,
+                host=address,
+                port=place.port,
+                connections=case.connections,
+                size=case.size,
+                seconds=self._seconds,
+            ),
+            self._workers,
+            is_stopped=self._is_stopped,
+            on_progress=self._on_progress,
+        )
+        meter = _Meter(Place(address, place.port))
+        tally = crew.run(meter.start)
+        return tally, meter.share()
+
+
+class _Meter:
+    """The CPU time of a far end, which it tells with every greeting."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._before: float | None = None
+        self._started = 0.0
+
+    def start(self) -> None:
+        """Read it for the first time."""
+        _, self._before = find(*self._place, Part.ECHO)
+        self._started = time.monotonic()
+
+    def share(self) -> float | None:
+        """Return how much of a core it was since; None if nobody knows."""
+        if self._before is None:
+            return None
+        passed = time.monotonic() - self._started
+        try:
+            _, after = find(*self._place, Part.ECHO)
+        except BenchError:  # the tally says what became of the connections
+            return None
+        return None if after is None else (after - self._before) / passed

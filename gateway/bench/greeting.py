@@ -1,0 +1,83 @@
+"""The first line each way, by which one port of the far end serves every mode.
+
+    load to far end   gotunnel-bench 1 echo|source|sink SIZE
+    far end to load   gotunnel-bench 1 ok CPU-SECONDS
+
+After that, `echo` sends back what comes.  `source` waits for one byte and then
+pours, in writes of SIZE bytes, until the connection ends.  `sink` swallows, and
+tells the bytes it has had so far, as 8 big-endian bytes, whenever their number
+reaches a multiple of `STEP`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+LONGEST_LINE: Final = 64  # bytes, the newline included
+STEP: Final = 1 << 18  # bytes
+START: Final = b"g"
+_NAME: Final = "gotunnel-bench"
+_VERSION: Final = "1"
+
+
+class Part(StrEnum):
+    """What the far end plays on one connection."""
+
+    ECHO = "echo"
+    SOURCE = "source"
+    SINK = "sink"
+
+
+class Command(NamedTuple):
+    """What is asked of the far end.
+
+    Attributes:
+        size: bytes of one write of a source.
+    """
+
+    part: Part
+    size: int
+
+    def line(self) -> bytes:
+        """Return the line that says it."""
+        return f"{_NAME} {_VERSION} {self.part} {self.size}\n".encode("ascii")
+
+    @classmethod
+    def of_line(cls, line: bytes) -> Command:
+        """Read a line.
+
+        Raises:
+            ValueError: it is no command of this version.
+        """
+        match line.decode("ascii").split():
+            case [name, version, part, size] if (name, version) == (_NAME, _VERSION):
+                command = cls(Part(part), int(size))
+            case _:
+                raise ValueError("no command of a benchmark")
+        if not 1 <= command.size <= 1 << 30:
+            raise ValueError(f"a size of {command.size} bytes")
+        return command
+
+
+def answer_line(cpu_seconds: float) -> bytes:
+    """Return what the far end says to a command that it understands."""
+    return f"{_NAME} {_VERSION} ok {cpu_seconds:.6f}\n".encode("ascii")
+
+
+def cpu_seconds_of(answer: bytes, command: bytes) -> float | None:
+    """Read an answer.
+
+    Returns:
+        the CPU time that the far end has used so far; None if a plain echo server
+        sent the command back.
+
+    Raises:
+        ValueError: whoever answers is neither.
+    """
+    if answer == command:
+        return None
+    match answer.decode("ascii").split():
+        case [name, version, "ok", seconds] if (name, version) == (_NAME, _VERSION):
+            return float(seconds)
+    raise ValueError("no far end of a benchmark")
