@@ -25,6 +25,8 @@ from gateway.wire.messages import OpenRequest
 
 EARLY_BYTES: Final = 16384
 _ID: Final = struct.Struct("!I")
+_OPEN: Final = State.OPEN  # a member of an enum is slow to look up
+_OPENING: Final = State.OPENING
 _FROM_GATEWAY: Final = frozenset({frames.OPEN})
 _FROM_AGENT: Final = frozenset({frames.CONNECT_RESPONSE})
 
@@ -81,7 +83,7 @@ class Negotiated:
         """Queue near bytes as Data and return how many the credit allowed."""
         sending = stream.sending
         size = min(len(data), sending.left)
-        if stream.state is State.OPENING:
+        if stream.state is _OPENING:
             size = min(size, stream.early)
             stream.early -= size
         if size <= 0:
@@ -109,12 +111,13 @@ class Negotiated:
 
     def repay(self, stream: Stream, held: int) -> None:
         """Grant what has left for the near socket's kernel, in half windows."""
-        state = stream.state
-        if state in FIN_IS_RECEIVED or state is State.ENDED:
+        receiving = stream.receiving
+        if (receiving.window - receiving.unspent - held) * 2 < receiving.window:
+            return  # asked for each chunk, so the usual answer comes first
+        if stream.state in FIN_IS_RECEIVED or stream.state is State.ENDED:
             return
-        due = stream.receiving.due(held)
-        if due:
-            self._core.outbox.urgent(messages.encode_window(stream.id, due))
+        due = receiving.due(held)
+        self._core.outbox.urgent(messages.encode_window(stream.id, due))
 
     def lost(self) -> None:
         """End every stream; a direction whose FIN has arrived is flushed."""
@@ -146,7 +149,7 @@ class Negotiated:
         if stream is None:
             self._stray(stream_id, "data")
             return
-        if stream.state is not State.OPEN and stream.state not in TAKES_DATA:
+        if stream.state is not _OPEN and stream.state not in TAKES_DATA:
             after(stream.state, Event.DATA_RECEIVED)
         receiving = stream.receiving
         left = receiving.unspent - (len(payload) - 4)

@@ -19,19 +19,21 @@ class Outbox:
     """Pieces of frames that wait for the link's transport.
 
     Attributes:
+        waiting_bytes: bytes that wait, headers included.
         sent_bytes: all bytes handed out so far, headers included.
     """
 
-    __slots__ = ("_control_bytes", "_ordered", "_urgent", "sent_bytes")
+    __slots__ = ("_control_bytes", "_ordered", "_urgent", "sent_bytes", "waiting_bytes")
 
     def __init__(self) -> None:
         self._urgent: list[Piece] = []
         self._ordered: list[Piece] = []
         self._control_bytes = 0
+        self.waiting_bytes = 0
         self.sent_bytes = 0
 
     def __bool__(self) -> bool:
-        return bool(self._ordered or self._urgent)
+        return self.waiting_bytes > 0
 
     @property
     def flooded(self) -> bool:
@@ -42,15 +44,19 @@ class Outbox:
         """Queue a control frame that may go before data."""
         self._urgent.append(frame)
         self._control_bytes += len(frame)
+        self.waiting_bytes += len(frame)
 
     def behind(self, frame: bytes) -> None:
         """Queue a control frame that keeps its place behind data."""
         self._ordered.append(frame)
         self._control_bytes += len(frame)
+        self.waiting_bytes += len(frame)
 
     def ordered(self, *pieces: Piece) -> None:
         """Queue pieces of Data frames; credit or the link's fullness bounds them."""
         self._ordered += pieces
+        for piece in pieces:
+            self.waiting_bytes += len(piece)
 
     def take(self) -> Sequence[Piece]:
         """Return everything that waits, in sending order, and forget it."""
@@ -58,5 +64,6 @@ class Outbox:
         self._urgent = []
         self._ordered = []
         self._control_bytes = 0
-        self.sent_bytes += sum(map(len, pieces))
+        self.sent_bytes += self.waiting_bytes
+        self.waiting_bytes = 0
         return pieces
