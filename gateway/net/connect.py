@@ -49,7 +49,7 @@ class Connecting:
         *,
         gathered: bool,
         read_size: int,
-        pipes: PipePool | None,
+        pipes: PipePool | None = None,
     ) -> None:
         self._poller = poller
         self._socket = sock
