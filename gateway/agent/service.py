@@ -16,6 +16,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -38,6 +39,7 @@ from gateway.wire.messages import Goaway
 
 NAME_TAKEN: Final = "another agent uses this name"
 DIAL_MARGIN_SECONDS: Final = 2.0
+LOOK_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,35 +140,48 @@ class AgentService(Service):
         self._shutdown_timeout = shutdown_timeout
         self._given_up = False
         self.keepers = [
-            LinkKeeper(settings, parts, number, self._keeper_gave_up)
+            LinkKeeper(settings, parts, number, self._links_wanted, self._give_up)
             for number in range(settings.connections)
         ]
 
     def startService(self) -> None:
-        """Start connecting."""
+        """Start connecting, by one link; the gateway says how many it takes."""
         super().startService()
-        for keeper in self.keepers:
-            keeper.start()
+        self.keepers[0].start()
 
-    def _keeper_gave_up(self) -> None:
+    def _links_wanted(self, count: int) -> None:
+        for keeper in self.keepers[1:count]:
+            if keeper.idle:
+                keeper.start()
+
+    def _give_up(self) -> bool:
+        """One link has no tries left; return whether that is the end of all."""
+        if any(keeper.link is not None for keeper in self.keepers):
+            return False
         if not self._given_up:
             self._given_up = True
             self._gave_up()
+        return True
 
     def force(self) -> None:
         """Wait for nobody any more; a stop under way goes on at once."""
         for keeper in self.keepers:
             keeper.abort()
+        self._parts.linger.stop()
 
     async def _stop(self) -> None:
-        timer = self._parts.clock.callLater(self._shutdown_timeout, self.force)
-        for keeper in self.keepers:
-            keeper.leave("the agent stops")
-        for keeper in self.keepers:
-            await keeper.gone()
-        if timer.active():
-            timer.cancel()
-        self._parts.linger.stop()
+        clock, linger = self._parts.clock, self._parts.linger
+        timer = clock.callLater(self._shutdown_timeout, self.force)
+        try:
+            for keeper in self.keepers:
+                keeper.leave("the agent stops")
+            for keeper in self.keepers:
+                await keeper.gone()
+            while linger:  # targets that still take their last bytes
+                await deferLater(clock, LOOK_SECONDS)
+        finally:
+            if timer.active():
+                timer.cancel()
 
     def stopService(self) -> Deferred[None]:
         """Say goodbye, let streams finish for a while, then close.
@@ -183,6 +198,9 @@ class LinkKeeper:
     """Keep one link up: connect, greet, and again when it is lost.
 
     Names are looked up anew at each try.
+
+    Attributes:
+        link: the connection of the moment, or None.
     """
 
     log = Logger()
@@ -192,16 +210,27 @@ class LinkKeeper:
         settings: AgentSettings,
         parts: AgentParts,
         number: int,
-        gave_up: Callable[[], None],
+        wanted: Callable[[int], None],
+        give_up: Callable[[], bool],
     ) -> None:
+        """Prepare; nothing happens before `start`.
+
+        Args:
+            settings: whom to connect to.
+            parts: what the keepers share.
+            number: of this link among the agent's.
+            wanted: told how many links the gateway takes, whenever it is known.
+            give_up: called when no try is left; returns False if it must go on.
+        """
         self._settings = settings
         self._parts = parts
         self._number = number
-        self._gave_up = gave_up
+        self._wanted = wanted
+        self._give_up = give_up
         self._servers = cycle(settings.servers)
         self._server = settings.servers[0]
         self._attempt = 0
-        self._stopping = False
+        self._stopping = self._unwanted = False
         self._name_taken = False
         self._decided_at: float | None = None
         self._connecting: Deferred[IProtocol] | None = None
@@ -212,18 +241,27 @@ class LinkKeeper:
 
     # -- connecting ----------------------------------------------------------------
 
+    @property
+    def idle(self) -> bool:
+        """Whether it does nothing and plans nothing."""
+        at_rest = self.link is None and self._connecting is None
+        return at_rest and self._retry is None and not self._stopping
+
     def start(self) -> None:
         """Connect now."""
         self._retry = None
+        self._unwanted = False
         self._server = next(self._servers)
         host, port = self._server
-        self._connecting = self._parts.dialer.dial(
+        connecting = self._parts.dialer.dial(
             host,
             port,
             _LinkFactory(self),
             self._settings.connect_seconds,
         )
-        self._connecting.addErrback(self._unreachable)
+        if not connecting.called:
+            self._connecting = connecting
+        connecting.addErrback(self._unreachable)
 
     def build_link(self) -> LinkProtocol:
         """Return the protocol of a new connection."""
@@ -247,20 +285,21 @@ class LinkKeeper:
 
     def _again(self, why: str) -> None:
         """Plan the next try."""
-        if self._stopping:
+        if self._stopping or self._unwanted:
             return
         backoff = self._parts.backoff
         delay = backoff.delay(self._attempt, self._parts.random)
         self._attempt += 1
-        if delay is None:
+        if delay is None and self._give_up():
             self.log.error(
                 "link {number}: giving up after {attempts} tries: {why}",
                 number=self._number,
                 attempts=self._attempt,
                 why=why,
             )
-            self._gave_up()
             return
+        if delay is None:  # others are up
+            delay = backoff.longest()
         if self._name_taken:
             delay = max(delay, backoff.longest())
         self.log.warn(
@@ -302,9 +341,14 @@ class LinkKeeper:
             port=self._server[1],
             way="legacy protocol" if ack is None else f"session {ack.session}",
         )
-        if ack is None and self._number > 0:
-            self.log.warn("a legacy gateway takes one link only")
+        count = 1 if ack is None else ack.links
+        if self._number >= count:
+            self._unwanted = True
+            self.log.warn("the gateway takes {count} links only", count=count)
+            link.leave(frames.STOPPING, "one link too many")
+            return
         parts.exposures.ask(link, ack)
+        self._wanted(count)
 
     def link_refused(self, link: LinkProtocol, error: str) -> None:
         """The gateway does not want this link; it is tried again, less often."""
@@ -341,7 +385,7 @@ class LinkKeeper:
         self._closing.add(link)
         self.link = None
         now = self._parts.clock.seconds()
-        heartbeat = self._settings.session.heartbeat_seconds
+        heartbeat = link.session.liveness.interval
         if self._decided_at is not None and now >= self._decided_at + heartbeat:
             self._attempt = 0
         self.log.info(

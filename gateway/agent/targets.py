@@ -110,11 +110,12 @@ class TargetDial:
             self._refuse(stream, frames.STATUS_LIMIT, "limits.streams is reached")
             return
         self._counted = True
-        self._dialing = targets.dial(request, _NearFactory(self))
-        self._dialing.addCallbacks(
+        self._dialing = dialing = targets.dial(request, _NearFactory(self))
+        # may have failed already, then `_failed` runs before `addCallbacks` returns
+        dialing.addCallbacks(
             self._reached, self._failed, callbackArgs=(stream,), errbackArgs=(stream,)
         )
-        self._dialing.addErrback(self._broken, stream)
+        dialing.addErrback(self._broken, stream)
 
     def _refuse(self, stream: StreamTransport, status: int, why: str) -> None:
         self._targets.say("stream_closed", self._trace, f"{self._place}: {why}")
