@@ -92,6 +92,12 @@ class IByteTransport(ITCPTransport, IConsumer, IPushProducer):
     def writeSequence(data: Iterable[bytes | memoryview]) -> None:
         """Send the pieces, in order and without joining long ones."""
 
+    def atTurnEnd(call: Callable[[], None]) -> None:
+        """Make `call` once, when this turn of events is over or soon after.
+
+        What it writes still leaves with what the turn has gathered.
+        """
+
 
 class ISplicing(Interface):
     """A transport that can have the kernel move its bytes to another one."""

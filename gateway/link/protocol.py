@@ -30,6 +30,7 @@ from gateway.wire.messages import Goaway
 
 LAST_WORDS_SECONDS: Final = 5.0
 LONG_FORM_SECONDS: Final = 1.0
+MUCH_BYTES: Final = 65536
 
 
 class LinkOwner(Seam):
@@ -119,6 +120,7 @@ class LinkProtocol(Protocol):
         owner: LinkOwner,
     ) -> None:
         self.full = False
+        self._pushing = False
         self.awaits_word = False
         self.linger = linger
         self.host = self.address = "?"
@@ -220,14 +222,29 @@ class LinkProtocol(Protocol):
             self._owner.link_lost(self, why)
 
     def flush(self) -> bool:
-        """Give the transport what the session has for it, if it takes any.
+        """See to it that what the session has for the transport leaves soon.
+
+        That is at the end of the turn, so that the frames of many streams leave
+        together, or at once if there is much.
 
         Returns:
             Whether the transport is full now.
         """
+        waiting = self.session.core.outbox.waiting_bytes
+        if waiting > MUCH_BYTES:
+            self._push()
+        elif waiting and not self._pushing:
+            self._pushing = True
+            self.transport.atTurnEnd(self._turn_ended)
+        return self.full
+
+    def _turn_ended(self) -> None:
+        self._pushing = False
+        self._push()
+
+    def _push(self) -> None:
         if not self.full and self.session.core.outbox:
             self.transport.writeSequence(self.session.take())
-        return self.full
 
     # -- IPushProducer, for the link's transport -----------------------------------
 
@@ -244,7 +261,7 @@ class LinkProtocol(Protocol):
         if self._write_call is not None:
             self._write_call.cancel()
             self._write_call = None
-        self.flush()
+        self._push()
         stalled = self._stalled
         for _ in range(len(stalled)):
             if self.full:
@@ -404,7 +421,7 @@ class LinkProtocol(Protocol):
         self.session.end()
         self._lose(why)
         self.full = False
-        self.flush()
+        self._push()
         self.transport.unregisterProducer()
         self.transport.resumeProducing()
         self.transport.loseWriteConnection()

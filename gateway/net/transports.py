@@ -396,6 +396,10 @@ class TCPTransport(Outgoing):
         """Close the connection; the consumer is gone."""
         self.loseConnection()
 
+    def atTurnEnd(self, call: Callable[[], None]) -> None:
+        """Make `call` once this turn of events is over."""
+        self._poller.at_turn_end(call)
+
     # ITCPTransport
 
     def loseConnection(self) -> None:
