@@ -90,8 +90,11 @@ class Options(usage.Options):
 
 
 def _announce(address: str) -> None:
-    sys.stdout.write(f"public address: {address}\n")
-    sys.stdout.flush()
+    """Print for scripts, past twistd, which turns standard output into log lines."""
+    out = sys.__stdout__
+    if out is not None:
+        out.write(f"public address: {address}\n")
+        out.flush()
 
 
 def makeService(
