@@ -4,7 +4,6 @@ from gateway.policy.mapping import MappingChanges, MappingWish
 from gateway.wire import frames
 from gateway.wire.messages import decode_open
 from tests.link.rig import KEEP_ALIVE, answer, data
-from tests.relay.fakes import SocketTransport
 from tests.server.rig import GatewayCase
 from tests.strategies import with_id
 
@@ -170,7 +169,7 @@ class DirectVisitTests(GatewayCase):
         super().setUp()
         self.create_direct()
 
-    def reached(self) -> SocketTransport:
+    def reached(self):
         return self.network.attempts[-1].succeed()
 
     def test_the_target_is_dialled_and_joined(self):

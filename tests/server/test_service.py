@@ -1,0 +1,374 @@
+"""A gateway starts and stops in order."""
+
+import errno
+import os
+from typing import Any, cast
+
+from twisted.internet.error import CannotListenError
+from twisted.internet.tcp import Port
+
+from gateway.errors import StoreError
+from gateway.policy.mapping import Mapping
+from gateway.server.service import (
+    ApiEdge,
+    GatewayParts,
+    GatewayService,
+    StartError,
+)
+from gateway.wire import frames
+from tests.link.rig import answer, data, goaway, hello
+from tests.server.rig import NOON, GatewayCase
+from tests.strategies import with_id
+
+LINK_PORT = 9000
+API_PORT = 8080
+
+
+class ApiPort(Port):
+    """The API's port, without a socket."""
+
+    def __init__(self):
+        self.reading = True
+        self.stopped = False
+
+    def stopReading(self):
+        self.reading = False
+
+    def startReading(self):
+        self.reading = True
+
+    def stopListening(self, connDone=None):  # noqa: N803 - Twisted's name
+        self.reading, self.stopped = False, True
+
+
+class ApiReactor:
+    """Opens the API's port."""
+
+    def __init__(self):
+        self.fault: OSError | None = None
+        self.port: ApiPort | None = None
+        self.asked: Any = None
+
+    def listenTCP(self, port, factory, backlog, interface):
+        if self.fault is not None:
+            raise CannotListenError(interface, port, self.fault)
+        self.asked = (interface, port)
+        self.port = ApiPort()
+        return self.port
+
+
+class ServiceCase(GatewayCase):
+    """A whole gateway whose ports are the test's."""
+
+    def setUp(self):
+        super().setUp()
+        self.successResultOf(self.ensure(self.store.close()))
+        self.store.opens = self.store.closes = 0
+        self.reactor = ApiReactor()
+        self.fatal: list[str] = []
+        self.api_closed = 0
+        self.asks_draining: Any = None
+        self.assemble()
+
+    def assemble(self, *, tunnel=True, shutdown_timeout=30.0, configured=()):
+        self.service = GatewayService(
+            GatewayParts(
+                clock=self.clock,
+                reactor=cast(Any, self.reactor),
+                network=self.network,
+                store=self.store,
+                links=self.links,
+                link_factory=self.factory,
+                mappings=self.mappings,
+                registrations=self.registrations,
+                configured=configured,
+                make_api=self.make_api,
+                fatal=self.fatal.append,
+            ),
+            link_place=("", LINK_PORT) if tunnel else None,
+            api_place=("127.0.0.1", API_PORT),
+            shutdown_timeout=shutdown_timeout,
+        )
+
+    def make_api(self, draining):
+        self.asks_draining = draining
+        return ApiEdge(site=cast(Any, None), close=self.close_api)
+
+    def close_api(self):
+        self.api_closed += 1
+
+    @property
+    def api_port(self):
+        port = self.reactor.port
+        assert port is not None
+        return port
+
+    def start(self):
+        self.service.privilegedStartService()
+        self.service.startService()
+
+    def stop(self):
+        return self.service.stopService()
+
+    def assert_nothing_is_left(self):
+        self.assertEqual([], self.network.open_ports())
+        self.assertTrue(self.api_port.stopped)
+        self.assertGreaterEqual(self.api_closed, 1)
+        self.assertGreaterEqual(self.store.closes, 1)
+        self.assertFalse(self.clock.getDelayedCalls())
+
+    def dial_in(self):
+        """Connect an agent to the link port."""
+        self.assertTrue(self.network.at(LINK_PORT).accepting)
+        return self.agent()
+
+
+class StartTests(ServiceCase):
+    """Bound first, served last."""
+
+    def test_ports_are_bound_while_privileged_and_served_once_all_is_ready(self):
+        gate = self.store.hold()
+        self.service.privilegedStartService()
+        self.assertEqual(0, self.store.opens)
+        self.assertEqual([LINK_PORT], self.network.open_ports())
+        self.assertTrue(self.network.at(LINK_PORT).gathered)
+        self.assertEqual(("127.0.0.1", API_PORT), self.reactor.asked)
+        self.service.startService()
+        self.assertEqual(1, self.store.opens)
+        self.assertEqual([], self.network.served_ports())
+        self.assertFalse(self.api_port.reading)
+        gate.callback(None)
+        self.assertEqual([LINK_PORT], self.network.served_ports())
+        self.assertTrue(self.api_port.reading)
+        self.successResultOf(cast(Any, self.service.ready))
+        (line,) = self.lines("gateway ready")
+        self.assertIn("agents at *:9000, API at 127.0.0.1:8080, 0 mappings", line)
+
+    def test_without_privileges_they_are_bound_at_the_start(self):
+        self.service.startService()
+        self.assertEqual([LINK_PORT], self.network.served_ports())
+
+    def test_mappings_are_served_before_agents_and_callers_are(self):
+        seen = []
+        self.successResultOf(self.ensure(self.store.open()))
+        self.create()
+        self.successResultOf(self.ensure(self.store.close()))
+        for one in self.network.opened:
+            one.stopListening()
+        self.build()
+        self.assemble(configured=[_forward(7000)])
+        gate = self.store.hold()
+        self.start()
+        listen = self.network.listen
+
+        def note(address, port, factory, *, gathered=False):
+            seen.append((port, self.api_port.reading))
+            return listen(address, port, factory, gathered=gathered)
+
+        self.patch(self.network, "listen", note)
+        gate.callback(None)
+        self.assertEqual([(7000, False), (10080, False)], seen)
+        self.assertEqual([LINK_PORT, 7000, 10080], self.network.served_ports())
+
+    def test_a_gateway_without_a_tunnel_has_no_link_port(self):
+        self.assemble(tunnel=False)
+        self.start()
+        self.assertEqual([], self.network.open_ports())
+        self.assertTrue(self.api_port.reading)
+        self.assertEqual(1, len(self.lines("agents at no port")))
+        self.successResultOf(self.stop())
+        self.assert_nothing_is_left()
+
+    def test_a_busy_link_port_ends_the_start(self):
+        self.network.faults[LINK_PORT] = OSError(errno.EADDRINUSE, "in use")
+        fault = self.assertRaises(StartError, self.service.privilegedStartService)
+        self.assertIn("tunnel.listen_port: cannot listen on *:9000", str(fault))
+        self.assertIn("another program", str(fault))
+        self.assertIsNone(self.reactor.port)
+
+    def test_a_busy_api_port_releases_the_link_port(self):
+        for code, advice in (
+            (errno.EADDRINUSE, "another program"),
+            (errno.EACCES, "CAP_NET_BIND_SERVICE"),
+            (errno.EADDRNOTAVAIL, "check the address"),
+        ):
+            self.reactor.fault = OSError(code, os.strerror(code))
+            self.assemble()
+            fault = self.assertRaises(StartError, self.service.startService)
+            self.assertIn(
+                "api.listen_port: cannot listen on 127.0.0.1:8080", str(fault)
+            )
+            self.assertIn(advice, str(fault))
+            self.assertEqual([], self.network.open_ports())
+        self.assertEqual(3, self.api_closed)
+
+    def test_a_fault_without_a_system_text_is_told_all_the_same(self):
+        self.network.faults[LINK_PORT] = OSError("out of luck")
+        fault = self.assertRaises(StartError, self.service.privilegedStartService)
+        self.assertIn("out of luck", str(fault))
+
+    def test_a_store_that_does_not_open_ends_the_process_and_leaves_nothing(self):
+        self.store.fail("the file is corrupt")
+        self.start()
+        self.assertEqual(["the file is corrupt"], self.fatal)
+        self.assertEqual([], self.network.served_ports())
+        self.assertFalse(self.api_port.reading)
+        self.successResultOf(self.stop())
+        self.assert_nothing_is_left()
+
+    def test_a_store_that_cannot_be_read_leaves_nothing(self):
+        self.assemble(configured=[_forward(7000)])
+        gate = self.store.hold()
+        self.start()
+        self.patch(self.store, "load", self.cannot_load)
+        gate.callback(None)
+        self.assertEqual(1, len(self.fatal))
+        self.successResultOf(self.stop())
+        self.assert_nothing_is_left()
+
+    async def cannot_load(self):
+        raise StoreError("no such table")
+
+    def test_a_bug_of_the_start_is_logged(self):
+        self.store.fault = ZeroDivisionError("oops")
+        self.start()
+        self.assertEqual(["oops"], self.fatal)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+    def test_a_stop_during_the_start_lets_nobody_in(self):
+        gate = self.store.hold()
+        self.start()
+        stopping = self.stop()
+        self.assertNoResult(stopping)
+        gate.callback(None)
+        self.successResultOf(stopping)
+        self.assertFalse(self.lines("gateway ready"))
+        self.assert_nothing_is_left()
+
+    def test_a_stop_before_the_start(self):
+        self.service.privilegedStartService()
+        self.successResultOf(self.stop())
+        self.assert_nothing_is_left()
+
+
+class StopTests(ServiceCase):
+    """Ports, then visitors and agents, then API and store."""
+
+    def setUp(self):
+        super().setUp()
+        self.start()
+        self.create()
+
+    def test_of_a_gateway_that_nobody_uses(self):
+        self.assertFalse(self.asks_draining())
+        self.successResultOf(self.stop())
+        self.assertTrue(self.asks_draining())
+        self.assert_nothing_is_left()
+        self.assertEqual(1, len(self.lines("gateway stopped")))
+
+    def busy(self):
+        peer = self.dial_in()
+        visitor = self.visit()
+        peer.says(answer(1))
+        peer.heard()
+        return peer, visitor
+
+    def test_public_and_link_ports_close_first_and_visitors_may_finish(self):
+        peer, visitor = self.busy()
+        stopping = self.stop()
+        self.assertEqual([], self.network.open_ports())
+        self.assertTrue(self.api_port.reading)
+        self.assertEqual(0, self.store.closes)
+        self.assertEqual([frames.GOAWAY], peer.kinds())
+        peer.says(goaway(frames.STOPPING))
+        peer.says(data(1, b"rest"), with_id(frames.FIN, 1))
+        visitor.peer_finishes()
+        visitor.peer_reads()
+        self.assertEqual(b"rest", visitor.value())
+        peer.heard()
+        self.assertNoResult(stopping)
+        self.clock.advance(0.05)
+        peer.transport.pump()
+        self.successResultOf(stopping)
+        self.assertFalse(visitor.aborted)
+        self.assert_nothing_is_left()
+
+    def test_after_the_time_limit_the_rest_is_reset(self):
+        peer, visitor = self.busy()
+        stopping = self.stop()
+        for _ in range(29):
+            peer.says(goaway(frames.STOPPING))
+            self.clock.advance(1)
+        visitor.pump()
+        self.assertFalse(visitor.aborted)
+        self.clock.advance(1.1)
+        visitor.pump()
+        peer.transport.pump()
+        self.successResultOf(stopping)
+        self.assertTrue(visitor.aborted)
+        self.assert_nothing_is_left()
+
+    def test_force_waits_for_nobody(self):
+        peer, visitor = self.busy()
+        stopping = self.stop()
+        self.service.force()
+        visitor.pump()
+        peer.transport.pump()
+        self.successResultOf(stopping)
+        self.assertTrue(visitor.aborted)
+        self.assert_nothing_is_left()
+
+    def test_a_stop_that_was_forced_before_waits_for_nobody(self):
+        peer, _ = self.busy()
+        self.service.force()
+        stopping = self.stop()
+        peer.transport.pump()
+        self.successResultOf(stopping)
+
+    def test_without_a_time_limit_nobody_is_waited_for(self):
+        self.assemble(shutdown_timeout=0.0)
+        self.successResultOf(self.stop())
+
+    def test_twice(self):
+        peer, visitor = self.busy()
+        first, second = self.stop(), self.stop()
+        self.service.force()
+        visitor.pump()
+        peer.transport.pump()
+        self.successResultOf(first)
+        self.successResultOf(second)
+        self.assert_nothing_is_left()
+
+    def test_an_agent_that_comes_too_late_is_reset(self):
+        self.busy()
+        self.stop()
+        self.assertIsNone(self.connect())
+
+    def test_a_connection_that_never_spoke_does_not_hold_the_stop_up(self):
+        silent = self.connect()
+        stopping = self.stop()
+        silent.transport.pump()
+        self.successResultOf(stopping)
+        self.assert_nothing_is_left()
+
+    def test_ports_of_agents_go_too(self):
+        peer = self.connect()
+        peer.says(hello(agent="web"))
+        peer.says(b"\x01\x15" + (24).to_bytes(4, "big") + b'{"id": "x", "local": 80}')
+        self.assertIn(10000, self.network.served_ports())
+        stopping = self.stop()
+        self.service.force()
+        peer.transport.pump()
+        self.successResultOf(stopping)
+        self.assert_nothing_is_left()
+
+
+def _forward(port):
+    return Mapping(
+        port=port,
+        target_host="192.0.2.7",
+        target_port=80,
+        use_tunnel=False,
+        created_at=NOON,
+        updated_at=NOON,
+    )
