@@ -37,7 +37,7 @@ class ApiPort(Port):
     def startReading(self):
         self.reading = True
 
-    def stopListening(self, connDone=None):  # noqa: N803 - Twisted's name
+    def stopListening(self, connDone=None):
         self.reading, self.stopped = False, True
 
 
