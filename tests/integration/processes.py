@@ -262,13 +262,15 @@ class ProgramsCase(TestCase):
         return program
 
     async def _finish(self) -> None:
-        """Kill what is left, and show the logs if the test failed."""
+        """Kill what is left, and show the logs if anything went wrong."""
         for program in self._programs:
             if program.exit_code is None:
                 await program.kill()
-        if self._complaints() > self._complaints_before:
+        faulty = [p.name for p in self._programs if "Traceback" in p.text()]
+        if faulty or self._complaints() > self._complaints_before:
             for program in self._programs:
                 print(program.tail(), file=sys.stderr)  # noqa: T201
+        self.assertEqual(faulty, [], "these programs logged a traceback")
 
     def _complaints(self) -> int:
         """Return how many tests of this run have failed until now."""

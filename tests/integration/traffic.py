@@ -8,6 +8,7 @@ import struct
 from typing import Final, NamedTuple
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import (
     IAddress,
     IConsumer,
@@ -348,5 +349,9 @@ class VisitorFactory(ClientFactory):
         return self._visitor
 
     def clientConnectionFailed(self, connector: object, reason: Failure) -> None:
-        """Tell of a refusal."""
-        self.met.errback(BrokenTransferError(str(reason.value)))
+        """Tell of a refusal; a reset in the same moment is the end of a connection."""
+        if reason.check(ConnectionRefusedError):
+            self.met.errback(BrokenTransferError(str(reason.value)))
+        else:
+            self._visitor.connectionLost(reason)
+            self.met.callback(self._visitor)
