@@ -15,7 +15,7 @@ class BusyLoopError(AssertionError):
 class SimClock(Clock):
     """A `Clock` for many timers: each is put in its place, none is sorted again."""
 
-    def callLater(self, delay, callable, *args, **kw):  # noqa: A002 - Twisted's name
+    def callLater(self, delay, callable, *args, **kw):
         """Plan a call; calls of one moment keep their order."""
         call = DelayedCall(
             self.rightNow + delay,

@@ -7,8 +7,9 @@ conversations that they may break.
 from typing import Any, NamedTuple
 
 from gateway.link.protocol import LAST_WORDS_SECONDS
+from gateway.mux.liveness import LEGACY_DEAD_SECONDS
 from tests.sim.kernel import FOREVER
-from tests.sim.world import GATE, quietly
+from tests.sim.world import quietly
 
 SLACK_SECONDS = 1.0  # what was on its way when the link fell silent
 SHORT_STALL, LONG_STALL = (0.05, 1.5), (3.0, 25.0)
@@ -77,12 +78,14 @@ def half_open(world):
         FOREVER, towards_server=deaf != "agent", towards_client=deaf != "gateway"
     )
     now = world.clock.seconds()
+    # one that has not greeted yet may be a legacy agent's
+    silence = 3 * world.heartbeat if agent.connected else LEGACY_DEAD_SECONDS
     world.silences.append(
         Silence(
             connection,
             now,
             deaf,
-            now + 3 * world.heartbeat + SLACK_SECONDS + LAST_WORDS_SECONDS,
+            now + silence + SLACK_SECONDS + LAST_WORDS_SECONDS,
         )
     )
 
@@ -104,7 +107,6 @@ def kill_agent(world):
     power = world.chance.random() < 0.5
     world.note(f"FAULT {agent.process.name} dies")
     world.harm(agent.name, "its process died")
-    world.agent_died = True
     world.orphan(agent.process, power=power)
     agent.kill(power=power)
     world.later(world.chance.uniform(0.1, 6.0), world.another, agent)

@@ -545,9 +545,7 @@ class Kernel:
         if sock.closed or (target, port) in self.silent:
             return
         if self.clock.seconds() < self._paths.get((host, target), 0.0):
-            self.clock.callLater(
-                SYN_RETRY_SECONDS, self._syn, sock, host, target, port
-            )
+            self.clock.callLater(SYN_RETRY_SECONDS, self._syn, sock, host, target, port)
             return
         manner = self.manner(host, target)
         listening = self._listening.get((target, port))

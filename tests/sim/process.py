@@ -126,7 +126,7 @@ class SimReactor:
         self._prune_at = 64
         self.seconds = clock.seconds
 
-    def callLater(self, delay, callable, *args, **kw):  # noqa: A002 - Twisted's name
+    def callLater(self, delay, callable, *args, **kw):
         call = self._clock.callLater(delay, callable, *args, **kw)
         self._own.append(call)
         if len(self._own) > self._prune_at:

@@ -1,5 +1,7 @@
 """One seed: a random crowd, random faults, then peace, and every law is checked."""
 
+from gateway.config.agent import AgentLimits, ReconnectConfig
+from gateway.policy.mapping import MappingChanges
 from tests.sim import faults, oracles
 from tests.sim.kernel import Manner
 from tests.sim.peers import LegacyAgent
@@ -12,8 +14,6 @@ from tests.sim.world import (
     World,
     quietly,
 )
-from gateway.config.agent import AgentLimits, ReconnectConfig
-from gateway.policy.mapping import MappingChanges
 
 STREAMS, FAULTS = 50, 5  # at least
 STORM_SECONDS = 25.0
@@ -32,7 +32,6 @@ class Storm(World):
         obliging: kinds of target that bring a conversation to its end.
         silences: links that fell silent for ever.
         heartbeat: seconds between keep-alives.
-        agent_died: a process of an agent was killed.
     """
 
     obliging = OBLIGING
@@ -63,7 +62,6 @@ class Storm(World):
         self.silences: list[faults.Silence] = []
         self.excesses: list[str] = []
         self.sick: dict[str, str] = {}
-        self.agent_died = False
         self.legacy: LegacyAgent | None = None
         self.links_each = {name: chance.choice((1, 1, 2)) for name in NAMES}
         self.kernel.on_read = lambda sock: oracles.held_bytes_are_bounded(self, sock)
@@ -91,7 +89,9 @@ class Storm(World):
         self._map_all("right", "right")
         self._map_all("direct", None, use_tunnel=False, target_host="127.0.0.1")
         if with_legacy:
-            self.legacy = LegacyAgent(self, "left", self.chance.choice(("short", "long")))
+            self.legacy = LegacyAgent(
+                self, "left", self.chance.choice(("short", "long"))
+            )
             self._map_all("legacy", "default")
             self.until(lambda: self.links.has("default"))
         self.clock.run(0.2)
@@ -150,12 +150,18 @@ class Storm(World):
     def harm(self, name, reason):
         """Excuse every conversation of an agent, now and until it has recovered."""
         self.sick[name] = reason
-        present = self.crowd.present
-        for visitor in self.crowd.visitors:
-            if visitor.agent == name and (
-                visitor in present or visitor.partner in present
-            ):
+        for visitor in self._under_way():
+            if visitor.agent == name:
                 visitor.excused = reason
+
+    def _under_way(self):
+        """Return the visitors whose conversation is not over at both ends."""
+        present = self.crowd.present
+        return [
+            one
+            for one in self.crowd.visitors
+            if one in present or one.partner in present
+        ]
 
     def orphan(self, process, *, power):
         """Note that the near ends of a process which dies cannot know why.
@@ -175,6 +181,8 @@ class Storm(World):
             return None
         if self.links.pick(name) is None:
             return "there is no agent"
+        if sum(one.name == name and not one.stopped for one in self.agents) > 1:
+            return "its name is disputed"
         reason = self.sick.get(name)
         if reason is not None and self._recovered(name):
             del self.sick[name]
@@ -212,11 +220,6 @@ class Storm(World):
         """Return the credit that whoever serves a talker grants."""
         return self.window if talker.visitor else self.agent_window
 
-    def is_legacy(self, talker):
-        """Tell whether a conversation goes over a link without credit."""
-        visitor = talker if talker.visitor else talker.partner
-        return visitor is not None and visitor.way == "legacy"
-
     # -- the storm -----------------------------------------------------------------------------
 
     def storm(self):
@@ -224,9 +227,15 @@ class Storm(World):
         chance = self.chance
         start = self.clock.seconds()
         visits = STREAMS + chance.randrange(10)
-        plan = [(chance.uniform(0, STORM_SECONDS), self._visitor) for _ in range(visits)]
-        troubles = [chance.choice(faults.FAULTS) for _ in range(FAULTS + chance.randrange(5))]
-        plan += [(chance.uniform(1, STORM_SECONDS), self._trouble(one)) for one in troubles]
+        plan = [
+            (chance.uniform(0, STORM_SECONDS), self._visitor) for _ in range(visits)
+        ]
+        troubles = [
+            chance.choice(faults.FAULTS) for _ in range(FAULTS + chance.randrange(5))
+        ]
+        plan += [
+            (chance.uniform(1, STORM_SECONDS), self._trouble(one)) for one in troubles
+        ]
         plan += [(chance.uniform(1, STORM_SECONDS), self._change) for _ in range(2)]
         for when, act in sorted(plan, key=lambda step: step[0]):
             self._go(start + when)
@@ -283,11 +292,15 @@ class Storm(World):
         manner = chance.random()
         every = chance.choice((0.0, 0.0, 0.0, 0.02, 0.1)) if size < 30_000 else 0.0
         if manner < 0.6:
-            return Script(says=size, ends="finish", every=every, chunk=chance.choice((700, 16384)))
+            return Script(
+                says=size, ends="finish", every=every, chunk=chance.choice((700, 16384))
+            )
         if manner < 0.7:
             return Script(says=size, ends="finish", reads="slowly")
         if manner < 0.85:
-            return Script(says=size, ends="answer", leaves=chance.choice((0.0, 0.01, 0.2, 3.0)))
+            return Script(
+                says=size, ends="answer", leaves=chance.choice((0.0, 0.01, 0.2, 3.0))
+            )
         if manner < 0.93:
             return Script(says=size, ends="finish", reads="never")
         return Script(says=size, ends="reset", every=every)
@@ -300,6 +313,9 @@ class Storm(World):
         self.heal()
         self._go(self.clock.seconds() + 3 * self.heartbeat + 22.0)
         oracles.agents_are_back(self)
+        for agent in self.agents:
+            if not agent.stopped and not agent.connected:
+                agent.stop()  # another of its name has won
         self._release()
         for port, mapped in self.ports.items():
             self.map_again(port)
@@ -329,8 +345,8 @@ class Storm(World):
         for port in sorted(self.ports)[:6]:
             self.send(port, self._script())
         self.clock.run(self.chance.uniform(0.0, 0.5))
-        for talker in self.crowd.present:
-            talker.excused = "the gateway stopped"
+        for visitor in self._under_way():
+            visitor.excused = "the gateway stopped"
         self.note("the gateway is told to stop")
         self.outcome(self.gateway.stopService(), 30.0)
         self.note("the gateway has stopped")
@@ -363,7 +379,7 @@ def run_seed(seed, *, tell=None):
         world.end()
     except Exception as fault:
         world.note(f"BROKEN {fault}")
-        fault.add_note(f"seed {seed}; to see it: python -m tests.sim {seed}")
+        fault.args = (f"{fault}\nseed {seed}; to see it: python -m tests.sim {seed}",)
         raise
     finally:
         world.close()

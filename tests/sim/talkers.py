@@ -137,7 +137,9 @@ class Talker(Protocol):
 
     def _later(self, what, seconds, call):
         if what not in self._calls:
-            self._calls[what] = self.crowd.clock.callLater(seconds, self._do, what, call)
+            self._calls[what] = self.crowd.clock.callLater(
+                seconds, self._do, what, call
+            )
 
     def _do(self, what, call):
         del self._calls[what]
@@ -166,9 +168,7 @@ class Talker(Protocol):
         script = self.script
         if script.ends == "reset":
             self.leave()
-        elif script.ends == "finish" and not script.echoes:
-            self.finish()
-        elif self.eof and (script.ends == "answer" or self._released):
+        elif (script.ends == "finish" and not script.echoes) or (self.eof and (script.ends == "answer" or self._released)):
             self.finish()
 
     def finish(self):

@@ -104,7 +104,7 @@ class Agent:
         """End it without a word."""
         how = "loses its power" if power else "is killed"
         self._world.note(f"{self.process.name} {how}")
-        self.stopped = True
+        self.stopped = self._world.agent_died = True
         self.process.kill(power=power)
 
 
@@ -122,6 +122,8 @@ class World:
         errors: what the product logged as its own bug.
         opened: (process side, trace id) -> how often "opened" was logged.
         closed: the same for "closed".
+        refused: ports that visitors could not connect to.
+        agent_died: a process of an agent was killed.
         pauses: times at which each legacy link was paused and read again.
     """
 
@@ -148,6 +150,7 @@ class World:
         self.fatal: list[str] = []
         self.town = Process(self.kernel, TOWN, "town")
         self.refused: list[int] = []
+        self.agent_died = False
         inner = Random(seed ^ 0x5EED)
         self.surroundings = Surroundings(
             wall_clock=lambda: EPOCH + self.clock.seconds(),
@@ -170,9 +173,11 @@ class World:
 
     def _manner(self, source, target):
         between = {source, target}
-        return self.link_manner if between & {"left", "right"} and len(
-            between
-        ) > 1 else self.near_manner
+        return (
+            self.link_manner
+            if between & {"left", "right"} and len(between) > 1
+            else self.near_manner
+        )
 
     # what is told
 
@@ -301,6 +306,16 @@ class World:
         if hasattr(found[0], "raiseException"):
             found[0].raiseException()
         return found[0]
+
+    def is_legacy(self, talker):
+        """Tell whether a conversation goes over a link without credit."""
+        visitor = talker if talker.visitor else talker.partner
+        return visitor is not None and visitor.way == "legacy"
+
+    def was_withdrawn(self, talker):
+        """Tell whether a direct conversation was ended by the operator."""
+        visitor = talker if talker.visitor else talker.partner
+        return visitor is not None and visitor.way == "direct" and visitor.excused
 
     @property
     def links(self):

@@ -1,0 +1,240 @@
+"""Timers and rules of streams that chance seldom hits, one world for each."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.config.agent import AgentLimits
+from gateway.mux.stream import State
+from tests.sim import oracles
+from tests.sim.kernel import FOREVER, Manner
+from tests.sim.talkers import Script
+from tests.sim.world import CLOSED_PORT, SILENT_PORT, TARGETS, World
+
+PORT = 10_500
+ASK = Script(says=400, ends="finish")
+
+
+class WorldCase(SynchronousTestCase):
+    """A test with a world: a gateway, the agent "left", and targets beside it."""
+
+    gateway_options: dict[str, object] = {}
+    agent_options: dict[str, object] = {}
+
+    def setUp(self):
+        self.world = World(7)
+        self.addCleanup(self.world.close)
+        self.addCleanup(self.check_laws)
+        self.world.start_gateway(**self.gateway_options)
+        self.world.open_targets("left")
+        self.agent = self.world.start_agent("left", "left", **self.agent_options)
+        self.world.until(lambda: self.agent.connected)
+
+    def check_laws(self):
+        """What must hold in every world."""
+        for talker in list(self.world.crowd.present):
+            talker.leave()
+        self.world.clock.run(10.0)
+        oracles.bytes_are_those_said(self.world)
+        oracles.nothing_was_logged_as_a_bug(self.world)
+        oracles.streams_end_once(self.world)
+
+    def come(self, kind="echo", script=ASK):
+        """Map a port to a kind of target and let a visitor come to it."""
+        target = {"closed": CLOSED_PORT, "silent": SILENT_PORT}.get(kind)
+        target = TARGETS[kind][0] if target is None else target
+        views = self.world.gateway.parts.mappings.views()
+        port = next(
+            (v.mapping.port for v in views if v.mapping.target_port == target), 0
+        )
+        if not port:
+            port = PORT + len(views)
+            self.world.map(port, target)
+        return self.world.come(port, script)
+
+    def connection(self, agent=None):
+        """Return the connection of the agent's only link."""
+        (found,) = self.world.link_connections(agent or self.agent)
+        return found
+
+    def took(self, condition, seconds=60.0):
+        """Return how long it takes until something is so."""
+        began = self.world.clock.seconds()
+        self.world.until(condition, seconds)
+        return self.world.clock.seconds() - began
+
+    def assert_between(self, low, value, high):
+        self.assertTrue(low <= value <= high, f"{value} is not in {low}..{high}")
+
+    def visits(self):
+        """Return how many visitors the gateway counts."""
+        return self.world.gateway.parts.mappings.visitors
+
+    def gone(self, talker):
+        return lambda: talker.ending is not None
+
+
+class OpeningTests(WorldCase):
+    """A visitor waits for its target."""
+
+    gateway_options = {"open_timeout": 4.0}
+
+    def test_a_visitor_is_reset_when_the_open_timeout_passes(self):
+        self.connection().block(FOREVER, towards_server=False)
+        visitor = self.come()
+        self.assert_between(3.9, self.took(self.gone(visitor)), 4.1)
+        self.assertEqual((visitor.ending, visitor.eof), ("broken", False))
+        self.assertEqual(self.visits(), 0)
+
+    def test_a_silent_target_costs_the_agents_patience_only(self):
+        visitor = self.come("silent")
+        # two seconds less than the gateway's, and not less than half of it
+        self.assert_between(1.9, self.took(self.gone(visitor)), 2.1)
+        self.assertEqual(visitor.ending, "broken")
+
+    def test_a_closed_port_resets_the_visitor_at_once(self):
+        visitor = self.come("closed")
+        self.assertLess(self.took(self.gone(visitor)), 0.1)
+        self.assertEqual((visitor.ending, visitor.eof), ("broken", False))
+
+    def test_a_visitor_that_half_closes_while_it_waits_is_answered(self):
+        self.connection().block(self.world.clock.seconds() + 2.0)
+        visitor = self.come("echo", ASK)
+        self.world.until(self.gone(visitor))
+        self.assertEqual((visitor.ending, visitor.heard), ("clean", 405))
+
+    def test_a_visitor_that_resets_while_it_waits_frees_its_place(self):
+        self.connection().block(self.world.clock.seconds() + 3.0)
+        visitor = self.come("echo", Script(says=400, leaves=0.5))
+        self.world.until(self.gone(visitor))
+        self.world.clock.run(0.1)
+        self.assertEqual(self.visits(), 0)
+        self.world.clock.run(5.0)
+        (link,) = self.agent.links
+        self.assertEqual(len(link.session.core.streams), 0)
+        self.assertEqual(len(self.world.crowd.present), 0)
+
+    def test_early_bytes_of_a_failed_open_reach_nobody(self):
+        visitor = self.come("closed", Script(says=9000, ends="finish"))
+        self.world.until(self.gone(visitor))
+        self.assertIsNone(visitor.partner)
+        self.assertEqual(visitor.ending, "broken")
+
+
+class LimitTests(WorldCase):
+    """A flood of opens meets the agent's limit."""
+
+    agent_options = {"limits": AgentLimits(streams=5)}
+
+    def test_opens_over_the_limit_are_refused_with_status_6(self):
+        visitors = [self.come("mute", Script(says=9, ends="stay")) for _ in range(12)]
+        self.world.clock.run(1.0)
+        refused = [one for one in visitors if one.ending == "broken"]
+        self.assertEqual(len(refused), 7)
+        said = [line for line in self.world.trace if "refused: limit reached" in line]
+        self.assertEqual(len(said), 7)
+        for visitor in visitors:
+            visitor.leave()
+        self.world.clock.run(1.0)
+        visitor = self.come("echo")
+        self.world.until(self.gone(visitor))
+        self.assertEqual(visitor.ending, "clean")
+
+
+class IdleTests(WorldCase):
+    """Silence is no fault."""
+
+    def test_an_idle_stream_lives_for_an_hour(self):
+        visitor = self.come("echo", Script(says=400, ends="stay"))
+        self.world.clock.run(3600.0)
+        self.assertIsNone(visitor.ending)
+        self.assertEqual(visitor.heard, 405)
+        visitor.release()
+        self.world.until(self.gone(visitor))
+        self.assertEqual(visitor.ending, "clean")
+
+    def test_a_deaf_visitor_stalls_nobody_else(self):
+        deaf = self.come("flood", Script(says=5, reads="never"))
+        self.world.clock.run(5.0)
+        began = self.world.clock.seconds()
+        others = [self.come("flood", ASK) for _ in range(3)]
+        for other in others:
+            self.world.until(self.gone(other))
+            self.assertEqual((other.ending, other.heard), ("clean", 120_000))
+        self.assertLess(self.world.clock.seconds() - began, 2.0)
+        self.world.clock.run(100.0)
+        self.assertIsNone(deaf.ending)
+        deaf.release()
+        self.world.until(self.gone(deaf))
+        self.assertEqual((deaf.ending, deaf.heard), ("clean", 120_000))
+
+    def test_an_answer_that_is_not_taken_to_its_end_is_given_up(self):
+        """What is left to flush is aborted after 30 seconds without progress."""
+        self.world.near_manner = Manner(0.0005, 0.0001, 4096, 4096)
+        visitor = self.come("source", Script(says=5, ends="finish", reads="never"))
+        self.world.until(lambda: visitor.partner is None and self.closed_streams(), 5.0)
+        self.assertEqual((self.visits(), len(self.world.links.linger)), (1, 1))
+        self.assert_between(28.0, self.took(self.gone(visitor)), 31.0)
+        self.assertEqual((visitor.ending, visitor.eof), ("broken", False))
+        self.assertEqual((self.visits(), len(self.world.links.linger)), (0, 0))
+
+    def closed_streams(self):
+        """Return how many streams the gateway said closed."""
+        return sum(n for (side, _), n in self.world.closed.items() if side == "gateway")
+
+
+class LossTests(WorldCase):
+    """A link dies while streams run over it."""
+
+    def test_a_half_open_link_is_noticed_within_three_intervals(self):
+        for deaf, options in (
+            ("gateway", {"towards_client": False}),
+            ("agent", {"towards_server": False}),
+            ("both", {}),
+        ):
+            connection = self.connection()
+            visitor = self.come("echo", Script(says=50, ends="stay"))
+            self.world.clock.run(0.1)
+            connection.block(FOREVER, **options)
+            end = connection.server if deaf == "gateway" else connection.client
+            self.assert_between(9.0, self.took(lambda end=end: end.closed), 16.0)
+            self.world.until(self.gone(visitor), 20.0)
+            self.assertEqual((visitor.ending, visitor.eof), ("broken", False), deaf)
+            self.world.clock.run(20.0)
+            self.assertTrue(self.agent.connected)
+
+    def test_a_lost_link_resets_what_was_not_finished(self):
+        visitor = self.come("slow", Script(says=5000, ends="answer"))
+        self.world.clock.run(0.15)
+        target = visitor.partner
+        self.assertGreater(visitor.heard, 0)
+        self.connection().drop()
+        self.world.until(self.gone(visitor))
+        self.world.until(self.gone(target))
+        for talker in (visitor, target):
+            self.assertEqual((talker.ending, talker.eof), ("broken", False))
+
+    def test_a_direction_whose_fin_has_arrived_is_flushed_when_the_link_dies(self):
+        self.world.near_manner = Manner(0.001, 0.01, 4096, 500)
+        visitor = self.come("source", Script(says=5, ends="stay"))
+        (link,) = self.world.links_of(self.world.gate)
+        self.world.until(
+            lambda: [
+                s for s in link.session.core.streams.values() if s.state is State.FR
+            ],
+            10.0,
+        )
+        self.assertLess(visitor.heard, 60_000)
+        self.connection().drop()
+        self.world.until(lambda: visitor.eof)
+        self.assertEqual(visitor.heard, 60_000)
+        visitor.leave()
+
+    def test_a_link_that_takes_nothing_is_dropped_after_the_write_timeout(self):
+        """Though the agent can still say that it lives."""
+        connection = self.connection()
+        connection.block(FOREVER, towards_server=False)
+        sayer = Script(says=100_000, ends="finish")
+        visitors = [self.come("sink", sayer) for _ in range(12)]
+        self.assert_between(9.9, self.took(lambda: connection.server.closed), 10.5)
+        for visitor in visitors:
+            self.world.until(self.gone(visitor))
+            self.assertEqual((visitor.ending, visitor.eof), ("broken", False))
