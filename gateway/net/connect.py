@@ -8,14 +8,19 @@ import socket
 from typing import Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+)
 from twisted.python.failure import Failure
 
-from gateway.net.addresses import address_of, family_of
+from gateway.net.addresses import TCPAddress, address_of, family_of
 from gateway.net.poller import WRITABLE, TurnPoller
 from gateway.net.sockets import reset, set_options
 from gateway.net.splice import PipePool
-from gateway.net.transports import READ_SIZE, TCPTransport
+from gateway.net.transports import READ_SIZE, UNWATCHED, TCPTransport
 
 _UNDER_WAY: Final = frozenset({0, errno.EINPROGRESS, errno.EINTR, errno.EWOULDBLOCK})
 
@@ -28,13 +33,16 @@ class Connecting:
     """
 
     __slots__ = (
+        "_clock",
         "_factory",
         "_gathered",
         "_pipes",
         "_poller",
         "_read_size",
+        "_released",
         "_socket",
         "_timeout",
+        "_timeout_seconds",
         "fd",
         "outcome",
     )
@@ -59,23 +67,47 @@ class Connecting:
         self._read_size = read_size
         self._pipes = pipes
         self.outcome: Deferred[IProtocol] = Deferred(self._give_up)
-        self._timeout = clock.callLater(timeout_seconds, self._timed_out)
-        poller.watch(self, WRITABLE)
+        self._clock = clock
+        self._timeout_seconds = timeout_seconds
+        self._timeout: IDelayedCall | None = None
+        self._released = False
+        if poller.turning:
+            # a near target has answered by then, and need not be watched for
+            poller.at_turn_end(self._look)
+        else:
+            self._await()
+
+    def _look(self) -> None:
+        if self._released:
+            return
+        self._learn()
+        if not self._released:
+            self._await()
+
+    def _await(self) -> None:
+        self._poller.watch(self, WRITABLE)
+        self._timeout = self._clock.callLater(self._timeout_seconds, self._timed_out)
 
     def handle(self, events: int) -> None:
         """Learn how the attempt ended."""
-        if code := self._fault():
-            self._fail(code)
-            return
-        try:
-            peer = self._socket.getpeername()
-        except OSError:
-            return  # not connected, and no error: it is still under way
-        self._timeout.cancel()
-        self._connected(peer)
+        self._learn()
 
-    def _connected(self, name: tuple[str, int]) -> None:
-        peer = address_of(name)
+    def _learn(self) -> None:
+        try:
+            name = self._socket.getpeername()
+        except OSError:
+            # not connected, and no error: it is still under way
+            if code := self._fault():
+                self._fail(code)
+            return
+        self._connected(address_of(name))
+
+    def _connected(self, peer: TCPAddress) -> None:
+        self._released = True
+        mask = UNWATCHED
+        if self._timeout is not None:
+            self._timeout.cancel()
+            mask = WRITABLE
         try:
             protocol = self._factory.buildProtocol(peer)
         except BaseException:  # noqa: BLE001 - goes to the caller
@@ -97,7 +129,7 @@ class Connecting:
             pipes=self._pipes,
         )
         self._poller.hand_over(self, transport)
-        transport.start(protocol, WRITABLE)
+        transport.start(protocol, mask)
         self.outcome.callback(protocol)
 
     def fail(self, reason: Failure) -> None:
@@ -123,11 +155,12 @@ class Connecting:
         self.outcome.errback(OSError(code, os.strerror(code)))
 
     def _give_up(self, _outcome: Deferred[IProtocol] | None = None) -> None:
-        if self._timeout.active():
+        if self._timeout is not None and self._timeout.active():
             self._timeout.cancel()
         self._release()
 
     def _release(self) -> None:
+        self._released = True
         self._poller.forget(self)
         reset(self._socket)
 

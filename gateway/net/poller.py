@@ -60,6 +60,10 @@ class Watched(Protocol):
 class TurnPoller(Protocol):
     """What the transports need of a poller."""
 
+    @property
+    def turning(self) -> bool:
+        """Whether this is during a batch of events, whose end is near."""
+
     def watch(self, descriptor: Watched, mask: int) -> None:
         """Report `READABLE` and `WRITABLE` as `mask` says, `ERROR` always."""
 
@@ -123,6 +127,9 @@ class Poller:
     """One epoll set, which is itself one reader of the reactor.
 
     It is registered with the reactor while it watches anything.
+
+    Attributes:
+        turning: whether this is during a batch of events.
     """
 
     def __init__(self, reactor: IPollingReactor) -> None:
@@ -132,7 +139,7 @@ class Poller:
         # descriptors registered in this turn: what its batch says of their number
         # was said of an earlier owner
         self._fresh: set[int] = set()
-        self._turning = False
+        self.turning = False
         self._end = _TurnEnd(reactor)
 
     def watch(self, descriptor: Watched, mask: int) -> None:
@@ -146,7 +153,7 @@ class Poller:
             self._reactor.addReader(self)
         self._epoll.register(fd, mask)
         watched[fd] = descriptor
-        if self._turning:
+        if self.turning:
             self._fresh.add(fd)
 
     def hand_over(self, old: Watched, new: Watched) -> None:
@@ -166,7 +173,7 @@ class Poller:
 
     def at_turn_end(self, call: Callable[[], None]) -> None:
         """Make `call` once after this batch of events, or soon if there is none."""
-        self._end.add(call, force=not self._turning)
+        self._end.add(call, force=not self.turning)
 
     def fileno(self) -> int:
         """Return the descriptor of the epoll set."""
@@ -186,7 +193,7 @@ class Poller:
             events = poll(0, _BATCH)
             if not events:
                 return
-            self._turning = True
+            self.turning = True
             for fd, event in events:
                 descriptor = find(fd)
                 if descriptor is None or (fresh and fd in fresh):
@@ -197,7 +204,7 @@ class Poller:
                     _log.failure("{descriptor} failed", descriptor=descriptor)
                     descriptor.fail(Failure())
             self._end.run()
-            self._turning = False
+            self.turning = False
             fresh.clear()
             count = len(events)
             if count == 1:  # a lone one: the reactor's own wait is as good
@@ -247,7 +254,12 @@ class ReactorPoller:
 
     A reactor reports nothing of a descriptor that it neither reads nor writes, so
     those are asked once a second whether they were reset.
+
+    Attributes:
+        turning: False; events come one by one.
     """
+
+    turning = False
 
     def __init__(self, reactor: IPollingReactor) -> None:
         self._reactor = reactor

@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from typing import Final, cast
 
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.interfaces import (
     IConsumer,
     IHalfCloseableProtocol,
@@ -21,7 +21,7 @@ from twisted.internet.interfaces import (
     IPushProducer,
     ISystemHandle,
 )
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -39,7 +39,7 @@ _READS: Final = 4  # reads of one event: a fast sender must not starve the other
 _LARGE: Final = 32768  # a read of this size, or a full one, speaks for bulk
 _BULK: Final = 4  # such reads in a row after which bytes are spliced
 _PROVEN: Final = 8  # as many small ones in a row, and bytes are read again
-_UNWATCHED: Final = -1
+UNWATCHED: Final = -1
 _NOBODY: Final = Protocol()  # takes the place of a protocol that is gone
 
 
@@ -116,9 +116,9 @@ class TCPTransport(Outgoing):
         self._fault: Failure | None = None  # loss that the protocol is to be told of
         self._scheduled = False
         self._started = False
-        self._mask = _UNWATCHED
+        self._mask = UNWATCHED
 
-    def start(self, protocol: IProtocol, mask: int = _UNWATCHED) -> None:
+    def start(self, protocol: IProtocol, mask: int = UNWATCHED) -> None:
         """Introduce the protocol to its transport and serve it from now on.
 
         Args:
@@ -197,12 +197,13 @@ class TCPTransport(Outgoing):
         self._eof = True
         self._stop_reading()
         if not IHalfCloseableProtocol.providedBy(self.protocol):
-            self._lose(Failure(ConnectionDone()))
+            self._lose(connectionDone)
             return
-        self._arm()
         cast(IHalfCloseableProtocol, self.protocol).readConnectionLost()
         if self._ended:
-            self._lose(Failure(ConnectionDone()))
+            self._lose(connectionDone)
+        else:
+            self._arm()
 
     def _hung_up(self, events: int) -> None:
         if events & ERROR or not self._ended or self._eof:
@@ -211,7 +212,7 @@ class TCPTransport(Outgoing):
             # both directions have ended in order, and there may be bytes that the
             # paused protocol has not read: nothing can happen until it resumes
             self._poller.forget(self)
-            self._mask = _UNWATCHED
+            self._mask = UNWATCHED
 
     def broken(self) -> bool:
         """Ask the kernel whether the connection was reset."""
@@ -268,7 +269,7 @@ class TCPTransport(Outgoing):
             return
         if producer is None:
             if self.disconnecting:
-                self._lose(Failure(ConnectionDone()))
+                self._lose(connectionDone)
         elif not self._streaming or self._producer_paused:
             self._resume_producer()
 
@@ -282,7 +283,7 @@ class TCPTransport(Outgoing):
         if IHalfCloseableProtocol.providedBy(self.protocol):
             cast(IHalfCloseableProtocol, self.protocol).writeConnectionLost()
         if self._eof or (self.disconnecting and self.producer is None):
-            self._lose(Failure(ConnectionDone()))
+            self._lose(connectionDone)
 
     def _lose(self, reason: Failure) -> None:
         """Release everything and tell the protocol, the first time."""
@@ -297,8 +298,8 @@ class TCPTransport(Outgoing):
         self._shortcut = None
         self._started = False
         self._poller.forget(self)
-        self._mask = _UNWATCHED
-        if reason.check(ConnectionAborted):
+        self._mask = UNWATCHED
+        if isinstance(reason.value, ConnectionAborted):
             reset(self._socket)
         else:
             self._socket.close()

@@ -204,7 +204,7 @@ class DirectVisitor(Protocol):
         self, side: str, reason: Failure | None, other: IByteTransport | None
     ) -> None:
         """Let the other side go the same way, or say that all is over."""
-        broken = reason is not None and not reason.check(ConnectionDone)
+        broken = reason is not None and not isinstance(reason.value, ConnectionDone)
         if broken:
             self._because(f"the connection of the {side} broke")
         if other is None:

@@ -17,6 +17,8 @@ from gateway.relay.pair import DirectVisitor
 READ_SIZE = 4096
 BUFFER = 16384
 QUIET_TURNS = 3
+STEP_SECONDS = 0.01
+PATIENCE_SECONDS = 3.0
 
 
 class Hand:
@@ -72,7 +74,9 @@ class Side:
     Attributes:
         said: all it sent.
         heard: all it received.
-        ended: how the other end finished: None, "end" or "reset".
+        ended: how the other end finished: None, "end" or "reset"; "gone" if this
+            one did.
+        finished: whether `finish` was called.
     """
 
     def __init__(self, sock):
@@ -80,6 +84,7 @@ class Side:
         self.said = bytearray()
         self.heard = bytearray()
         self.ended: str | None = None
+        self.finished = False
 
     def say(self, data):
         """Send what the kernel takes of `data`; return how much."""
@@ -109,6 +114,7 @@ class Side:
     def finish(self):
         """Send nothing more."""
         self.sock.shutdown(socket.SHUT_WR)
+        self.finished = True
 
     def reset(self):
         """Break the connection."""
@@ -165,7 +171,9 @@ class Joined:
             self.hand.spin()
             moved = count + sink.hear()
             idle = 0 if moved else idle + 1
-            if idle > 200:
+            if idle > 20:
+                self.hand.reactor.iterate(STEP_SECONDS)
+            if idle > PATIENCE_SECONDS / STEP_SECONDS:
                 raise AssertionError(f"{wanted - len(sink.heard)} bytes do not arrive")
 
     def fill(self, source):
@@ -177,11 +185,21 @@ class Joined:
 
     def run_out(self):
         """Hear everything until nothing moves any more."""
+        deadline = self.hand.reactor.seconds() + PATIENCE_SECONDS
         quiet = 0
-        while quiet < 2 * QUIET_TURNS:
+        while quiet < 2 * QUIET_TURNS and self.hand.reactor.seconds() < deadline:
             heard = self.visitor.hear() + self.target.hear()
-            self.hand.spin()
-            quiet = 0 if heard else quiet + 1
+            done = self._all_heard() or all(side.ended for side in self.sides)
+            quiet = quiet + 1 if done and not heard else 0
+            # the kernel may take a while to say that there is room again
+            self.hand.reactor.iterate(0 if done or heard else STEP_SECONDS)
+
+    def _all_heard(self):
+        visitor, target = self.sides
+        if visitor.finished and target.finished:
+            return False  # their ends are still to be heard
+        heard = len(visitor.heard) >= len(target.said)
+        return heard and len(target.heard) >= len(visitor.said)
 
     def close(self):
         """Release what the test has left."""

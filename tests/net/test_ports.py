@@ -146,7 +146,7 @@ class RealPortTests(RealSocketsCase):
 
 
 class ScriptedSocket:
-    """A listening socket whose `accept` fails as told."""
+    """A listening socket whose accepting fails as told."""
 
     def __init__(self, faults):
         self.faults = list(faults)
@@ -154,7 +154,7 @@ class ScriptedSocket:
         self.real.bind(("127.0.0.1", 0))
         self.accepts = 0
 
-    def accept(self):
+    def _accept(self):
         self.accepts += 1
         if self.faults:
             code = self.faults.pop(0)
