@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import IO, Final, cast
 
 from twisted.logger import (
@@ -40,13 +41,13 @@ def format_line(event: LogEvent) -> str | None:
     the traceback is indented, so that nobody who can put text into the log can
     forge a line or command the terminal that shows it.
     """
-    message = formatEvent(event)
+    message = _message(event)
     failure = event.get("log_failure")
     if not message and failure is None:
         return None
     level = event.get("log_level", LogLevel.info)
     label = _LABELS.get(getattr(level, "name", ""), "INFO")
-    time = formatTime(event.get("log_time"))
+    time = _time(int(event.get("log_time") or 0))
     component = event.get("log_namespace", "-")
     lines = [f"{time} [{label}] {component}: {_escaped(message)}"]
     if failure is not None:
@@ -55,7 +56,30 @@ def format_line(event: LogEvent) -> str | None:
     return "".join(f"{line}\n" for line in lines)
 
 
+def _message(event: LogEvent) -> str:
+    """Return the event's text.
+
+    Our own formats name fields and nothing else, which the language itself formats
+    many times faster than Twisted, whose formats may also call.
+    """
+    form = event.get("log_format")
+    if type(form) is str and "()" not in form:
+        try:
+            return form.format_map(event)
+        except Exception:  # noqa: BLE001 - a field's own fault; Twisted says which
+            return formatEvent(event)
+    return formatEvent(event)
+
+
+@lru_cache(maxsize=4)
+def _time(seconds: int) -> str:
+    """Return the time as it stands in a line; lines of one second share it."""
+    return formatTime(seconds)
+
+
 def _escaped(text: str) -> str:
+    if _CONTROL.search(text) is None:
+        return text
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
