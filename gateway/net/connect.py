@@ -22,6 +22,8 @@ from gateway.net.sockets import reset, set_options
 from gateway.net.splice import PipePool
 from gateway.net.transports import READ_SIZE, UNWATCHED, TCPTransport
 
+# not blocking from the start, where there is such a thing
+_STREAM: Final = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 _UNDER_WAY: Final = frozenset({0, errno.EINPROGRESS, errno.EINTR, errno.EWOULDBLOCK})
 
 
@@ -186,9 +188,10 @@ def open_connection(
     if family is None:
         # the socket module would look it up and block
         raise OSError(errno.EADDRNOTAVAIL, f"not a literal address: {address!r}")
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = socket.socket(family, _STREAM)
     try:
-        sock.setblocking(False)
+        if _STREAM == socket.SOCK_STREAM:
+            sock.setblocking(False)
         set_options(sock)
         code = sock.connect_ex((address, port))
         if code not in _UNDER_WAY:

@@ -135,7 +135,11 @@ class TCPTransport(Outgoing):
             return
         if self._fault is None and not self.disconnected:
             self._started = True
-            self._arm()
+            if self._reading or not self._poller.turning:
+                self._arm()
+            else:
+                # what it waits for may be there by then
+                self._poller.at_turn_end(self._arm)
 
     # events
 
@@ -436,7 +440,6 @@ class TCPTransport(Outgoing):
         self._fault = Failure(ConnectionAborted())
         self._hush()
         self._stop_reading()
-        self._arm()
         self._schedule()
 
     def getHost(self) -> TCPAddress:
