@@ -33,7 +33,7 @@ def _replay(seed, *, aloud):
     tell = (lambda line: sys.stdout.write(f"{line}\n")) if aloud else None
     try:
         world = run_seed(seed, tell=tell)
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever it is, it is told
         sys.stdout.write(f"seed {seed} FAILED\n")
         traceback.print_exc(limit=-4 if not aloud else None, file=sys.stdout)
         return False

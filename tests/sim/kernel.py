@@ -3,8 +3,8 @@
 A socket here has the methods of a non-blocking `socket.socket` that the product
 uses, bounded buffers, and the habits of Linux that matter: a close with unread
 input is a reset, data for a closed socket is answered by a reset, a reset is sent
-once and a FIN as often as it takes; what arrived before a reset can be read after it, and the error
-is told once, by whichever call comes first.
+once and a FIN as often as it takes; what arrived before a reset can be read after it,
+and the error is told once, by whichever call comes first.
 """
 
 import errno

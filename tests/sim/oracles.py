@@ -147,7 +147,7 @@ def a_clean_end_is_the_whole_answer(world):
             partner.finished and talker.heard == partner.said,
             lambda one=talker, other=partner: (
                 f"{one} saw a clean end after {one.heard} bytes; {other} said "
-                f"{other.said} and {'finished' if other.finished else 'had not finished'}"
+                f"{other.said}, finished: {other.finished}"
             ),
         )
 
@@ -179,8 +179,8 @@ def undisturbed_conversations_succeed(world):
             and visitor.heard == partner.said
             and partner.heard == visitor.said,
             lambda one=visitor, other=partner: (
-                f"{one} to {one.target} at {one.born:.3f}: {one.ending}, said {one.said}"
-                f" heard {one.heard}; {other}: "
+                f"{one} to {one.target} at {one.born:.3f}: {one.ending}, said "
+                f"{one.said} heard {one.heard}; {other}: "
                 + (
                     f"{other.ending}, said {other.said} heard {other.heard}"
                     if other
@@ -227,7 +227,7 @@ def dead_links_are_noticed(world):
                 check(
                     "dead link",
                     end.closed,
-                    f"the {name} still holds a link that is silent since {fault.since:.3f}",
+                    f"the {name} still holds a link, silent since {fault.since:.3f}",
                 )
     world.silences = [fault for fault in world.silences if now < fault.deadline]
 

@@ -30,7 +30,7 @@ class SimPoller:
         self._masks: dict[int, int] = {}
         self._active: dict[int, None] = {}
         self._calls: list[Any] = []
-        self._turning = False
+        self.turning = False
         self._planned: Any = None
         self.dead = False
         self.on_watch: Any = None
@@ -49,6 +49,9 @@ class SimPoller:
         """Return what is watched, in the order of its birth."""
         return list(self._watched.values())
 
+    def _watches(self, fd, descriptor):
+        return self._watched.get(fd) is descriptor
+
     def hand_over(self, old, new):
         """Let `new` take the place of `old`, which has the same descriptor."""
         if self._watched.get(new.fd) is old:
@@ -64,7 +67,7 @@ class SimPoller:
     def at_turn_end(self, call):
         """Make `call` once after this batch, or soon if there is none."""
         self._calls.append(call)
-        if not self._turning:
+        if not self.turning:
             self._plan()
 
     def touch(self, fd):
@@ -79,7 +82,7 @@ class SimPoller:
             self._planned = self._kernel.clock.callLater(0, self._turn)
 
     def _ready(self):
-        found = []
+        found: list[tuple[int, int, Any]] = []
         for fd in list(self._active):
             events = self._find(fd).ready() & self._masks[fd]
             if events:
@@ -93,17 +96,17 @@ class SimPoller:
         if self.dead:
             return
         batch = self._ready()
-        self._turning = True
-        for fd, events, descriptor in batch:
-            if self._watched.get(fd) is not descriptor:
+        self.turning = True
+        for fd, events, found in batch:
+            if not self._watches(fd, found):
                 continue
             try:
-                descriptor.handle(events)
-            except Exception:
-                self.log.failure("{descriptor} failed", descriptor=descriptor)
-                descriptor.fail(Failure())
+                found.handle(events)
+            except BaseException:  # noqa: BLE001 - as the real poller does
+                self.log.failure("{descriptor} failed", descriptor=found)
+                found.fail(Failure())
         self._end_turn()
-        self._turning = False
+        self.turning = False
         if self._calls or self._ready():
             self._plan()
 
@@ -141,10 +144,11 @@ class SimReactor:
         """Return a port that never opens: the API is called directly."""
         return Port(port, factory, backlog, interface, self)
 
-    def removeReader(self, reader):
-        """There are none."""
+    def addReader(self, reader):
+        """Nothing is ever read there."""
 
-    addReader = removeReader
+    def removeReader(self, reader):
+        """Nothing is ever read there."""
 
     def cancel_all(self):
         for call in self.getDelayedCalls():
@@ -163,7 +167,7 @@ class Process:
         self.name = name
         self.host = host
         self.kernel = kernel
-        self.reactor = SimReactor(kernel.clock)
+        self.reactor: Any = SimReactor(kernel.clock)
         self.poller = SimPoller(kernel)
         self.network = SimNetwork(self)
         self.dead = False

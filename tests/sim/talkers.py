@@ -168,7 +168,9 @@ class Talker(Protocol):
         script = self.script
         if script.ends == "reset":
             self.leave()
-        elif (script.ends == "finish" and not script.echoes) or (self.eof and (script.ends == "answer" or self._released)):
+        elif (script.ends == "finish" and not script.echoes) or (
+            self.eof and (script.ends == "answer" or self._released)
+        ):
             self.finish()
 
     def finish(self):

@@ -1,5 +1,7 @@
 """Names, numbers and goodbyes of links, one world for each rule."""
 
+from typing import Any, ClassVar
+
 from pydantic import SecretStr
 
 from gateway.config.agent import Expose, ReconnectConfig
@@ -68,7 +70,7 @@ class NameTests(WorldCase):
 class NumberTests(WorldCase):
     """Several links of one process."""
 
-    agent_options = {"connections": 3}
+    agent_options: ClassVar[dict[str, Any]] = {"connections": 3}
 
     def test_visitors_spread_over_the_links(self):
         for _ in range(9):
@@ -104,7 +106,7 @@ class NumberTests(WorldCase):
 class ReconnectTests(WorldCase):
     """Finding the gateway again."""
 
-    agent_options = {
+    agent_options: ClassVar[dict[str, Any]] = {
         "reconnect": ReconnectConfig(initial=1.0, multiplier=2.0, max=8.0, jitter=0.0)
     }
 
@@ -142,7 +144,7 @@ class ReconnectTests(WorldCase):
 class GoodbyeTests(WorldCase):
     """Both ends can leave politely."""
 
-    gateway_options = {"shutdown_timeout": 8.0}
+    gateway_options: ClassVar[dict[str, Any]] = {"shutdown_timeout": 8.0}
 
     def test_a_stopping_gateway_lets_streams_finish(self):
         visitor = self.come("slow", Script(says=50, ends="finish"))
@@ -205,7 +207,7 @@ class _Stopped:
 class RegistrationTests(WorldCase):
     """Ports that agents ask for."""
 
-    agent_options = {
+    agent_options: ClassVar[dict[str, Any]] = {
         "expose": (Expose(name="web", local=local_place(str(TARGETS["echo"][0]))),)
     }
 
@@ -238,8 +240,11 @@ class RegistrationTests(WorldCase):
 class ScriptedTests(WorldCase):
     """Peers that greet oddly or not at all."""
 
-    gateway_options = {"auth_token": TOKEN, "hello_timeout": 5.0}
-    agent_options = {"token": TOKEN}
+    gateway_options: ClassVar[dict[str, Any]] = {
+        "auth_token": TOKEN,
+        "hello_timeout": 5.0,
+    }
+    agent_options: ClassVar[dict[str, Any]] = {"token": TOKEN}
 
     def peer(self):
         process = self.world.start_process("right", "stranger")
@@ -263,7 +268,10 @@ class ScriptedTests(WorldCase):
 class LegacyTests(WorldCase):
     """Other people's agents and gateways."""
 
-    gateway_options = {"legacy_high_water": 32768, "legacy_low_water": 16384}
+    gateway_options: ClassVar[dict[str, Any]] = {
+        "legacy_high_water": 32768,
+        "legacy_low_water": 16384,
+    }
 
     def legacy(self, form):
         agent = LegacyAgent(self.world, "left", form)

@@ -1,10 +1,11 @@
 """The contract of `INetwork`, kept by the simulated one."""
 
+from typing import Any
+
 from twisted.internet.task import LoopingCall
-from twisted.trial.unittest import TestCase
 
 from tests.contracts.network import NetworkContract
-from tests.net.real import reactor, settle, until
+from tests.net.real import RealSocketsCase, reactor
 from tests.sim.clock import SimClock
 from tests.sim.kernel import Kernel
 from tests.sim.process import Process
@@ -12,10 +13,10 @@ from tests.sim.process import Process
 STEP_SECONDS = 0.02
 
 
-class SimNetworkTests(TestCase, NetworkContract):
+class SimNetworkTests(RealSocketsCase, NetworkContract):
     """The fake clock is kept going by the real reactor, as fast as it can."""
 
-    timeout = 60
+    network: Any
 
     def setUp(self):
         clock = SimClock()
@@ -24,14 +25,8 @@ class SimNetworkTests(TestCase, NetworkContract):
         self.addCleanup(self.network.close)
         pump = LoopingCall(clock.run, STEP_SECONDS)
         pump.clock = reactor
-        pump.start(0).addErrback(self.fail)
+        pump.start(0)
         self.addCleanup(pump.stop)
-
-    async def until(self, condition):
-        await until(condition)
-
-    async def settle(self):
-        await settle()
 
 
 class GatheredSimNetworkTests(SimNetworkTests):

@@ -1,5 +1,7 @@
 """Timers and rules of streams that chance seldom hits, one world for each."""
 
+from typing import Any, ClassVar
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.config.agent import AgentLimits
@@ -16,8 +18,8 @@ ASK = Script(says=400, ends="finish")
 class WorldCase(SynchronousTestCase):
     """A test with a world: a gateway, the agent "left", and targets beside it."""
 
-    gateway_options: dict[str, object] = {}
-    agent_options: dict[str, object] = {}
+    gateway_options: ClassVar[dict[str, Any]] = {}
+    agent_options: ClassVar[dict[str, Any]] = {}
 
     def setUp(self):
         self.world = World(7)
@@ -75,7 +77,7 @@ class WorldCase(SynchronousTestCase):
 class OpeningTests(WorldCase):
     """A visitor waits for its target."""
 
-    gateway_options = {"open_timeout": 4.0}
+    gateway_options: ClassVar[dict[str, Any]] = {"open_timeout": 4.0}
 
     def test_a_visitor_is_reset_when_the_open_timeout_passes(self):
         self.connection().block(FOREVER, towards_server=False)
@@ -122,7 +124,7 @@ class OpeningTests(WorldCase):
 class LimitTests(WorldCase):
     """A flood of opens meets the agent's limit."""
 
-    agent_options = {"limits": AgentLimits(streams=5)}
+    agent_options: ClassVar[dict[str, Any]] = {"limits": AgentLimits(streams=5)}
 
     def test_opens_over_the_limit_are_refused_with_status_6(self):
         visitors = [self.come("mute", Script(says=9, ends="stay")) for _ in range(12)]

@@ -80,4 +80,4 @@ if ONLY:
         """The one seed that was asked for."""
 
         def test_it(self):
-            print(*run_seed(int(ONLY)).trace, sep="\n")  # noqa: T201 - asked for
+            print(*run_seed(int(ONLY or 0)).trace, sep="\n")  # noqa: T201 - asked for

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
@@ -159,11 +159,12 @@ class World:
             randrange=inner.randrange,
         )
         self._others: list[Process] = []
-        globalLogPublisher.addObserver(self._observe)
+        self._observer: Any = self._observe
+        globalLogPublisher.addObserver(cast(Any, self._observer))
 
     def close(self):
         """Give back what the world holds outside itself."""
-        globalLogPublisher.removeObserver(self._observe)
+        globalLogPublisher.removeObserver(self._observer)
         agents = [agent.process for agent in self.agents]
         for process in [self.town, self.gate, *agents, *self._others]:
             if process is not None and not process.dead:
@@ -250,7 +251,7 @@ class World:
 
     def start_agent(self, host, name, **options):
         """Build and start an agent."""
-        options = {
+        chosen: dict[str, Any] = {
             "heartbeat_interval": 5.0,
             "window": 65536,
             "shutdown_timeout": 5.0,
@@ -258,9 +259,7 @@ class World:
             "limits": AgentLimits(streams=1000),
             "server": (HostPort(GATE_NAME, LINK_PORT),),
         } | options
-        config = AgentConfig(
-            name=name, buffers=BufferConfig(read_size=16384), **options
-        )
+        config = AgentConfig(name=name, buffers=BufferConfig(read_size=16384), **chosen)
         agent = Agent(self, host, name, config)
         agent.process.network.read_size = config.buffers.read_size
         self.agents.append(agent)
@@ -284,10 +283,10 @@ class World:
 
     def map(self, port, target_port, **wish):
         """Create a mapping at once."""
-        wish = {"use_tunnel": True, "agent": "left"} | wish
+        chosen: dict[str, Any] = {"use_tunnel": True, "agent": "left"} | wish
         return self.now(
             self.gateway.parts.mappings.create(
-                MappingWish(port=port, target_port=target_port, **wish)
+                MappingWish(port=port, target_port=target_port, **chosen)
             )
         )
 
