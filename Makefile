@@ -49,7 +49,7 @@ layers: $(STAMP)  ## check that imports point downward
 	$(BIN)/lint-imports
 
 sim: $(STAMP)  ## run the simulation; SEED=123 replays one seed
-	@SIM_SEED=$(SEED) $(BIN)/python -m twisted.trial tests.sim
+	@$(BIN)/python -m $(if $(SEED),tests.sim $(SEED),twisted.trial tests.sim)
 
 package: $(STAMP)  ## build the wheel and try it away from the checkout
 	@.ci/package $(BIN)/python $(CONSTRAINTS)

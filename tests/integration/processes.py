@@ -47,6 +47,17 @@ def require(*programs: str) -> dict[str, str]:
     return {program: where for program, where in found.items() if where is not None}
 
 
+def plain_environment() -> dict[str, str]:
+    """Return our variables less those that would change what the programs do."""
+    foreign = ("GOTUNNEL_", "PG", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "LC_")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith(foreign)
+    }
+    return {**kept, "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+
+
 def raise_descriptor_limit() -> int:
     """Allow this process and its children what the system allows; return it."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -232,7 +243,7 @@ class ProgramsCase(TestCase):
             program,
             shutil.which(command[0]) or command[0],
             command,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
+            env={**plain_environment(), **(env or {})},
             path=os.fspath(folder or self.folder),
             uid=uid,
             gid=gid,
