@@ -97,7 +97,11 @@ def build_gateway(
     """
     world = world or Surroundings()
     texts = Texts(language)
-    network = network or Network(reactor, read_size=config.buffers.read_size)
+    network = network or Network(
+        reactor,
+        read_size=config.buffers.read_size,
+        splice=config.direct.splice == "auto",
+    )
     store = store or SQLiteMappingStore(
         config.database.path, reactor=reactor, wall_now=world.wall_clock
     )

@@ -98,6 +98,10 @@ class ApiConfig(Block):
     """Seconds that a request and its answer may take."""
 
 
+def _splice(value: object) -> object:
+    return "off" if value is False else value
+
+
 class DirectConfig(Block):
     """Targets that the gateway dials itself."""
 
@@ -105,6 +109,9 @@ class DirectConfig(Block):
     """Targets that direct mappings may lead to; null = all."""
     dial_timeout: Seconds = 5.0
     """Seconds for looking up and reaching a target."""
+    splice: Annotated[Literal["auto", "off"], BeforeValidator(_splice)] = "auto"
+    """Whether the kernel moves bulk bytes between visitor and target; `auto` = once
+    a connection has proved to carry many, where the system can."""
 
 
 class DatabaseConfig(Block):

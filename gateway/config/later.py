@@ -10,7 +10,6 @@ from typing import Final
 
 GATEWAY: Final = frozenset(
     {
-        "direct.splice",
         "health",
         "limits.connections_per_ip",
         "limits.handshakes",

@@ -285,6 +285,18 @@ class ValueTests(SynchronousTestCase):
         self.assertEqual(forward.listen, HostPort("", 8081))
         self.assertEqual(str(forward.target), "nas:80")
 
+    def test_splicing_is_switched_off_by_word_or_by_value(self):
+        for text, value in (
+            ("direct: {splice: off}", "off"),
+            ("direct: {splice: 'off'}", "off"),
+            ("direct: {splice: false}", "off"),
+            ("direct: {splice: auto}", "auto"),
+            ("direct: {}", "auto"),
+        ):
+            self.assertEqual(load(text).config.direct.splice, value, text)
+        [problem] = problems_of("direct: {splice: true}")
+        self.assertIn("direct.splice: must be auto or off", problem)
+
     def test_one_gateway_or_several(self):
         self.assertEqual(
             load_as_agent("server: gw").config.server, (HostPort("gw", 9000),)
@@ -362,7 +374,7 @@ class LaterTests(SynchronousTestCase):
             "tls: {cert_file: a.pem}", "metrics: {enabled: true}",
             "health: {timeout: 5}",
             "metrics: {namespace: x}", "options: {auto_tls: 'true'}", "stats: true",
-            "security: {tunnel: {enable_tls: true}}", "direct: {splice: auto}",
+            "security: {tunnel: {enable_tls: true}}",
             "security: {api: {enable_auth: true}}", "limits: {memory: 1000}",
             "limits: {connections_per_ip: 5}", "security: {api: {jwt_secret: x}}",
             "protocols: [{listen: ':1', target: 'a:1', options: {a: 1}}]",
@@ -376,10 +388,10 @@ class LaterTests(SynchronousTestCase):
             "tls: {cert_file: null, key_file: null, ca_file: null}", "tls: null",
             "tls: {enabled: false, cert_file: a.pem}", "metrics: false",
             "options: {auto_tls: 'false', email: '', domains: '', staging: 'false'}",
-            "stats: {enabled: false, record_interval: 60}", "direct: {splice: off}",
+            "stats: {enabled: false, record_interval: 60}",
             "security: {tunnel: {enable_tls: false, cert_file: /etc/ssl/server.crt}}",
             "security: {api: {enable_auth: false, jwt_secret_file: null}}",
-            "limits: {connections_per_ip: 0}", "direct: {splice: 'off'}", "tls: []",
+            "limits: {connections_per_ip: 0}", "tls: []",
             "protocols: [{listen: ':1', target: 'a:1', options: {}}]",
         ):  # fmt: skip
             self.assertEqual(problems_of(text), [], text)

@@ -74,12 +74,11 @@ class WholeFileTests(SynchronousTestCase):
         """Only what is switched on and not there yet is refused."""
         found = problems_of(GATEWAY)
         self.assertEqual([problem.split(":")[0] for problem in found], [
-            "direct.splice", "security.api.rate_limit", "limits.handshakes",
+            "security.api.rate_limit", "limits.handshakes",
             "limits.memory", "metrics", "health", "stats",
         ])  # fmt: skip
         text = GATEWAY
         for on, off in (
-            ("splice: auto", "splice: off"),
             ("{requests: 100, per: 1}", "null"),
             ("handshakes: 200, memory: 268435456", "handshakes: 0, memory: 0"),
             ("metrics: {enabled: true", "metrics: {enabled: false"),
