@@ -29,7 +29,8 @@ ERROR: Final = 0x008
 HANGUP: Final = 0x010
 
 _BATCH: Final = 256  # events of one turn
-_EVENTS_PER_READ: Final = 512  # then timers and signals get their share
+_EVENTS_PER_READ: Final = 512  # then timers and signals get their share,
+_SECONDS_PER_READ: Final = 0.01  # also when each event moves much
 _END_ROUNDS: Final = 8  # rounds of calls that add further calls to a turn's end
 _SWEEP_SECONDS: Final = 1.0
 
@@ -189,6 +190,8 @@ class Poller:
         find = self._watched.get
         fresh = self._fresh
         left = _EVENTS_PER_READ
+        seconds = self._reactor.seconds
+        deadline = seconds() + _SECONDS_PER_READ
         while left > 0:
             events = poll(0, _BATCH)
             if not events:
@@ -209,7 +212,7 @@ class Poller:
             count = len(events)
             if count == 1:  # a lone one: the reactor's own wait is as good
                 return
-            left -= count
+            left = left - count if seconds() < deadline else 0
 
     def connectionLost(self, reason: Failure) -> None:
         """Lose every connection; the reactor stops."""
