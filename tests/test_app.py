@@ -235,7 +235,7 @@ class GatewayTests(AppCase):
     def test_network_and_store_are_made_of_the_reactor(self):
         made: list[Any] = []
 
-        def network(reactor, read_size):
+        def network(reactor, read_size, **_how):
             made.append((reactor, read_size))
             return self.network
 
@@ -349,7 +349,7 @@ class AgentTests(AppCase):
     def test_the_network_is_made_of_the_reactor(self):
         made: list[Any] = []
 
-        def network(reactor, read_size):
+        def network(reactor, read_size, **_how):
             made.append((reactor, read_size))
             return self.network
 

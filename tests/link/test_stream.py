@@ -84,6 +84,15 @@ class VisitorTests(SynchronousTestCase):
         self.assertEqual(b"onetwo", carried(self.rig.far.heard()))
         self.assertFalse(visitor.socket.paused)
 
+    def test_new_bytes_never_overtake_those_that_wait_for_their_turn(self):
+        first, second = self.opened(), self.opened()
+        self.rig.fill()
+        first.stream.write(b"a")
+        second.stream.write(b"one ")
+        first.socket.resumeProducing = lambda: second.stream.write(b"two")
+        self.rig.empty()
+        self.assertEqual(b"aone two", carried(self.rig.far.heard()))
+
     def test_credit_does_not_let_bytes_pass_a_full_link(self):
         visitor = self.opened()
         visitor.socket.peer_sends(b"x" * (WINDOW + 10))
