@@ -74,7 +74,11 @@ class Exposures:
         scheme, _, rest = ack.public_url.partition("://")
         host = f"[{gateway}]" if ":" in gateway else gateway
         address = f"{scheme}://{host}{rest}" if rest[:1] == ":" else ack.public_url
-        if self._granted.get(ack.id) != address:
+        if not address.isprintable():
+            self.log.error(
+                "the gateway's public address is no text: {it!a}", it=address
+            )
+        elif self._granted.get(ack.id) != address:
             self._granted[ack.id] = address
             self.log.info("public address: {address}", address=address)
             self._announce(address)

@@ -63,6 +63,11 @@ class ExposeTests(SynchronousTestCase):
         self.granted(self.exposures(SITE), "https://site.example.com")
         self.assertEqual(["https://site.example.com"], self.announced)
 
+    def test_an_address_that_would_command_a_terminal_is_not_announced(self):
+        for url in ("tcp://:10001\nrm -rf /", "tcp://\x1b[2Jgw:1"):
+            self.granted(self.exposures(SITE), url)
+        self.assertEqual([], self.announced)
+
     def test_an_address_is_announced_once(self):
         exposures = self.exposures(SITE)
         self.granted(exposures)
