@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from gateway.bench.flow import ROOM, pour, swallow
+from gateway.bench.flow import new_room, pour, swallow
 from gateway.bench.greeting import (
     LONGEST_LINE,
     START,
@@ -52,11 +52,12 @@ class Lane(Protocol):
 class _Greeted:
     """Waits for the command."""
 
-    __slots__ = ("_line", "since", "wants")
+    __slots__ = ("_line", "_room", "since", "wants")
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, room: memoryview) -> None:
         self.wants = READABLE
         self.since = now
+        self._room = room
         self._line = b""
 
     def turn(self, sock: socket.socket) -> Lane | None:
@@ -73,16 +74,17 @@ class _Greeted:
         sock.sendall(answer_line(time.process_time()))
         if command.part is Part.SOURCE:
             return _Source(command.size)
-        return _Sink() if command.part is Part.SINK else _Echo()
+        return _Sink() if command.part is Part.SINK else _Echo(self._room)
 
 
 class _Echo:
     """Sends back what comes; what does not fit waits, and nothing is read then."""
 
-    __slots__ = ("_waiting", "wants")
+    __slots__ = ("_room", "_waiting", "wants")
 
-    def __init__(self) -> None:
+    def __init__(self, room: memoryview) -> None:
         self.wants = READABLE
+        self._room = room
         self._waiting = memoryview(b"")
 
     def turn(self, sock: socket.socket) -> Lane | None:
@@ -90,15 +92,15 @@ class _Echo:
             self._waiting = self._waiting[sock.send(self._waiting) :]
             self.wants = WRITABLE if self._waiting else READABLE
             return self
-        count = sock.recv_into(ROOM)
+        count = sock.recv_into(self._room)
         if not count:
             return None
         try:
-            sent = sock.send(ROOM[:count])
+            sent = sock.send(self._room[:count])
         except BlockingIOError:
             sent = 0
         if sent < count:
-            self._waiting = memoryview(bytes(ROOM[sent:count]))
+            self._waiting = memoryview(bytes(self._room[sent:count]))
             self.wants = WRITABLE
         return self
 
@@ -149,6 +151,7 @@ class FarEnd:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited
         self._listener = listener
         self._accepts = False
+        self._room = new_room()  # for all lanes: each is done with it in its turn
         self._poll = new_poll()
         self._lanes: dict[int, tuple[socket.socket, Lane]] = {}
         self._silent: dict[int, _Greeted] = {}
@@ -203,7 +206,7 @@ class FarEnd:
             self._accepts = False
             return
         sock.setblocking(False)
-        lane = _Greeted(time.monotonic())
+        lane = _Greeted(time.monotonic(), self._room)
         fd = sock.fileno()
         self._lanes[fd] = sock, lane
         self._silent[fd] = lane

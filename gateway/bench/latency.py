@@ -122,10 +122,11 @@ class Latencies:
     @classmethod
     def together(cls, parts: Sequence[Latencies]) -> Latencies:
         """Return the values of all parts, each weighing the same."""
+        for part in parts:
+            part.fold()
         whole = cls()
         whole._stride = max((part._stride for part in parts), default=1)
         for part in parts:
-            part.fold()
             # strides are powers of two, so every one divides the widest
             whole._kept.extend(part._kept[:: whole._stride // part._stride])
             whole._count += part._count

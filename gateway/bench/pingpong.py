@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Final
 
-from gateway.bench.flow import ROOM
+from gateway.bench.flow import new_room
 from gateway.bench.loads import Tally
 from gateway.bench.polling import READABLE, WRITABLE, new_poll
 from gateway.bench.watch import TICK_SECONDS, Watch
@@ -95,6 +95,7 @@ class PingPong:
         self._message = memoryview(os.urandom(size))
         self._tally = tally
         self._watch = watch
+        self._room = new_room()
         self._poll = new_poll()
         self._lanes = {
             sock.fileno(): Lane(sock, Check() if checked else None) for sock in sockets
@@ -128,7 +129,7 @@ class PingPong:
         try:
             if lane.unsent:
                 self._push(lane)
-            count = lane.recv_into(ROOM)
+            count = lane.recv_into(self._room)
         except BlockingIOError:
             return
         except OSError as error:
@@ -138,7 +139,7 @@ class PingPong:
             self._lose(lane, "the connection was closed")
             return
         if lane.check is not None:
-            lane.check.take(ROOM[:count])
+            lane.check.take(self._room[:count])
         lane.got += count
         if lane.got >= self._size:
             self._arrived(lane)
@@ -162,6 +163,7 @@ class PingPong:
             tally.size_bytes += self._size
         tally.seconds = now - self._watch.started
         lane.at = 0.0
+        lane.got = 0
         if now >= self._watch.until:
             self._drop(lane)
         elif lane.check is not None:
@@ -186,7 +188,6 @@ class PingPong:
         message = self._message
         if lane.check is not None:
             message = memoryview(lane.check.next(self._size))
-        lane.got = 0
         lane.at = now
         try:
             sent = lane.send(message)

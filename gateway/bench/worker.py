@@ -15,6 +15,7 @@ import json
 import os
 import select
 import time
+from collections.abc import Callable
 from typing import Final
 
 from gateway.bench.dialling import Dialled, dial
@@ -36,8 +37,11 @@ _OUTPUT: Final = 1
 
 def _say(content: dict[str, object]) -> None:
     line = json.dumps(content).encode("ascii") + b"\n"
-    while line:
-        line = line[os.write(_OUTPUT, line) :]
+    try:
+        while line:
+            line = line[os.write(_OUTPUT, line) :]
+    except BrokenPipeError:  # the command is gone
+        raise SystemExit(1) from None
 
 
 def _next_line() -> bytes:
@@ -55,14 +59,16 @@ def _asked_to_stop() -> bool:
     return bool(select.select([_INPUT], [], [], 0)[0]) and _next_line() == b"stop\n"
 
 
-def _run(load: Load, dialled: Dialled) -> Tally:
+def perform(load: Load, dialled: Dialled, on_progress: Callable[[int], bool]) -> Tally:
+    """Put the load on connections that are made, and return what was counted.
+
+    Args:
+        load: what to do.
+        dialled: the connections; they are closed at the end.
+        on_progress: is told the bytes so far, ten times a second; True = stop now.
+    """
     tally = Tally(lost=dialled.lost, fault=dialled.fault)
-
-    def tick() -> bool:
-        _say({"bytes": tally.size_bytes})
-        return _asked_to_stop()
-
-    watch = Watch(load.seconds, tick)
+    watch = Watch(load.seconds, lambda: on_progress(tally.size_bytes))
     course: PingPong | Download | Upload
     if load.kind is Kind.DOWNLOAD:
         course = Download(dialled.sockets, tally, watch)
@@ -82,12 +88,22 @@ def _run(load: Load, dialled: Dialled) -> Tally:
     return tally
 
 
+def connect(load: Load) -> Dialled:
+    """Make the connections of a load."""
+    command = Command(PARTS[load.kind], load.size)
+    return dial(load.host, load.port, command, load.connections)
+
+
+def _say_progress(arrived: int) -> bool:
+    _say({"bytes": arrived})
+    return _asked_to_stop()
+
+
 def main() -> None:
     """Run as a program of its own."""
     load = Load.of_line(_next_line())
-    command = Command(PARTS[load.kind], load.size)
-    dialled = dial(load.host, load.port, command, load.connections)
+    dialled = connect(load)
     _say({"ready": len(dialled.sockets)})
     _next_line()
     gc.freeze()  # a collection in the middle would be taken for a slow echo
-    _say({"tally": _run(load, dialled).content()})
+    _say({"tally": perform(load, dialled, _say_progress).content()})

@@ -121,7 +121,7 @@ def _seconds(text: str) -> float:
 )
 @click.option(
     "--json",
-    "json_file",
+    "as_json",
     type=click.Path(dir_okay=False, allow_dash=True),
     metavar="FILE",
     help="Write the figures as JSON; - is standard output, then without tables.",

@@ -42,7 +42,7 @@ class Wish(NamedTuple):
     Attributes:
         size: bytes, None = as each mode has it.
         connections: how many, None = as each mode has it.
-        json_file: `-` is standard output.
+        as_json: file for the figures as JSON; `-` is standard output.
         language: of the tables.
     """
 
@@ -51,7 +51,7 @@ class Wish(NamedTuple):
     connections: int | None
     seconds: float
     workers: int
-    json_file: str | None
+    as_json: str | None
     plot_file: str | None
     language: Language
 
@@ -136,14 +136,14 @@ def measure(
 
 def _write(wish: Wish, reports: list[Report], *, interrupted: bool) -> None:
     document = document_of(reports, interrupted=interrupted)
-    if wish.json_file == STANDARD:
+    if wish.as_json == STANDARD:
         show_json(document)
-    elif wish.json_file is not None:
+    elif wish.as_json is not None:
         try:
-            Path(wish.json_file).write_text(json.dumps(document, indent=2) + "\n")
+            Path(wish.as_json).write_text(json.dumps(document, indent=2) + "\n")
         except OSError as fault:
             detail = fault.strerror or fault
-            raise FailedError(f"cannot write {wish.json_file}: {detail}") from None
+            raise FailedError(f"cannot write {wish.as_json}: {detail}") from None
     if wish.plot_file is not None:
         plot(reports, wish.plot_file)
 
@@ -201,7 +201,7 @@ class _Run:
 
     def show(self, report: Report) -> None:
         """Print the tables of a report, unless JSON goes there."""
-        if self._wish.json_file == STANDARD:
+        if self._wish.as_json == STANDARD:
             return
         for item in drawn(report, self._style):
             self._console.print(item)
