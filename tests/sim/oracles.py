@@ -73,6 +73,22 @@ def credit_is_not_negative(world):
                 )
 
 
+def our_own_ends_keep_the_protocol(world):
+    """Between two ends of ours no frame is wrong, or for an id never seen."""
+    for process, _ in world.windows():
+        for link in world.links_of(process):
+            odd = {
+                kind: count
+                for kind, count in link.session.core.counts.items()
+                if kind.startswith(("stray_", "fault_"))
+            }
+            check(
+                "protocol",
+                not odd or not link.negotiated,
+                f"{process.name}, link of {link.address}: {odd}",
+            )
+
+
 def held_bytes_are_bounded(world, sock):
     """Between two near kernels there is a window and a read at most.
 
@@ -321,6 +337,7 @@ LEFT_EMPTY = (
 )
 
 ALWAYS = (
+    our_own_ends_keep_the_protocol,
     bounds_were_kept,
     bytes_are_those_said,
     credit_is_not_negative,

@@ -290,7 +290,7 @@ class Storm(World):
 
     def _script(self):
         chance = self.chance
-        size = chance.choice((0, 5, 300, 5000, 5000, 20_000, 20_000, 60_000, 120_000))
+        size = chance.choice((0, 5, 300, 5000, 16_384, 20_000, 32_768, 60_000, 120_000))
         manner = chance.random()
         every = chance.choice((0.0, 0.0, 0.0, 0.02, 0.1)) if size < 30_000 else 0.0
         if manner < 0.6:
