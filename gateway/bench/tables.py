@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -19,11 +20,17 @@ from gateway.bench.style import Style
 _TABLED: Final = (Mode.CONCURRENT, Mode.SIZES, Mode.BANDWIDTH)
 
 
-def drawn(report: Report, style: Style) -> Iterator[Table | Text]:
-    """Return what is printed for a report, from top to bottom."""
+def drawn(report: Report, style: Style, width: int) -> Iterator[Table | Text]:
+    """Return what is printed for a report, from top to bottom.
+
+    Args:
+        report: what was measured.
+        style: how it is written.
+        width: of the terminal; a table leaves columns out until it fits.
+    """
     if report.mode in _TABLED:
         winners = _winners(report)
-        yield _table(report, style, winners[0].result if winners else None)
+        yield _fitting(report, style, winners[0].result if winners else None, width)
         for winner in winners:
             yield Text(winner.line(report.mode, style))
     else:
@@ -139,6 +146,8 @@ _COLUMNS: Final = {
     Mode.SIZES: (_SIZE, *_FIGURES),
     Mode.BANDWIDTH: (_CONNECTIONS, _SIZE, *_FIGURES),
 }
+# what a narrow terminal can do without; the JSON has it all
+_LEAST_FIRST: Final = ("P95", "P50", "total", "short_lost", "scaling", "packets/s")
 _DIRECT: Final = (
     _Column(
         "direct",
@@ -148,12 +157,25 @@ _DIRECT: Final = (
 )
 
 
-def _table(report: Report, style: Style, winner: Result | None) -> Table:
+def _fitting(report: Report, style: Style, winner: Result | None, width: int) -> Table:
+    columns = list(_COLUMNS[report.mode])
+    if any(result.direct is not None for result in report.results):
+        columns += _DIRECT
+    ruler = Console(width=1000)
+    table = _table(report, style, winner, columns)
+    for heading in _LEAST_FIRST:
+        if ruler.measure(table).maximum <= width:
+            break
+        columns = [column for column in columns if column.heading != heading]
+        table = _table(report, style, winner, columns)
+    return table
+
+
+def _table(
+    report: Report, style: Style, winner: Result | None, columns: Sequence[_Column]
+) -> Table:
     results = report.results
     table = Table(title=style.say(report.mode.value), box=box.SIMPLE_HEAD)
-    columns = list(_COLUMNS[report.mode])
-    if any(result.direct is not None for result in results):
-        columns += _DIRECT
     for column in columns:
         heading = column.heading
         heading = style.say(heading) if heading in LABELS else heading

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +32,8 @@ from gateway.texts import Language
 
 _BACKLOG: Final = 4096
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# whoever signals a whole group may reach a process twice
+_SAME_SIGNAL_SECONDS: Final = 1.0
 _PIPE_COLUMNS: Final = 200  # a table in a file is not folded
 STANDARD: Final = "-"
 
@@ -57,10 +59,10 @@ class Wish(NamedTuple):
 
 
 class Stop:
-    """Tells whether a signal has come; a second one is not waited for."""
+    """Tells whether a signal has come; a later one ends the process at once."""
 
     def __init__(self) -> None:
-        self._event = threading.Event()
+        self._since: float | None = None
 
     def watch(self) -> None:
         """Take the signals from now on."""
@@ -69,13 +71,15 @@ class Stop:
                 signal.signal(number, self._note)
 
     def _note(self, *_: object) -> None:
-        if self._event.is_set():
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+        elif now - self._since > _SAME_SIGNAL_SECONDS:
             raise KeyboardInterrupt
-        self._event.set()
 
     def __call__(self) -> bool:
         """Return whether one has."""
-        return self._event.is_set()
+        return self._since is not None
 
 
 @contextmanager
@@ -203,5 +207,5 @@ class _Run:
         """Print the tables of a report, unless JSON goes there."""
         if self._wish.as_json == STANDARD:
             return
-        for item in drawn(report, self._style):
+        for item in drawn(report, self._style, self._console.width):
             self._console.print(item)

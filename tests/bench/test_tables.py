@@ -40,11 +40,11 @@ def report_of(mode, tallies, **changes):
     return Report(mode=mode, seconds=10, workers=1, results=results)
 
 
-def text_of(report, style=Style()):  # noqa: B008 - a constant
+def text_of(report, style=Style(), width=200):  # noqa: B008 - a constant
     """Return the print of a report, without what is behind each line."""
     file = io.StringIO()
-    console = Console(file=file, width=200, highlight=False, emoji=False)
-    for item in drawn(report, style):
+    console = Console(file=file, width=width, highlight=False, emoji=False)
+    for item in drawn(report, style, width):
         console.print(item)
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
@@ -192,6 +192,16 @@ class TableTests(SynchronousTestCase):
         self.assertIn("lowest latency: 512 B, 10.000 ms", text)
         self.assertIn("highest throughput: 256 B, 9 packets/s", text)
         self.assertIn("best success: 64 B, 100.00 % ✓", text)
+
+    def test_a_narrow_terminal_gets_fewer_columns_but_whole_ones(self):
+        for mode in (Mode.CONCURRENT, Mode.SIZES, Mode.BANDWIDTH):
+            tallies = [tally_of(1.5e9, latency=0.0123456)] * 3
+            report = report_of(mode, tallies, direct=tally_of(1.6e9))
+            text = text_of(report, width=100)
+            self.assertNotIn("…", text)
+            for word in ("MB/s", "success", "P99", "ratio", "1500.00", "12.346 ms"):
+                self.assertIn(word, text)
+            self.assertIn("P95", text_of(report))
 
     def test_plain_terminals_get_plain_signs(self):
         lines = text_of(self.concurrent(), PLAIN).splitlines()
