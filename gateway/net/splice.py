@@ -7,12 +7,12 @@ taken everything, so that only directions whose reader is slow hold one.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from collections.abc import Callable
 from typing import Final, Protocol
 
-AVAILABLE: Final = hasattr(os, "splice") and hasattr(fcntl, "F_SETPIPE_SZ")
+AVAILABLE: Final = hasattr(os, "splice")
+_FLAGS: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK if AVAILABLE else 0
 MOST_BYTES: Final = 1 << 19  # of one read
 MOST_PIPES: Final = 64  # two descriptors and up to a mebibyte each
 _IDLE_PIPES: Final = 2
@@ -146,6 +146,8 @@ class PipePool:
 
 def _widen(fd: int) -> int:
     """Make a pipe as large as the system allows; return its size."""
+    import fcntl  # systems without `splice` may lack it
+
     for size in _SIZES:
         try:
             return fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, size)
@@ -205,6 +207,3 @@ class Shortcut:
             return 0
         self._tally(count)
         return count if self._sink.pour(pipe) else None
-
-
-_FLAGS: Final = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK if AVAILABLE else 0
