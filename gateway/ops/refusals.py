@@ -16,15 +16,19 @@ class RefusalLog:
 
     _log = Logger()
 
-    def __init__(self, clock: IReactorTime, what: str = "request") -> None:
+    def __init__(
+        self, clock: IReactorTime, what: str = "request", word: str = "Unauthorized"
+    ) -> None:
         """Nothing is refused yet.
 
         Args:
             clock: tells the minutes.
             what: what is refused, in the singular.
+            word: what each line begins with.
         """
         self._clock = clock
         self._what = what
+        self._word = word
         self._unsaid: dict[str, int] = {}
         self._unsaid_elsewhere = 0
         self._summary: IDelayedCall | None = None
@@ -42,7 +46,8 @@ class RefusalLog:
         elif len(self._unsaid) < MOST_ADDRESSES:
             self._unsaid[address] = 0
             self._log.warn(
-                "Unauthorized: {what} from {address} refused: {reason}",
+                "{word}: {what} from {address} refused: {reason}",
+                word=self._word,
                 what=self._what,
                 address=address,
                 reason=reason,
@@ -76,7 +81,8 @@ class RefusalLog:
 
     def _tell(self, count: int, address: str) -> None:
         self._log.warn(
-            "Unauthorized: {count} more {what}s from {address} refused",
+            "{word}: {count} more {what}s from {address} refused",
+            word=self._word,
             what=self._what,
             count=count,
             address=address,

@@ -133,7 +133,9 @@ class Links:
         self._slots = Slots(settings.max_links)
         self._leaving = False
         self._empty: list[Deferred[None]] = []
-        self._refusals = RefusalLog(clock, "link")
+        self._unproven: dict[LinkProtocol, None] = {}  # those without a name
+        word = "Dropped" if settings.session.allow_legacy else "Unauthorized"
+        self._refusals = RefusalLog(clock, "link", word)
         self.linger = Linger(clock)
 
     # -- what others ask ---------------------------------------------------------
@@ -192,10 +194,15 @@ class Links:
     # -- making links ------------------------------------------------------------
 
     def build_link(self, _address: IAddress | None) -> LinkProtocol | None:
-        """Return the protocol for an accepted connection, or None = reset it."""
-        undecided = len(self._connections) - len(self._place)
-        if self._leaving or undecided >= MAX_UNDECIDED:
+        """Return the protocol for an accepted connection, or None = reset it.
+
+        When too many connections have not said who they are, the oldest of them
+        makes room: an agent says HELLO at once, so a scan keeps nobody out.
+        """
+        if self._leaving:
             return None
+        if len(self._unproven) >= MAX_UNDECIDED:
+            self._drop_oldest_unproven()
         link = LinkProtocol(self._clock, self._settings.link, self.linger, self)
         link.session = Session(
             self._settings.session,
@@ -205,9 +212,15 @@ class Links:
         )
         return link
 
+    def _drop_oldest_unproven(self) -> None:
+        oldest = next(iter(self._unproven))
+        del self._unproven[oldest]
+        oldest.abort("too many connections have not said who they are")
+
     def link_made(self, link: LinkProtocol) -> None:
         """Count it; it is nobody's until it is decided."""
         self._connections[link] = None
+        self._unproven[link] = None
 
     def link_hello(self, link: LinkProtocol, hello: Hello) -> None:
         """Check the credential, then the name."""
@@ -291,6 +304,7 @@ class Links:
         self._agents[name] = agent
         agent.links[number] = link
         self._place[link] = (name, number)
+        self._unproven.pop(link, None)
         if arrived:
             self._events.agent_arrived(name)
 
@@ -299,6 +313,7 @@ class Links:
         place = self._place.pop(link, None)
         if place is None:
             return
+        self._unproven[link] = None
         self._slots.release()
         name, number = place
         self.log.info(
@@ -401,8 +416,8 @@ class Links:
         )
 
     def link_failed(self, link: LinkProtocol, fault: str) -> None:
-        """Say what was wrong; who had to prove itself and did not is refused."""
-        if link.session.rules is None and not self._settings.session.allow_legacy:
+        """Say what was wrong, for strangers without a flood of lines."""
+        if not link.negotiated:
             self._refusals.note(link.host, fault)
         else:
             self.log.warn(
@@ -418,6 +433,7 @@ class Links:
     def link_closed(self, link: LinkProtocol) -> None:
         """Forget the connection."""
         self._connections.pop(link, None)
+        self._unproven.pop(link, None)
         if not self._connections:
             waiting, self._empty = self._empty, []
             for waiter in waiting:
@@ -442,6 +458,11 @@ class Links:
     def _forget_waiter(self, waiter: Deferred[None]) -> None:
         self._empty.remove(waiter)
 
+    def part(self, text: str) -> None:
+        """Close every connection behind what was said last."""
+        for link in list(self._connections):
+            link.close_after_last_words(text)
+
     def abort(self) -> None:
         """Close every connection at once; may be called twice."""
         self._leaving = True
@@ -462,5 +483,5 @@ class LinkFactory(Factory):
     def buildProtocol(
         self, addr: IPv4Address | IPv6Address | IAddress | None
     ) -> LinkProtocol | None:
-        """Return the protocol, or None when too many have not said who they are."""
+        """Return the protocol, or None when the gateway stops."""
         return self._links.build_link(addr)

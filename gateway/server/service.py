@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IDelayedCall, IReactorTCP, IReactorTime
 from twisted.internet.tcp import Port
@@ -23,6 +24,7 @@ from gateway.server.links import LinkFactory, Links
 from gateway.server.mappings import Mappings
 from gateway.server.register import Registrations
 
+PARTING_SECONDS: Final = 1.0
 Place = tuple[str, int]
 
 
@@ -220,7 +222,12 @@ class GatewayService(Service):
         parts.registrations.stop()
         parts.links.leave("the gateway stops")
         await self._drain()
+        late = parts.mappings.visitors > 0
         parts.mappings.close_visits("the gateway stops")
+        if late and not self._forced:  # the agents are to hear of the resets
+            parts.links.part("the gateway stops")
+            gone = parts.links.gone().addTimeout(PARTING_SECONDS, parts.clock)
+            await gone.addErrback(lambda failure: failure.trap(TimeoutError))
         parts.links.abort()
         await parts.links.gone()
         self._release_ports()
@@ -233,7 +240,7 @@ class GatewayService(Service):
             return
         done: Deferred[None] = Deferred()
         self._waiting.append(done)
-        timer = self.parts.clock.callLater(self._shutdown_timeout, self.force)
+        timer = self.parts.clock.callLater(self._shutdown_timeout, self._end_drain)
         self._look_for_end()
         try:
             await done

@@ -107,17 +107,29 @@ class AdmissionTests(GatewayCase):
         self.agent("two", instance(2))
         self.assertTrue(self.links.has("two"))
 
-    def test_there_is_a_limit_of_links_that_have_not_said_who_they_are(self):
-        waiting = [self.connect() for _ in range(MAX_UNDECIDED)]
-        self.assertIsNone(self.connect())
-        waiting[0].says(hello())
-        self.assertIsNotNone(self.connect())
+    def test_a_scan_makes_its_own_oldest_connections_give_way(self):
+        """Who has not said who it is; an agent that speaks at once gets in."""
+        silent = [self.connect() for _ in range(MAX_UNDECIDED)]
+        agent = self.agent("web")
+        self.assertEqual(
+            [one.transport.aborted for one in silent],
+            [True] + [False] * (MAX_UNDECIDED - 1),
+        )
+        self.assertFalse(agent.transport.aborted)
 
-    def test_a_decided_link_is_not_among_them(self):
-        self.agent("web")
+    def test_a_decided_link_never_gives_way(self):
+        agent = self.agent("web")
+        for _ in range(2 * MAX_UNDECIDED):
+            self.connect()
+        self.assertFalse(agent.transport.aborted)
+        self.assertTrue(self.links.has("web"))
+
+    def test_refused_links_in_their_last_words_keep_no_agent_out(self):
+        self.build(token=TOKEN)
         for _ in range(MAX_UNDECIDED):
-            self.assertIsNotNone(self.connect())
-        self.assertIsNone(self.connect())
+            self.connect().says(b"GET / HTTP/1.0\r\n\r\n")
+        self.agent("web", token=TOKEN)
+        self.assertTrue(self.links.has("web"))
 
     def test_the_ack_tells_what_was_settled(self):
         self.build()

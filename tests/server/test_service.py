@@ -301,11 +301,15 @@ class StopTests(ServiceCase):
             self.clock.advance(1)
         visitor.pump()
         self.assertFalse(visitor.aborted)
+        peer.heard()
         self.clock.advance(1.1)
         visitor.pump()
+        self.assertTrue(visitor.aborted)
+        self.assertIn(frames.RESET, peer.kinds())
+        self.assertFalse(peer.transport.aborted)
+        self.clock.advance(1)
         peer.transport.pump()
         self.successResultOf(stopping)
-        self.assertTrue(visitor.aborted)
         self.assert_nothing_is_left()
 
     def test_force_waits_for_nobody(self):
