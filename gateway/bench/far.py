@@ -138,8 +138,8 @@ class _Sink:
         before = self._swallowed // STEP
         self._swallowed += count
         if self._swallowed // STEP > before:
-            told = self._swallowed // STEP * STEP
-            sock.sendall(told.to_bytes(8, "big"))  # a few bytes: there is always room
+            # a few bytes, for which there is always room
+            sock.sendall(self._swallowed.to_bytes(8, "big"))
         return self if count else None
 
 

@@ -6,7 +6,7 @@
 After that, `echo` sends back what comes.  `source` waits for one byte and then
 pours, in writes of SIZE bytes, until the connection ends.  `sink` swallows, and
 tells the bytes it has had so far, as 8 big-endian bytes, whenever their number
-reaches a multiple of `STEP`.
+reaches or passes a multiple of `STEP`.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def compare_with_stock(is_stopped: Callable[[], bool]) -> list[Ratio]:
     try:
         with far_process(listener):
             ports = _free_ports()
-            _start(folder, children, ports, far)
+            _start(folder, children, ports, far, is_stopped)
             places = {way: Place(_HOST, ports[way]) for way in (STOCK, *_WAYS)}
             for place in places.values():
                 _await(place, children, is_stopped)
@@ -65,7 +65,13 @@ def _free_ports() -> dict[str, int]:
             probe.close()
 
 
-def _start(folder: Path, children: Children, ports: dict[str, int], far: int) -> None:
+def _start(
+    folder: Path,
+    children: Children,
+    ports: dict[str, int],
+    far: int,
+    is_stopped: Callable[[], bool],
+) -> None:
     """Start everything; both ways are configured, so nobody need ask the API."""
     target = f"{_HOST}:{far}"
     (folder / "gw.json").write_text(
@@ -94,7 +100,7 @@ def _start(folder: Path, children: Children, ports: dict[str, int], far: int) ->
         "utf-8",
     )
     children.start("gateway", "gotunnel", "--config=gw.json")
-    _await(Place(_HOST, ports["direct"]), children, lambda: False)
+    _await(Place(_HOST, ports["direct"]), children, is_stopped)
     children.start("agent", "gotunnel-agent", "--config=agent.json")
     place = f"tcp:{ports[STOCK]}:interface={_HOST}:backlog=1024"
     children.start(

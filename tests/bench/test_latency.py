@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from gateway.bench import latency
 from gateway.bench.latency import KEPT, Latencies, percentile
 
 SPANS = st.floats(min_value=1e-9, max_value=100)
@@ -111,6 +112,14 @@ class SampleTests(SynchronousTestCase):
         latencies = self.latencies(count, fold_every=9973)
         self.assertLessEqual(len(latencies.content()["kept"]), KEPT * 8 * 4 / 3 + 4)
         self.assert_even(latencies, count)
+
+    def test_a_sample_does_not_prefer_the_end(self):
+        """However few values come at a time."""
+        self.patch(latency, "KEPT", 64)
+        for fold_every in (1, 3, 50):
+            spans = [float(place) for place in range(1000)]
+            figures = latencies_of(spans, fold_every=fold_every).summary()
+            self.assertLess(abs(figures.p50 - 500), 20, fold_every)
 
     def test_workers_with_unlike_samples_weigh_the_same(self):
         """The one that counted thrice as much has thrice the say."""
