@@ -198,6 +198,10 @@ class TCPTransport(Outgoing):
         self._reading = False
 
     def _end_reading(self) -> None:
+        if self._fault is not None:
+            # a write met a reset first, after which reading ends as if in order
+            self._lose(self._fault)
+            return
         self._eof = True
         self._stop_reading()
         if not IHalfCloseableProtocol.providedBy(self.protocol):

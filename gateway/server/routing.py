@@ -194,5 +194,5 @@ class DirectVisit:
         self._edge.left(self)
 
     def close(self, why: str) -> None:
-        """End it at once, by the operator's word."""
-        self.near.close(why)
+        """End it at once, by the operator's word; a cut answer must not look whole."""
+        self.near.abort(why)
