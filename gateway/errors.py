@@ -26,6 +26,10 @@ class ProtocolError(GatewayError):
         super().__init__(detail)
         self.kind = kind
 
+    def text(self, language: Language) -> str:
+        """Return the message; most of them are English in every language."""
+        return str(self)
+
 
 class VersionError(ProtocolError):
     """The peer speaks another version of the protocol.
@@ -42,6 +46,12 @@ class VersionError(ProtocolError):
         )
         super().__init__(detail, "version")
         self.version = version
+
+    def text(self, language: Language) -> str:
+        """Return the message in the documented words of `language`."""
+        if self.version == 0:
+            return str(self)
+        return text("bad_version", language, version=self.version)
 
 
 class FrameTooLargeError(ProtocolError):

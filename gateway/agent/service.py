@@ -23,7 +23,7 @@ from zope.interface import implementer
 
 from gateway.agent.expose import Exposures
 from gateway.agent.targets import TargetDial, Targets
-from gateway.errors import DialError
+from gateway.errors import DialError, ProtocolError
 from gateway.interfaces import INetwork
 from gateway.link.protocol import LinkProtocol, LinkSettings
 from gateway.link.stream import StreamListener
@@ -34,10 +34,9 @@ from gateway.relay.dial import Dialer
 from gateway.relay.linger import Linger
 from gateway.texts import Texts
 from gateway.wire import frames
-from gateway.wire.hello import Hello, HelloAck, Register, RegisterAck
+from gateway.wire.hello import NAME_TAKEN, Hello, HelloAck, Register, RegisterAck
 from gateway.wire.messages import Goaway
 
-NAME_TAKEN: Final = "another agent uses this name"
 DIAL_MARGIN_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 0.05
 
@@ -366,10 +365,20 @@ class LinkKeeper:
                 text=goodbye.text or f"reason {goodbye.reason}",
             )
 
-    def link_failed(self, link: LinkProtocol, fault: str) -> None:
+    def link_failed(self, link: LinkProtocol, fault: ProtocolError) -> None:
         """Say what was wrong with the gateway."""
         self.log.warn(
-            "link of {address} dropped: {fault}", address=link.address, fault=fault
+            "link of {address} dropped: {fault}",
+            address=link.address,
+            fault=fault.text(self._parts.texts.language),
+        )
+
+    def link_unknown_kind(self, link: LinkProtocol, kind: int) -> None:
+        """Say so; a newer gateway may know more than we do."""
+        self.log.warn(
+            "{phrase}: passed over, as are all such frames of {address}",
+            phrase=self._parts.texts("unknown_kind", kind=kind),
+            address=link.address,
         )
 
     def link_listener(self, link: LinkProtocol) -> StreamListener:

@@ -63,11 +63,14 @@ class LinkOwner(Seam):
     def link_goodbye(self, link: LinkProtocol, goodbye: Goaway) -> None:
         """The far end leaves."""
 
-    def link_failed(self, link: LinkProtocol, fault: str) -> None:
+    def link_failed(self, link: LinkProtocol, fault: ProtocolError) -> None:
         """The far end broke the protocol or was silent too long; `link_lost` follows.
 
         A link whose session has no rules yet had not said who it is.
         """
+
+    def link_unknown_kind(self, link: LinkProtocol, kind: int) -> None:
+        """The first frame of an unknown kind was passed over."""
 
     def link_lost(self, link: LinkProtocol, why: str) -> None:
         """The link is of no use any more; called exactly once after `link_made`."""
@@ -447,7 +450,7 @@ class LinkProtocol(Protocol):
         self._tick_call = None
         fault = self.session.tick(self._clock.seconds())
         if fault is not None:
-            self._owner.link_failed(self, fault)
+            self._owner.link_failed(self, ProtocolError(fault, "silence"))
             self.abort(fault)
             return
         if not self.session.ended:
@@ -496,7 +499,11 @@ class LinkProtocol(Protocol):
         """Our goodbye was answered and nothing is left: close."""
         self.close_after_last_words("said goodbye")
 
+    def unknown_kind(self, kind: int) -> None:
+        """Pass on."""
+        self._owner.link_unknown_kind(self, kind)
+
     def failed(self, fault: ProtocolError) -> None:
         """Say why, and close this link only."""
-        self._owner.link_failed(self, str(fault))
+        self._owner.link_failed(self, fault)
         self.close_after_last_words(str(fault))

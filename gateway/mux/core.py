@@ -83,6 +83,9 @@ class LinkObserver(Protocol):
     def finished(self) -> None:
         """We said goodbye, it was answered, and no stream is left."""
 
+    def unknown_kind(self, kind: int) -> None:
+        """The first frame of a kind that nobody knows was passed over."""
+
     def failed(self, fault: ProtocolError) -> None:
         """The peer broke the protocol; what must be said to it is in the outbox."""
 
@@ -146,6 +149,12 @@ class Core:
     def drop(self, kind: str) -> None:
         """Count a frame that is passed over."""
         self.counts[kind] += 1
+
+    def drop_unknown(self, kind: int) -> None:
+        """Count a frame of an unknown kind; the first of a link is told of."""
+        self.counts["unknown_kind"] += 1
+        if self.counts["unknown_kind"] == 1:
+            self.observer.unknown_kind(kind)
 
     def may_answer_stray(self) -> bool:
         """Tell whether one more frame for an unknown id is answered: 100 a second."""

@@ -141,8 +141,10 @@ class Legacy:
         """Act on one frame; what has no place here is dropped and counted."""
         reaction = self._reactions.get(kind)
         if reaction is None:
-            known = kind in frames.KIND_NAMES
-            self._core.drop("misplaced" if known else "unknown_kind")
+            if kind in frames.KIND_NAMES:
+                self._core.drop("misplaced")
+            else:
+                self._core.drop_unknown(kind)
             return
         try:
             reaction(payload)

@@ -139,7 +139,7 @@ class Negotiated:
             name = frames.KIND_NAMES[kind]
             raise ProtocolError(f"{name} does not belong here", "misplaced")
         else:
-            self._core.drop("unknown_kind")
+            self._core.drop_unknown(kind)
 
     def _data(self, payload: memoryview) -> None:
         if len(payload) < 4:

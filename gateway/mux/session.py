@@ -206,7 +206,7 @@ class Session:
             self.end()
             self._observer.goodbye_received(goodbye)
         elif kind == frames.AUTH:
-            self.core.drop("unknown_kind")
+            self.core.drop_unknown(kind)
         else:
             self._decide_legacy()
             if not self.ended:
@@ -215,8 +215,10 @@ class Session:
     def _first_from_agent(self, kind: int, payload: memoryview) -> None:
         if self._hello is not None and kind != frames.KEEP_ALIVE:
             raise ProtocolError("a frame between HELLO and HELLO_ACK", "misplaced")
-        if self._hello is not None or kind not in frames.BASE_KINDS:
-            self.core.drop("before_hello_ack" if self._hello else "unknown_kind")
+        if self._hello is not None:
+            self.core.drop("before_hello_ack")
+        elif kind not in frames.BASE_KINDS:
+            self.core.drop_unknown(kind)
         elif self._settings.allow_legacy:
             self._decide_legacy()
             if not self.ended:

@@ -16,6 +16,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from gateway.errors import ProtocolError
 from gateway.link.protocol import LinkProtocol, LinkSettings
 from gateway.link.stream import StreamListener
 from gateway.mux.core import SessionSettings
@@ -25,13 +26,19 @@ from gateway.policy.limits import Slots
 from gateway.relay.linger import Linger
 from gateway.texts import Texts
 from gateway.wire import frames
-from gateway.wire.hello import MAX_LINKS, Hello, HelloAck, Register, RegisterAck
+from gateway.wire.hello import (
+    MAX_LINKS,
+    NAME_TAKEN,
+    Hello,
+    HelloAck,
+    Register,
+    RegisterAck,
+)
 from gateway.wire.messages import Goaway
 
 DEFAULT_AGENT: Final = "default"
 MAX_UNDECIDED: Final = 200
 REMEMBERED_INSTANCES: Final = 16
-NAME_TAKEN: Final = "another agent uses this name"
 FEATURES: Final = frozenset({"register"})
 
 
@@ -105,6 +112,10 @@ class _Agent:
         self.links: dict[int, LinkProtocol] = {}
         self.replaced: deque[str] = deque(maxlen=REMEMBERED_INSTANCES)
 
+    def has_spoken(self) -> bool:
+        """Tell whether it has proved to be an agent by a valid frame."""
+        return any(link.session.spoken for link in self.links.values())
+
 
 class Links:
     """Registry of live links; the newest process of a name wins."""
@@ -172,12 +183,7 @@ class Links:
             name: the agent asked for; None = the default agent, else the only
                 one there is.
         """
-        if name is None:
-            agent = self._agents.get(DEFAULT_AGENT)
-            if agent is None and len(self._agents) == 1:
-                agent = next(iter(self._agents.values()))
-        else:
-            agent = self._agents.get(name)
+        agent = self._default() if name is None else self._agents.get(name)
         if agent is None:
             return None
         best, fewest = None, self._settings.streams_per_link or 1 << 62
@@ -186,6 +192,24 @@ class Links:
             if streams < fewest and link.usable:
                 best, fewest = link, streams
         return best
+
+    def _default(self) -> _Agent | None:
+        """Return the default agent, else the only one.
+
+        A legacy peer that has said nothing yet may be a port scan: it serves only
+        while there is nobody else.
+        """
+        agent = self._agents.get(DEFAULT_AGENT)
+        if agent is not None and agent.has_spoken():
+            return agent
+        others = [one for one in self._agents.values() if one is not agent]
+        if not others:
+            return agent
+        return others[0] if len(others) == 1 else None
+
+    def reachable(self, name: str | None) -> bool:
+        """Tell whether a visitor of a mapping with this `agent` would find one."""
+        return self.pick(name) is not None
 
     def has(self, name: str) -> bool:
         """Tell whether the agent has a live link."""
@@ -215,6 +239,7 @@ class Links:
     def _drop_oldest_unproven(self) -> None:
         oldest = next(iter(self._unproven))
         del self._unproven[oldest]
+        self._refusals.note(oldest.host, "too many connections say nothing")
         oldest.abort("too many connections have not said who they are")
 
     def link_made(self, link: LinkProtocol) -> None:
@@ -350,21 +375,17 @@ class Links:
     def _admit_legacy(self, link: LinkProtocol) -> None:
         """Name a peer without HELLO: "default", where no other has it.
 
-        A silent connection takes the name from nobody, so a port scan displaces
-        no agent; it waits until its first valid frame.
+        A silent connection beside other agents waits until its first valid frame,
+        so that a port scan takes neither a name nor visitors from anybody.
         """
-        agent = self._agents.get(DEFAULT_AGENT)
-        if agent is not None and agent.instance:
-            self.log.warn(
-                "legacy link of {address} refused: {error}",
-                address=link.address,
-                error=NAME_TAKEN,
-            )
-            link.abort(NAME_TAKEN)
-            return
-        if agent is not None and not link.session.spoken:
+        if self._agents and not link.session.spoken:
             self._candidates.append(link)
             link.awaits_word = True
+            return
+        agent = self._agents.get(DEFAULT_AGENT)
+        if agent is not None and agent.instance:
+            self._refusals.note(link.host, NAME_TAKEN)
+            link.abort(NAME_TAKEN)
             return
         if agent is not None:
             for old in list(agent.links.values()):
@@ -415,13 +436,23 @@ class Links:
             text=goodbye.text or f"reason {goodbye.reason}",
         )
 
-    def link_failed(self, link: LinkProtocol, fault: str) -> None:
+    def link_failed(self, link: LinkProtocol, fault: ProtocolError) -> None:
         """Say what was wrong, for strangers without a flood of lines."""
+        words = fault.text(self._texts.language)
         if not link.negotiated:
-            self._refusals.note(link.host, fault)
+            self._refusals.note(link.host, words)
         else:
             self.log.warn(
-                "link of {address} dropped: {fault}", address=link.address, fault=fault
+                "link of {address} dropped: {fault}", address=link.address, fault=words
+            )
+
+    def link_unknown_kind(self, link: LinkProtocol, kind: int) -> None:
+        """Say so of an agent; a newer one may know more than we do."""
+        if link in self._place:
+            self.log.warn(
+                "{phrase}: passed over, as are all such frames of {address}",
+                phrase=self._texts("unknown_kind", kind=kind),
+                address=link.address,
             )
 
     def link_lost(self, link: LinkProtocol, why: str) -> None:

@@ -21,6 +21,7 @@ MAX_LINKS: Final = 16
 DEFAULT_WINDOW: Final = 262144
 DEFAULT_FRAME: Final = 262144
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+NAME_TAKEN: Final = "another agent uses this name"  # error of HELLO_ACK
 _INSTANCE: Final = re.compile(r"[0-9a-f]{16}")
 _MAX_FEATURES: Final = 32
 

@@ -171,7 +171,10 @@ class Owner:
         self.calls.append(("goodbye", goodbye))
 
     def link_failed(self, link, fault):
-        self.calls.append(("failed", fault))
+        self.calls.append(("failed", str(fault)))
+
+    def link_unknown_kind(self, link, kind):
+        self.calls.append(("unknown_kind", kind))
 
     def link_lost(self, link, why):
         self.calls.append(("lost", why))

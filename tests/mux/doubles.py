@@ -72,6 +72,7 @@ class RecordingObserver:
     def __init__(self, answer=None):
         self.calls = []
         self.ends = []
+        self.unknown = []
         self.answer = answer
         self.session: Any = None
 
@@ -91,6 +92,9 @@ class RecordingObserver:
 
     def decided(self, ack):
         self.calls.append(("decided", ack))
+
+    def unknown_kind(self, kind):
+        self.unknown.append(kind)
 
     def refused(self, error):
         self.calls.append(("refused", error))

@@ -224,6 +224,18 @@ class PhraseTests(GatewayCase):
 
     language = "zh"
 
+    def test_another_version_is_refused_in_them(self):
+        self.connect().says(b"\x07\x05\0\0\0\0")
+        self.assertEqual(1, len(self.lines("不支持的协议版本: 7")))
+
+    def test_an_unknown_kind_is_told_of_once(self):
+        agent = self.agent("web")
+        for kind in (0x7F, 0x7F, 0x60):
+            agent.says(bytes((1, kind, 0, 0, 0, 0)))
+        self.assertEqual(1, len(self.lines("未知消息类型: 127")))
+        self.assertEqual([], self.lines("未知消息类型: 96"))
+        self.assertTrue(self.links.has("web"))
+
     def test_links_are_logged_with_the_documented_words(self):
         agent = self.agent()
         self.assertEqual(1, len(self.lines("隧道客户端已连接")))
@@ -320,6 +332,28 @@ class LegacyTests(GatewayCase):
         scan.says(b"GET / HTTP/1.0\r\n\r\n")
         self.assertIs(agent.link, self.links.pick(None))
         self.assertFalse(agent.transport.aborted)
+
+    def test_a_port_scan_beside_a_named_agent_gets_no_visitors(self):
+        agent = self.agent("office")
+        self.connect()
+        self.later(3)
+        self.assertIs(agent.link, self.links.pick(None))
+        self.assertEqual(["office"], [view.name for view in self.links.views()])
+
+    def test_a_port_scan_that_came_first_gives_visitors_back(self):
+        self.connect()
+        self.later(3)
+        agent = self.agent("office")
+        self.assertIs(agent.link, self.links.pick(None))
+        self.assertTrue(self.links.reachable(None))
+        self.assertFalse(self.links.reachable("home"))
+
+    def test_who_comes_before_a_silent_one_has_spoken_shares_no_visitors(self):
+        self.connect()
+        self.later(3)
+        self.agent("office")
+        self.agent("home", instance(2))
+        self.assertIsNone(self.links.pick(None))
 
     def test_a_silent_one_takes_the_name_with_its_first_frame(self):
         old = self.connect()
