@@ -228,13 +228,13 @@ class FailureTests(BenchCase):
             greeted(sock)
             for number, message in enumerate(messages(sock, 1024)):
                 changed = bytearray(message)
-                changed[500] ^= number == 2
+                changed[500] ^= number == 0
                 sock.sendall(changed)
 
         words = (*self.odd(corrupt), "--mode", "reliability", "--concurrent", 1)
         output, _ = self.run_bench(*words, *SHORT, code=1)
         self.assertRegex(output, r"failed messages +│ +1 ")
-        self.assertRegex(output, r"message 2: byte 500 of 1024 is 0x.. instead of 0x..")
+        self.assertRegex(output, r"message 0: byte 500 of 1024 is 0x.. instead of 0x..")
 
     def test_a_plain_echo_server_will_do(self):
         words = (*self.odd(plain_echo), *SHORT)

@@ -3,7 +3,7 @@
 import math
 import statistics
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -27,6 +27,7 @@ def latencies_of(spans, *, fold_every=7):
 class PercentileTests(SynchronousTestCase):
     """The definition."""
 
+    @settings(deadline=None)
     @given(MANY)
     def test_every_percentile_is_that_of_the_statistics_module(self, spans):
         cuts = statistics.quantiles(spans, n=100, method="inclusive")
@@ -59,15 +60,18 @@ class LatenciesTests(SynchronousTestCase):
         for mine, other in zip(figures, expected, strict=True):
             self.assertTrue(math.isclose(mine, other, rel_tol=1e-9), (mine, other))
 
+    @settings(deadline=None)
     @given(MANY, st.integers(1, 20))
     def test_folding_changes_no_figure(self, spans, fold_every):
         self.assert_figures(latencies_of(spans, fold_every=fold_every), spans)
 
+    @settings(deadline=None)
     @given(st.lists(MANY, min_size=1, max_size=4))
     def test_workers_together_are_all_their_values(self, parts):
         whole = Latencies.together([latencies_of(part) for part in parts])
         self.assert_figures(whole, [span for part in parts for span in part])
 
+    @settings(deadline=None)
     @given(MANY)
     def test_json_loses_nothing(self, spans):
         again = Latencies.of_content(latencies_of(spans).content())

@@ -3,7 +3,7 @@
 import io
 import re
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -162,6 +162,7 @@ class TableTests(SynchronousTestCase):
         self.assertRegex(text, r"direct MB/s +ratio")
         self.assertRegex(text, r"\n +2 .* 17.2\d +2.00 +🚀")
 
+    @settings(deadline=None, max_examples=30)
     @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=7))
     def test_the_mark_is_on_the_winner_alone(self, speeds):
         """Also where rows before it were the best so far."""
