@@ -42,6 +42,7 @@ from gateway.relay.dial import Dialer
 from gateway.relay.linger import Linger
 from gateway.server.links import AdmissionSettings, LinkFactory, Links
 from gateway.server.mappings import Mappings, MappingSettings
+from gateway.server.own import OwnPlaces
 from gateway.server.register import Registrations
 from gateway.server.routing import Router
 from gateway.server.service import ApiEdge, GatewayParts, GatewayService
@@ -116,17 +117,19 @@ def build_gateway(
         world.random_bytes,
         world.wall_clock,
     )
+    own = OwnPlaces(OwnPorts(_own_listeners(config)), is_local)
     dialer = Dialer(
         network,
         reactor,
         TargetRules.parse(config.direct.allow_targets),
-        own_ports=_own_ports(config),
+        own_ports=own.refusal,
         timeout_seconds=config.direct.dial_timeout,
     )
     router = Router(
         reactor,
         links,
         dialer,
+        own,
         texts,
         config.tunnel.open_timeout,
         world.random_bytes(4).hex(),
@@ -149,6 +152,7 @@ def build_gateway(
         world.randrange,
     )
     registrations.mappings = mappings
+    own.public_place = mappings.public_place
     health = _health(config, reactor, world, store, mappings, links)
     return GatewayService(
         GatewayParts(
@@ -211,15 +215,6 @@ def _own_listeners(config: GatewayConfig) -> list[tuple[str, int]]:
     if config.tunnel.enabled:
         own.append((config.tunnel.bind, config.tunnel.listen_port))
     return own
-
-
-def _own_ports(config: GatewayConfig) -> Callable[[str, int], str | None]:
-    own = OwnPorts(_own_listeners(config))
-
-    def check(address: str, port: int) -> str | None:
-        return own.check(address, port, lambda: [address] if is_local(address) else [])
-
-    return check
 
 
 def _public_ports(config: GatewayConfig) -> PublicPorts:

@@ -169,6 +169,16 @@ class Mappings:
             raise MappingMissingError(port=port)
         return served
 
+    def public_place(self, port: int) -> str | None:
+        """Return the address that a public port is open on, or None.
+
+        An empty address means all interfaces.
+        """
+        served = self._served.get(("tcp", port))
+        if served is None or served.listening is None:
+            return None
+        return served.edge.mapping.listen
+
     @property
     def visitors(self) -> int:
         """Open visitor sockets, those of removed mappings included."""

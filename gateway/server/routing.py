@@ -25,6 +25,7 @@ from gateway.relay.dial import Dialer
 from gateway.relay.near import NearProtocol
 from gateway.relay.pair import DirectVisitor
 from gateway.server.links import Links
+from gateway.server.own import OwnPlaces
 from gateway.texts import Texts
 from gateway.wire import frames
 from gateway.wire.messages import OpenRequest
@@ -40,6 +41,7 @@ class Router:
         clock: IReactorTime,
         links: Links,
         dialer: Dialer,
+        own: OwnPlaces,
         texts: Texts,
         open_timeout: float,
         trace_prefix: str,
@@ -50,12 +52,14 @@ class Router:
             clock: for the open timeout.
             links: live agents.
             dialer: for direct mappings.
+            own: what an agent on this machine may not be asked to dial.
             texts: for the documented log phrases.
             open_timeout: seconds that a visitor waits for its target.
             trace_prefix: makes trace ids of this process unlike any other's.
         """
         self.clock = clock
         self.links = links
+        self.own = own
         self.texts = texts
         self.open_timeout = open_timeout
         self._dialer = dialer
@@ -106,9 +110,12 @@ class TunnelVisit:
         router, mapping = self._router, self._edge.mapping
         link = router.links.pick(mapping.agent)
         if link is None:
-            wanted = mapping.agent or "any"
-            self._say("stream_closed", f"no agent ({wanted}) has room for it")
-            near.transport.abortConnection()
+            self._turn_away(self._why_no_link())
+            return
+        host, port = mapping.target_host, mapping.target_port
+        denied = router.own.refusal_through(link.host, host, port)
+        if denied is not None:
+            self._turn_away(denied)
             return
         meta: dict[str, object] = {
             "visitor": self._visitor,
@@ -117,13 +124,23 @@ class TunnelVisit:
         }
         self._timer = router.clock.callLater(router.open_timeout, self._timed_out)
         try:
-            self._stream = link.open(
-                near, self, mapping.target_port, mapping.target_host, meta
-            )
+            self._stream = link.open(near, self, port, host, meta)
         except PayloadError as fault:
             self._timer.cancel()
-            self._say("stream_closed", str(fault))
-            near.transport.abortConnection()
+            self._turn_away(str(fault))
+
+    def _turn_away(self, why: str) -> None:
+        self._say("stream_closed", why)
+        self.near.transport.abortConnection()
+
+    def _why_no_link(self) -> str:
+        wanted, links = self._edge.mapping.agent, self._router.links
+        if wanted is not None:
+            what = "has no room" if links.has(wanted) else "is not connected"
+            return f"agent {wanted} {what}"
+        if not links.connected:
+            return "no agent is connected"
+        return "no agent is the default one, or it has no room"
 
     def _timed_out(self) -> None:
         self._timer = None

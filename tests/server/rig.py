@@ -17,13 +17,14 @@ from gateway.errors import StoreError
 from gateway.interfaces import IListening, INetwork
 from gateway.link.protocol import LinkSettings
 from gateway.mux.core import SessionSettings
-from gateway.policy.access import TargetRules
+from gateway.policy.access import OwnPorts, TargetRules
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import MappingWish
 from gateway.policy.ports import PublicPorts
 from gateway.relay.dial import Dialer
 from gateway.server.links import AdmissionSettings, LinkFactory, Links
 from gateway.server.mappings import Mappings, MappingSettings
+from gateway.server.own import OwnPlaces
 from gateway.server.register import Registrations
 from gateway.server.routing import Router
 from gateway.store.memory import MemoryMappingStore
@@ -180,6 +181,10 @@ class Visitor(Socket):
     refused = False
 
 
+LINK_PORT, API_PORT = 9000, 8080
+THIS_MACHINE = {"127.0.0.1", "::1", "192.0.2.1"}
+
+
 class LogCase(SynchronousTestCase):
     """A test that reads what is logged."""
 
@@ -254,11 +259,15 @@ class GatewayCase(LogCase):
             self.wall_now,
         )
         self.factory = LinkFactory(self.links)
+        self.own = OwnPlaces(
+            OwnPorts([("", LINK_PORT), ("127.0.0.1", API_PORT)]),
+            THIS_MACHINE.__contains__,
+        )
         dialer = Dialer(
             self.network,
             self.clock,
             TargetRules.parse(allow_targets),
-            own_ports=None,
+            own_ports=self.own.refusal,
             timeout_seconds=5.0,
         )
         self.slots = Slots(connections)
@@ -267,7 +276,7 @@ class GatewayCase(LogCase):
             self.network,
             self.store,
             PublicPorts(10000, last_port, blacklist),
-            Router(self.clock, self.links, dialer, texts, 10.0, "t"),
+            Router(self.clock, self.links, dialer, self.own, texts, 10.0, "t"),
             self.slots,
             MappingSettings(
                 tunnel_enabled=tunnel_enabled,
@@ -280,6 +289,7 @@ class GatewayCase(LogCase):
             lambda span: 0,
         )
         self.registrations.mappings = self.mappings
+        self.own.public_place = self.mappings.public_place
 
     def wall_now(self):
         return NOON + self.clock.seconds()
@@ -305,19 +315,26 @@ class GatewayCase(LogCase):
         self.network.answer(host)
         return self.successResultOf(making)
 
-    def connect(self):
+    def connect(self, address="198.51.100.1"):
         """Connect to the link port; return a far end that has said nothing."""
-        link = self.factory.buildProtocol(IPv4Address("TCP", "198.51.100.1", 4000))
+        link = self.factory.buildProtocol(IPv4Address("TCP", address, 4000))
         if link is None:
             return None
         transport = Socket()
-        transport.peerAddr = IPv4Address("TCP", "198.51.100.1", 4000)
+        transport.peerAddr = IPv4Address("TCP", address, 4000)
         transport.start(link)
         return Agent(link, transport)
 
-    def agent(self, agent="default", instance=INSTANCE, **fields):
+    def agent(
+        self,
+        agent="default",
+        instance=INSTANCE,
+        *,
+        address="198.51.100.1",
+        **fields,
+    ):
         """Connect an agent that says HELLO."""
-        found = self.connect()
+        found = self.connect(address)
         assert found is not None
         found.says(hello(agent=agent, instance=instance, **fields))
         return found

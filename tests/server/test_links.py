@@ -276,7 +276,7 @@ class ChoiceTests(GatewayCase):
         self.visit()
         visitor = self.visit()
         self.assertTrue(visitor.aborted)
-        self.assertEqual(1, len(self.lines("has room for it")))
+        self.assertEqual(1, len(self.lines("agent web has no room")))
 
     def test_a_leaving_agent_gets_no_new_streams(self):
         agent = self.agent("web")

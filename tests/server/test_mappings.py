@@ -87,7 +87,7 @@ class CreateTests(MappingsCase):
         self.assertEqual([10080], self.network.served_ports())
         self.assertEqual(view, self.mappings.get(10080))
         self.assertTrue(self.visit().aborted)
-        self.assertEqual(1, len(self.lines("no agent (any)")))
+        self.assertEqual(1, len(self.lines("no agent is connected")))
 
     def test_the_port_is_reserved_before_and_served_after_the_store_has_it(self):
         gate = self.store.hold()
