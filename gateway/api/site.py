@@ -71,12 +71,13 @@ class ApiChannel(http.HTTPChannel):
     def connectionMade(self) -> None:
         """Note the connection as open."""
         self.site.channels.add(self)
+        self.site.waiting[self] = None
         super().connectionMade()
 
     @override
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Note the connection as gone."""
-        self.site.channels.discard(self)
+        self.site.forget(self)
         super().connectionLost(reason)
 
     @override
@@ -125,11 +126,14 @@ class ApiChannel(http.HTTPChannel):
         """Serve the request, which is complete."""
         if self._lingering is None:
             self._receiving = False
+            self.site.waiting.pop(self, None)
             super().allContentReceived()
 
     @override
     def requestDone(self, request: http.Request) -> None:
         """Go on to the next request, or see that the last answer leaves in time."""
+        if self in self.site.channels:
+            self.site.waiting[self] = None
         if not self.persistent:
             self._linger(self.site.timeout_seconds)
         super().requestDone(request)
@@ -188,8 +192,12 @@ class _ApiRequest(Request):
 class ApiSite(Site):
     """The server: no access log, HTTP/1.1, and at most so many connections.
 
+    Those that send requests slowly, or none, keep nobody out: the oldest of them gives
+    way when there is no room.
+
     Attributes:
         channels: the connections that are open.
+        waiting: those of them without a complete request, longest waiting first.
         timeout_seconds: for a request to arrive.
         body_limit_bytes: longest body accepted.
     """
@@ -208,6 +216,7 @@ class ApiSite(Site):
             reactor=clock,
         )
         self.channels: set[ApiChannel] = set()
+        self.waiting: dict[ApiChannel, None] = {}
         self.timeout_seconds = settings.request_timeout_seconds
         self.body_limit_bytes = settings.body_limit_bytes
         self._api = api
@@ -221,7 +230,9 @@ class ApiSite(Site):
         """Return the channel of a new connection; None closes it at once."""
         if len(self.channels) >= self._most_channels:
             self._say_full()
-            return None
+            if not self.waiting:
+                return None
+            self._drop_longest_waiting()
         channel: ApiChannel | None = super().buildProtocol(addr)
         return channel
 
@@ -252,6 +263,16 @@ class ApiSite(Site):
             return self._api.settings.language
         return self._api.language(request)
 
+    def forget(self, channel: ApiChannel) -> None:
+        """Count a connection no more; may be called twice."""
+        self.channels.discard(channel)
+        self.waiting.pop(channel, None)
+
+    def _drop_longest_waiting(self) -> None:
+        channel = next(iter(self.waiting))
+        self.forget(channel)  # its end comes later, after more have been accepted
+        channel.transport.abortConnection()
+
     def abort_connections(self) -> None:
         """End all connections at once; changes under way go on."""
         for channel in list(self.channels):
@@ -262,7 +283,8 @@ class ApiSite(Site):
         if self._said_full_at is None or now - self._said_full_at >= FULL_EACH_SECONDS:
             self._said_full_at = now
             self._log.warn(
-                "API connections are refused: {count} are open",
+                "{count} API connections are open, which is the limit: new ones take "
+                "the place of those without a complete request, or are refused",
                 count=len(self.channels),
             )
 

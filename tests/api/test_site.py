@@ -280,16 +280,57 @@ class ChannelTests(SynchronousTestCase):
         go_on.errback(ZeroDivisionError())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
-    def test_more_connections_than_allowed_are_closed_at_once(self):
-        for _ in range(199):
+    def crowd(self, count, sent=b""):
+        """Open connections that send something, and return their wires."""
+        wires = []
+        for _ in range(count):
             self.wire = None
             self.connect()
+            self.channel.dataReceived(sent)
+            wires.append(self.wire)
+        return wires
+
+    def test_connections_beyond_those_being_served_are_closed_at_once(self):
+        self.mappings.hold()
+        served = [self.wire, *self.crowd(199, POST)]
+        served[0].protocol.dataReceived(POST)
         self.assertIsNone(self.site.buildProtocol(PEER))
-        self.connect()
-        self.channel.dataReceived(LIVEZ)
+        self.assertTrue(all(wire.connected for wire in served))
+        served[0].abortConnection()
+        self.crowd(1, LIVEZ)
         self.assertEqual(status(self.wire.value()), 200)
         self.site.abort_connections()
+        self.assertEqual(self.site.channels, set())
+        self.assertEqual(self.site.waiting, {})
+
+    def test_slow_requests_keep_nobody_out(self):
+        """Whatever of a request is there, the one that waits longest gives way."""
+        for sent in (b"", LIVEZ[:20], LIVEZ, POST[:-1], b"garbage\r\n\r\n"):
+            slow = self.crowd(200, sent)
+            self.crowd(1, LIVEZ)
+            self.assertEqual(status(self.wire.value()), 200, sent)
+            self.assertTrue(slow[0].aborted)
+            self.assertFalse(any(wire.aborted for wire in slow[1:]))
+            self.assertEqual(len(self.site.channels), 200)
+            self.site.abort_connections()
         self.assertGone()
+
+    def test_who_was_served_last_gives_way_last(self):
+        first = self.wire
+        slow = self.crowd(199, LIVEZ[:20])
+        first.protocol.dataReceived(LIVEZ)
+        self.crowd(199, LIVEZ[:20])
+        self.assertTrue(all(wire.aborted for wire in slow))
+        self.assertFalse(first.aborted)
+
+    def test_a_request_that_is_served_never_gives_way(self):
+        go_on = self.mappings.hold()
+        self.channel.dataReceived(POST)
+        served = self.wire
+        self.crowd(450, LIVEZ[:20])
+        self.assertEqual(len(self.site.channels), 200)
+        go_on.callback(None)
+        self.assertEqual(status(served.value()), 200)
 
     def test_there_is_neither_an_access_log_nor_its_timer(self):
         self.site.doStart()
@@ -374,6 +415,19 @@ class SocketTests(TestCase):
         good = self.call(LIVEZ[:-2] + b"Connection: close\r\n\r\n")
         self.assertEqual(status(await Deferred.fromCoroutine(junk)), 400)
         self.assertEqual(status(await Deferred.fromCoroutine(good)), 200)
+
+    async def test_a_burst_of_unfinished_heads_keeps_nobody_out(self):
+        """More at once than the loop accepts in a turn."""
+        self.listen()
+        slow = []
+        for _ in range(250):
+            client = socket.socket()
+            self.addCleanup(client.close)
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", self.port))
+            slow.append(client)
+        answer = await self.call(LIVEZ[:-2] + b"Connection: close\r\n\r\n")
+        self.assertEqual(status(answer), 200)
 
     def test_a_plain_blocking_client_gets_its_answers(self):
         """As curl and scripts do it: send all, then read."""
