@@ -17,6 +17,7 @@ from gateway.ops.process import (
     LoggedService,
     ProcessEnd,
     choose_observer,
+    descriptor_warnings,
     raise_descriptor_limit,
     say_operator_errors_plainly,
 )
@@ -77,13 +78,14 @@ def makeService(options: Options) -> IService:
     reactor = cast("IGatewayReactor", global_reactor)
     config = options.loaded.config
     say_operator_errors_plainly()
-    raise_descriptor_limit()
+    descriptors = raise_descriptor_limit()
     end = ProcessEnd(reactor, lambda: service.force())
     service = build_gateway(
         config, reactor, language_of(config.language, os.environ), end.fail
     )
     end.watch()
-    reactor.callWhenRunning(say_at_start, options.loaded.warnings)
+    lacking = descriptor_warnings(config.limits.connections, descriptors)
+    reactor.callWhenRunning(say_at_start, [*options.loaded.warnings, *lacking])
     observer = choose_observer(
         options.parent or {},
         file=config.log.file,

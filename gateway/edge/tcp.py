@@ -25,7 +25,6 @@ class TcpEdge(Factory):
     Attributes:
         mapping: what new visitors get; replaced when the mapping is updated.
         visits: visitors whose socket is open.
-        refused: visitors turned away because a limit was reached.
     """
 
     noisy = False
@@ -35,6 +34,7 @@ class TcpEdge(Factory):
         mapping: Mapping,
         slots: Slots,
         admit: Callable[[TcpEdge, IAddress | None], Protocol],
+        full: Callable[[IAddress | None], None],
     ) -> None:
         """Remember the collaborators.
 
@@ -43,18 +43,19 @@ class TcpEdge(Factory):
             slots: counted visitors of the whole gateway.
             admit: returns the protocol for a visitor, which adds itself to
                 `visits` and calls `left` exactly once.
+            full: told of each visitor that is turned away for want of a slot.
         """
         self.mapping = mapping
         self.visits: set[Visit] = set()
-        self.refused = 0
         self._slots = slots
         self._admit = admit
+        self._full = full
         self._emptied: Callable[[], None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         """Return the visitor's protocol; None (a reset) when over the limit."""
         if not self._slots.acquire():
-            self.refused += 1
+            self._full(addr)
             return None
         try:
             return self._admit(self, addr)

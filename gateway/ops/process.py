@@ -20,6 +20,7 @@ from gateway.errors import OperatorError
 from gateway.ops.logs import log_observer, open_log
 
 _LOG: Final = Logger()
+OTHER_DESCRIPTORS: Final = 64  # links, listeners, store, log
 _STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -33,6 +34,24 @@ def raise_descriptor_limit() -> int:
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
+
+
+def descriptor_warnings(connections: int, descriptors: int) -> list[str]:
+    """Return a warning if visitors may be admitted that no descriptor is left for.
+
+    Args:
+        connections: visitors at once at most; 0 = unlimited.
+        descriptors: files that this process may open.
+    """
+    spare = descriptors - OTHER_DESCRIPTORS
+    if 0 < connections <= spare:
+        return []
+    wanted = f"limits.connections is {connections or 'unlimited'}"
+    return [
+        f"{wanted}, but this process may open {descriptors} files, which is enough for "
+        f"{max(0, spare)} visitors through agents and half as many direct ones; more "
+        "of them are dropped: raise LimitNOFILE (ulimit -n) or lower the limit"
+    ]
 
 
 def say_operator_errors_plainly() -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from gateway.edge.tcp import TcpEdge
@@ -34,6 +34,7 @@ from gateway.errors import (
     UnresolvableError,
 )
 from gateway.interfaces import IListening, IMappingStore, INetwork
+from gateway.ops.refusals import RefusalLog
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import (
     UNSET,
@@ -146,6 +147,7 @@ class Mappings:
         self._served: dict[Key, _Served] = {}
         self._draining: dict[TcpEdge, IDelayedCall] = {}
         self._lock = DeferredLock()
+        self._full = RefusalLog(clock, "visitor", "Full")
         self._stopping = False
 
     # -- questions ---------------------------------------------------------------
@@ -337,7 +339,7 @@ class Mappings:
             created_at=now,
             updated_at=now,
         )
-        edge = TcpEdge(mapping, self._slots, self._router.admit)
+        edge = self._edge(mapping)
         listening = self._reserve(edge)
         served = self._place(mapping, source, edge)
         served.listening = listening
@@ -346,10 +348,19 @@ class Mappings:
     def _place(
         self, mapping: Mapping, source: str, edge: TcpEdge | None = None
     ) -> _Served:
-        edge = edge or TcpEdge(mapping, self._slots, self._router.admit)
+        edge = edge or self._edge(mapping)
         served = _Served(edge, source)
         self._served[mapping.protocol, mapping.port] = served
         return served
+
+    def _edge(self, mapping: Mapping) -> TcpEdge:
+        return TcpEdge(mapping, self._slots, self._router.admit, self._say_full)
+
+    def _say_full(self, address: IAddress | None) -> None:
+        self._full.note(
+            getattr(address, "host", "?"),
+            f"limits.connections ({self._slots.limit}) is reached",
+        )
 
     def _forget(self, served: _Served) -> None:
         mapping = served.edge.mapping
@@ -524,3 +535,4 @@ class Mappings:
         for call in self._draining.values():
             if call.active():
                 call.cancel()
+        self._full.close()

@@ -1,5 +1,7 @@
 """The visitors of one mapping, counted."""
 
+from typing import Any
+
 from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -35,7 +37,10 @@ class TcpEdgeTests(SynchronousTestCase):
 
     def setUp(self):
         self.slots = Slots(2)
-        self.edge = TcpEdge(MAPPING, self.slots, lambda edge, _addr: Guest(edge))
+        self.full: list[Any] = []
+        self.edge = TcpEdge(
+            MAPPING, self.slots, lambda edge, _addr: Guest(edge), self.full.append
+        )
 
     def come(self):
         return self.edge.buildProtocol(None)
@@ -44,7 +49,7 @@ class TcpEdgeTests(SynchronousTestCase):
         self.assertIsNotNone(self.come())
         self.assertIsNotNone(self.come())
         self.assertIsNone(self.come())
-        self.assertEqual((2, 1), (len(self.edge.visits), self.edge.refused))
+        self.assertEqual((2, [None]), (len(self.edge.visits), self.full))
 
     def test_who_leaves_gives_the_place_back(self):
         guest = self.come()
@@ -54,7 +59,9 @@ class TcpEdgeTests(SynchronousTestCase):
         self.assertIsNotNone(self.come())
 
     def test_the_limit_is_that_of_all_edges_together(self):
-        other = TcpEdge(MAPPING, self.slots, lambda edge, _addr: Guest(edge))
+        other = TcpEdge(
+            MAPPING, self.slots, lambda edge, _addr: Guest(edge), self.full.append
+        )
         other.buildProtocol(None)
         self.come()
         self.assertIsNone(self.come())
@@ -63,7 +70,7 @@ class TcpEdgeTests(SynchronousTestCase):
         def admit(edge, addr):
             raise ZeroDivisionError
 
-        edge = TcpEdge(MAPPING, self.slots, admit)
+        edge = TcpEdge(MAPPING, self.slots, admit, self.full.append)
         self.assertRaises(ZeroDivisionError, edge.buildProtocol, None)
         self.assertEqual(0, self.slots.active)
 

@@ -365,3 +365,19 @@ class ObserverChoiceTests(SynchronousTestCase):
         self.patch(process, "open_log", open_log)
         fault = self.assertRaises(OperatorError, self.choose, "gw.log")
         self.assertEqual("log file gw.log: Permission denied", str(fault))
+
+
+class DescriptorTests(SynchronousTestCase):
+    """Whether the visitors that are admitted can be served."""
+
+    def test_enough_is_no_matter(self):
+        self.assertEqual([], process.descriptor_warnings(10000, 20000))
+
+    def test_too_few_are_told_of_with_the_numbers(self):
+        (warning,) = process.descriptor_warnings(10000, 1024)
+        for part in ("10000", "1024", "960 visitors"):
+            self.assertIn(part, warning)
+
+    def test_no_limit_is_more_than_any_number(self):
+        (warning,) = process.descriptor_warnings(0, 20000)
+        self.assertIn("unlimited", warning)

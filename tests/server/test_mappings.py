@@ -571,3 +571,14 @@ class StopTests(MappingsCase):
         self.assertEqual(0, self.slots.active)
         self.assertFalse(self.visit().refused)
         self.assertEqual(2, opened(peer.heard()))
+
+    def test_a_full_gateway_says_so_once_a_minute(self):
+        self.build(connections=1)
+        self.create()
+        self.agent()
+        self.visit()
+        for _ in range(3):
+            self.assertTrue(self.visit().refused)
+        self.assertEqual(1, len(self.lines("limits.connections (1) is reached")))
+        self.clock.advance(60)
+        self.assertEqual(1, len(self.lines("Full: 2 more visitors")))
