@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - later, --uid may have taken the right to read it
 import os
 from typing import Any, ClassVar, cast
 

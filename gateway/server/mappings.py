@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from gateway.edge.tcp import TcpEdge
 from gateway.errors import (
     AgentMappingError,
+    BadRequestError,
     BadTargetError,
     CallerError,
     ConfiguredMappingError,
@@ -376,6 +377,9 @@ class Mappings:
             detail = fault.strerror or str(fault)
             if fault.errno in _IN_USE:
                 raise PortInUseError(port=port, detail=detail) from fault
+            if fault.errno == errno.EADDRNOTAVAIL:
+                detail = f"listen: {address} is no address of this machine"
+                raise BadRequestError(detail=detail) from fault
             if fault.errno in _PRIVILEGED:
                 raise PortPrivilegedError(port=port) from fault
             raise ListenError(

@@ -5,6 +5,7 @@ import os
 
 from gateway.errors import (
     AgentMappingError,
+    BadRequestError,
     BadTargetError,
     ConfiguredMappingError,
     ListenError,
@@ -144,7 +145,7 @@ class CreateTests(MappingsCase):
             (errno.EADDRINUSE, PortInUseError),
             (errno.EACCES, PortPrivilegedError),
             (errno.EPERM, PortPrivilegedError),
-            (errno.EADDRNOTAVAIL, ListenError),
+            (errno.EADDRNOTAVAIL, BadRequestError),
         ):
             self.network.faults[10080] = os_error(code)
             self.refused(kind)
@@ -188,7 +189,7 @@ class CreateTests(MappingsCase):
 
     def test_port_0_does_not_hide_a_bad_listen_address(self):
         self.network.faults[10000] = os_error(errno.EADDRNOTAVAIL)
-        self.refused(ListenError, 0, listen="192.0.2.1")
+        self.refused(BadRequestError, 0, listen="192.0.2.1")
 
     def test_the_listen_address_is_used(self):
         self.create(listen="::1")
