@@ -25,7 +25,9 @@ from gateway.net.ports import TCPListening, open_listener
 from gateway.net.splice import AVAILABLE, PipePool
 from gateway.net.transports import READ_SIZE
 
-LINK_READ_SIZE: Final = 262144
+LINK_READ_SIZE: Final = (
+    131072  # from twice this on, allocating costs more than it saves
+)
 
 
 class INetworkReactor(IPollingReactor, IReactorPluggableNameResolver):
