@@ -373,7 +373,7 @@ class SocketTests(TestCase):
     def listen(self, **settings):
         api = build_api(reactor, settings=ApiSettings(**settings))
         site = make_site(api, reactor)
-        port = reactor.listenTCP(0, site, interface="127.0.0.1")
+        port = reactor.listenTCP(0, site, backlog=300, interface="127.0.0.1")
         self.addCleanup(api.close)
         self.addCleanup(port.stopListening)
         self.addCleanup(site.abort_connections)
@@ -421,10 +421,9 @@ class SocketTests(TestCase):
         self.listen()
         slow = []
         for _ in range(250):
-            client = socket.socket()
+            client = socket.create_connection(("127.0.0.1", self.port), 5)
             self.addCleanup(client.close)
-            client.setblocking(False)
-            client.connect_ex(("127.0.0.1", self.port))
+            client.sendall(LIVEZ[:20])
             slow.append(client)
         answer = await self.call(LIVEZ[:-2] + b"Connection: close\r\n\r\n")
         self.assertEqual(status(answer), 200)
