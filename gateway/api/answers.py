@@ -62,11 +62,11 @@ class MappingRow(Row):
     """`stored`, or `agent` if an agent asked for it."""
 
 
-class CreatedRow(MappingRow):
-    """A mapping just made."""
+class ChangedRow(MappingRow):
+    """A mapping just made or changed."""
 
     tunnel_connected: bool
-    """Whether any agent is connected; visitors of a tunnel mapping need one."""
+    """Whether the agent that it would go through is connected."""
 
 
 class RemovedRow(Row):
@@ -196,9 +196,9 @@ def mapping_row(view: MappingView) -> MappingRow:
     return MappingRow(**_mapping_fields(view))
 
 
-def created_row(view: MappingView, *, tunnel_connected: bool) -> CreatedRow:
-    """Return the row of a mapping just made."""
-    return CreatedRow(**_mapping_fields(view), tunnel_connected=tunnel_connected)
+def changed_row(view: MappingView, *, tunnel_connected: bool) -> ChangedRow:
+    """Return the row of a mapping just made or changed."""
+    return ChangedRow(**_mapping_fields(view), tunnel_connected=tunnel_connected)
 
 
 def mapping_list(views: Iterable[MappingView], *, tunnel_enabled: bool) -> MappingList:

@@ -17,9 +17,10 @@ from werkzeug.routing import IntegerConverter
 
 from gateway.api.answers import (
     Alive,
+    ChangedRow,
     RemovedRow,
     agent_list,
-    created_row,
+    changed_row,
     health_row,
     mapping_list,
     mapping_row,
@@ -44,7 +45,7 @@ from gateway.ops.health import HealthChecks
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.mapping import PORTS
 from gateway.server.links import Links
-from gateway.server.mappings import Mappings
+from gateway.server.mappings import Mappings, MappingView
 from gateway.texts import Language, text
 
 T = TypeVar("T")
@@ -108,8 +109,7 @@ class Api:
     async def _create(self, request: IRequest) -> bytes:
         wish = self._body(request, CreateBody).wish()
         view = await self._outlast(self._mappings.create(wish), f"create {wish.port}")
-        row = created_row(view, tunnel_connected=self._links.connected)
-        return self._reply(request, "mapping_created", row)
+        return self._reply(request, "mapping_created", self._changed(view))
 
     @_routes.route("/api/mapping/remove", methods=["POST"])
     async def _remove(self, request: IRequest) -> bytes:
@@ -123,7 +123,7 @@ class Api:
         body = self._body(request, UpdateBody)
         update = self._mappings.update(body.port, body.changes(), body.protocol)
         view = await self._outlast(update, f"update {body.port}")
-        return self._reply(request, "mapping_updated", mapping_row(view))
+        return self._reply(request, "mapping_updated", self._changed(view))
 
     @_routes.route("/api/mapping/list", methods=["GET"])
     def _list(self, request: IRequest) -> bytes:
@@ -175,6 +175,10 @@ class Api:
         if len(content) > limit:
             raise BodyTooLargeError(limit=limit)
         return read_body(content, model)
+
+    def _changed(self, view: MappingView) -> ChangedRow:
+        reachable = self._links.reachable(view.mapping.agent)
+        return changed_row(view, tunnel_connected=reachable)
 
     def _outlast(
         self, change: Coroutine[Deferred[Any], Any, T], what: str

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from gateway.api.answers import (
     AgentList,
-    CreatedRow,
+    ChangedRow,
     Fault,
     Health,
     MappingList,
@@ -65,13 +65,13 @@ class ApiClient:
         """Return the mapping on a public port."""
         return self._data(MappingRow, f"/api/mapping/{port}")
 
-    def create(self, body: Mapping[str, object]) -> CreatedRow:
+    def create(self, body: Mapping[str, object]) -> ChangedRow:
         """Make a mapping; keys as the API has them."""
-        return self._data(CreatedRow, "/api/mapping/create", body)
+        return self._data(ChangedRow, "/api/mapping/create", body)
 
-    def update(self, body: Mapping[str, object]) -> MappingRow:
+    def update(self, body: Mapping[str, object]) -> ChangedRow:
         """Change a mapping; keys that are left out stay as they are."""
-        return self._data(MappingRow, "/api/mapping/update", body)
+        return self._data(ChangedRow, "/api/mapping/update", body)
 
     def remove(self, port: int, *, drain_seconds: float = 0.0) -> None:
         """Remove a mapping; its connections end after `drain_seconds` at the latest."""

@@ -130,6 +130,12 @@ class FakeLinks:
     def connected(self):
         return bool(self.agents)
 
+    def reachable(self, name):
+        names = [agent.name for agent in self.agents]
+        if name is None:
+            return "default" in names or len(names) == 1
+        return name in names
+
     def views(self):
         return list(self.agents)
 

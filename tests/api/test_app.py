@@ -89,6 +89,17 @@ class CreateTests(ApiTestCase):
         )
         self.assertIs(data["tunnel_connected"], True)
 
+    def test_another_agent_than_the_one_it_goes_through_is_none(self):
+        self.links.agents.append(AGENT)
+        body = {"port": 10022, "agent": "home"}
+        self.assertIs(self.post(CREATE, body).json["data"]["tunnel_connected"], False)
+        for agent, there in (("office", True), ("home", False), (None, True)):
+            data = self.post(UPDATE, {"port": 10022, "agent": agent}).json["data"]
+            self.assertIs(data["tunnel_connected"], there)
+        self.links.agents.append(AGENT._replace(name="home"))
+        data = self.post(UPDATE, {"port": 10022, "name": "x"}).json["data"]
+        self.assertIs(data["tunnel_connected"], False)
+
     def test_a_tunnel_mapping_needs_no_agent_yet(self):
         answer = self.post(CREATE, {"port": 10022})
         self.assertEqual(answer.code, 200)
@@ -217,6 +228,7 @@ class OtherRoutesTests(ApiTestCase):
         answer = self.post(UPDATE, {"port": 10001, "name": "cam", "labels": {"a": "b"}})
         row = {**ROW, "name": "cam", "labels": {"a": "b"}}
         row["updated_at_unix"] = NOON + 60
+        row["tunnel_connected"] = False
         self.assertEqual(
             (answer.code, answer.json),
             (200, {"success": True, "message": "mapping updated", "data": row}),

@@ -253,12 +253,19 @@ class FakeGateway:
     def _changed(self, path: str, body: object) -> dict[str, Any]:
         if path == "/api/mapping/create":
             made = self.mappings.create(CreateBody.model_validate(body))
-            return {**made.model_dump(), "tunnel_connected": bool(self.agents)}
+            return self._changed_row(made)
         if path == "/api/mapping/update":
-            return self.mappings.update(UpdateBody.model_validate(body)).model_dump()
+            return self._changed_row(
+                self.mappings.update(UpdateBody.model_validate(body))
+            )
         if path == "/api/mapping/remove":
             removal = RemoveBody.model_validate(body)
             self.drain = removal.drain
             self.mappings.remove(removal)
             return {"port": removal.port}
         raise NoRouteError(path=path)
+
+    def _changed_row(self, row: MappingRow) -> dict[str, Any]:
+        names = [agent.name for agent in self.agents]
+        alone = row.agent is None and ("default" in names or len(names) == 1)
+        return {**row.model_dump(), "tunnel_connected": alone or row.agent in names}
