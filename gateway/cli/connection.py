@@ -13,6 +13,7 @@ import click
 
 from gateway.cli.client import ApiClient
 from gateway.cli.exits import FailedError
+from gateway.cli.kinds import Seconds
 from gateway.config.language import language_of
 
 USUAL_URL: Final = "http://127.0.0.1:8080"
@@ -43,7 +44,7 @@ def asks_api(
     )
     @click.option(
         "--timeout",
-        type=click.FloatRange(0.1, 3600),
+        type=Seconds(0.1),
         default=USUAL_TIMEOUT_SECONDS,
         show_default=True,
         metavar="SECONDS",

@@ -13,7 +13,7 @@ from twisted.logger import globalLogBeginner
 
 from gateway.cli.exits import FailedError, failing_plainly
 from gateway.cli.forwarder import Forwarder
-from gateway.cli.kinds import dialled_place, listening_place
+from gateway.cli.kinds import Seconds, dialled_place, listening_place
 from gateway.config.parse import load_gateway
 from gateway.config.places import HostPort
 from gateway.net.local import is_local
@@ -40,7 +40,7 @@ class Way(NamedTuple):
 
 _dial_option = click.option(
     "--dial-timeout",
-    type=click.FloatRange(0.1, 3600),
+    type=Seconds(0.1),
     default=USUAL_DIAL_SECONDS,
     show_default=True,
     metavar="SECONDS",

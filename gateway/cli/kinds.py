@@ -5,19 +5,63 @@ The functions are types for click; what they refuse ends in a usage error.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import wraps
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import click
+from typing_extensions import override
 
 from gateway.config.places import HostPort, target
 from gateway.policy.addresses import split_host_port, split_listen
 
 Value = TypeVar("Value")
 
-PORT: Final = click.IntRange(1, 65535)
-WISHED_PORT: Final = click.IntRange(0, 65535)
+
+class Port(click.IntRange):
+    """A port; what it refuses is said in one way, whatever is wrong."""
+
+    def __init__(self, lowest: int) -> None:
+        super().__init__(lowest, 65535)
+
+    @override
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> int:
+        """Return the number that `value` is."""
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            detail = f"{value!r} must be a number {self.min}..{self.max}"
+            raise click.BadParameter(detail, ctx, param) from None
+
+
+PORT: Final = Port(1)
+WISHED_PORT: Final = Port(0)
+
+
+class Seconds(click.FloatRange):
+    """A time; a comparison alone lets through what is no number."""
+
+    def __init__(self, lowest: float) -> None:
+        super().__init__(lowest, 3600)
+
+    @override
+    def convert(
+        self,
+        value: Any,
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        """Return the number that `value` is."""
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is not a number", param, ctx)
+        return seconds
 
 
 class Place(NamedTuple):

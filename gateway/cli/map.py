@@ -7,11 +7,11 @@ from typing import TypeVar
 
 import click
 
-from gateway.api.answers import MappingRow
+from gateway.api.answers import ChangedRow, MappingRow
 from gateway.cli.apply import apply, export
 from gateway.cli.client import ApiClient
 from gateway.cli.connection import asks_api
-from gateway.cli.kinds import PORT, WISHED_PORT, Place, label, place
+from gateway.cli.kinds import PORT, WISHED_PORT, Place, Seconds, label, place
 from gateway.cli.output import json_option, printable, show_json, show_table
 from gateway.policy.addresses import join_host_port
 
@@ -72,6 +72,8 @@ def _body(
                 f"--target names port {target.port}, --target-port {target_port}"
             )
         target_port = target.port
+    if len(dict(labels)) < len(labels):
+        raise click.UsageError("--label gives one key twice")
     body: dict[str, object] = {
         "port": port,
         "target_host": None if target is None else target.host,
@@ -149,6 +151,18 @@ def _show_one(row: MappingRow, as_json: bool) -> None:
         click.echo(f"{name:<12} {printable(str(fact))}")
 
 
+def _warn_of_absence(row: ChangedRow) -> None:
+    """Say on standard error that visitors would not find the agent now."""
+    if not row.use_tunnel or row.tunnel_connected:
+        return
+    if row.agent is None:
+        what = "no agent that would serve it (default, or the only one) is connected"
+    else:
+        what = f"no agent {row.agent} is connected"
+    warning = f"{what}; visitors are turned away until it is"
+    click.echo(printable(warning), err=True)
+
+
 @mappings.command()
 @click.argument("port", type=WISHED_PORT)
 @_fields
@@ -182,12 +196,11 @@ def add(
     )
     if as_json:
         show_json(row.model_dump(mode="json"))
-        return
-    click.echo(
-        printable(f"port {row.port} leads to {target_text(row)} ({way_text(row)})")
-    )
-    if row.use_tunnel and not row.tunnel_connected:
-        click.echo("no agent is connected yet; visitors are turned away until then")
+    else:
+        click.echo(
+            printable(f"port {row.port} leads to {target_text(row)} ({way_text(row)})")
+        )
+    _warn_of_absence(row)
 
 
 @mappings.command()
@@ -236,7 +249,9 @@ def update(
         changes["labels"] = {}
     if len(changes) == 1:
         raise click.UsageError("nothing to change was named")
-    _show_one(api.update(changes), as_json)
+    row = api.update(changes)
+    _show_one(row, as_json)
+    _warn_of_absence(row)
 
 
 @mappings.command()
@@ -244,7 +259,7 @@ def update(
 @click.option(
     "--drain",
     "drain_seconds",
-    type=click.FloatRange(0, 3600),
+    type=Seconds(0),
     default=0.0,
     metavar="SECONDS",
     help="Let connections under way go on for so long; without it they end at once.",

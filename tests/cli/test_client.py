@@ -46,6 +46,12 @@ class ConnectionTests(GatewayCase):
             self.assertEqual(result.exit_code, 2, url)
             self.assertIn("is not an address", result.stderr)
 
+    def test_times_that_are_none(self):
+        """What is no number is in no range, and must not wait for ever."""
+        for seconds in ("nan", "-nan", "inf", "0", "3601", "soon"):
+            result = self.run_command("map", "list", "--timeout", seconds, expect=2)
+            self.assertIn("'--timeout'", result.stderr)
+
     def test_a_key_from_each_place(self):
         """The nearest place wins; the key is sent and never shown."""
         self.gateway.api_key = "schlüssel-0123456789"

@@ -90,11 +90,25 @@ class AddTests(GatewayCase):
         made, output = self.added(10022)
         self.assertEqual((made.target_port, made.use_tunnel), (22, True))
         self.assertIn("port 10022 leads to agent:22 (tunnel)\n", output)
-        self.assertIn("no agent is connected yet", output)
 
-    def test_nothing_is_said_of_agents_that_are_there(self):
-        self.gateway.agents = [AGENT]
-        self.assertNotIn("no agent", self.added(10022)[1])
+    def test_an_agent_that_is_absent_is_said(self):
+        """Also beside another agent, which would not serve."""
+        for words, agents, warning in (
+            ([], [], "no agent that would serve it (default, or the only one) is"),
+            (["--agent", "office"], [AGENT], "no agent office is"),
+            (["--json", "--agent", "office"], [], "no agent office is"),
+            ([], [AGENT], ""),
+            (["--agent", "home"], [AGENT], ""),
+            (["--target", "web:80"], [], ""),
+        ):
+            self.gateway.agents = agents
+            said = self.run_command("map", "add", 10022, *words).stderr
+            self.assertTrue(said.startswith(warning) and bool(said) == bool(warning))
+            if warning:
+                self.assertIn(" connected; visitors are turned away until it is", said)
+            again = self.run_command("map", "update", 10022, "--name", "x")
+            self.assertEqual(again.stderr, said)
+            self.gateway.mappings.rows.clear()
 
     def test_port_0_prints_the_port_it_got(self):
         made, output = self.added(0, "--target", "db:5432")
@@ -134,13 +148,16 @@ class AddTests(GatewayCase):
 
     def test_wrong_words_are_usage_errors(self):
         for words, message in (
-            ([70000], "70000 is not in the range"),
-            (["x"], "not a valid integer"),
+            ([70000], "'PORT': '70000' must be a number 0..65535"),
+            (["x"], "'PORT': 'x' must be a number 0..65535"),
+            (["9" * 5000], "must be a number 0..65535"),
+            ([10022, "--target-port", 0], "'0' must be a number 1..65535"),
             ([10022, "--target", "a:b"], "'b' is not a port from 1 to 65535"),
             ([10022, "--target", ""], "the host must not be empty"),
             ([10022, "--target", "300.1.1.1:80"], "'300.1.1.1' is not an"),
             ([10022, "--target", "db:80", "--target-port", 81], "names port 80"),
             ([10022, "--label", "a"], "must be KEY=TEXT"),
+            ([10022, "--label", "a=b", "--label", "a=c"], "one key twice"),
         ):
             result = self.run_command("map", "add", *words, expect=2)
             self.assertIn(message, result.stderr)
@@ -216,6 +233,10 @@ class RemoveTests(GatewayCase):
         output = self.run_command("map", "remove", 10022, "--json").stdout
         self.assertEqual(json.loads(output), {"port": 10022})
         self.assertEqual(self.gateway.drain, 0)
+
+    def test_a_time_that_is_no_number_is_a_usage_error(self):
+        self.run_command("map", "remove", 10022, "--drain", "nan", expect=2)
+        self.assertEqual(self.gateway.mappings.calls, [])
 
     def test_what_is_not_there_cannot_be_removed(self):
         self.run_command("map", "remove", 10022, expect=1)
