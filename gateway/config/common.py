@@ -24,7 +24,7 @@ class LogConfig(Block):
     `--logfile` says."""
     max_bytes: Annotated[int, Field(ge=4096, le=2**40)] = 10485760
     """Size at which a log file is put aside and a new one is begun."""
-    keep: Annotated[int, Field(ge=0, le=1000)] = 5
+    keep: Annotated[int, Field(ge=1, le=1000)] = 5
     """Number of old log files that are kept."""
 
 

@@ -110,6 +110,8 @@ WRONG = [
     ("tunnel: {auth_token: change-me-to-a-long-random-text}", [
         "tunnel.auth_token: is an example that everybody can read; make up your own "
         "(gw.yaml line 1)"]),
+    ("log: {keep: 0}", [
+        "log.keep: must be a whole number from 1 to 1000, not 0 (gw.yaml line 1)"]),
     ("log: {file: ' '}", [
         "log.file: must be the name of a file, or null, not ' ' (gw.yaml line 1)"]),
     ("language: zh\ntunnel: {listen_port: 0}\napi: {listen_port: -1}\n"
