@@ -28,9 +28,11 @@ LEVELS: Final[Mapping[str, LogLevel]] = {
     "error": LogLevel.error,
     "fatal": LogLevel.critical,
 }
-# also what some programs take for the end of a line, and halves of surrogate pairs,
-# which a file cannot hold
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# also what some programs take for the end of a line, what changes the direction of
+# the text behind it, and halves of surrogate pairs, which a file cannot hold
+_CONTROL: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 _LABELS: Final = {level.name: label.upper() for label, level in LEVELS.items()}
 
 

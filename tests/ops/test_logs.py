@@ -57,6 +57,13 @@ class FormatTests(SynchronousTestCase):
     def test_nobody_commands_the_terminal(self):
         self.assertIn("\\x1b[2J\\x07\\x9b\\u2028", self.line("\x1b[2J\x07\x9b\u2028"))
 
+    def test_nobody_turns_the_direction_of_a_line(self):
+        signs = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+        for sign in map(chr, signs):
+            line = self.line(f"agent a{sign}b")
+            self.assertNotIn(sign, line)
+            self.assertIn(f"a{ascii(sign)[1:-1]}b", line)
+
     def test_letters_of_every_language_stay(self):
         self.assertIn("隧道客户端已连接 ß", self.line("隧道客户端已连接 ß"))
 
