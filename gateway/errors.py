@@ -276,6 +276,10 @@ class TargetDeniedError(CallerError):
     key = "target_denied"
     http_code = 403
 
+    def __init__(self, *, host: str, port: int, detail: object) -> None:
+        place = f"[{host}]" if ":" in host else host
+        super().__init__(host=place, port=port, detail=detail)
+
 
 class TunnelDisabledError(CallerError):
     """A tunnel mapping was asked for and the tunnel service is off."""

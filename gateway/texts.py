@@ -21,7 +21,7 @@ CATALOGUE: Final[dict[str, tuple[str, str]]] = {
     "agents_listed": ("agents listed", "获取客户端列表成功"),
     "bad_request": ("malformed request: {detail}", "请求格式错误: {detail}"),
     "body_too_large": (
-        "request body of more than {limit} bytes; the limit is {limit}",
+        "request body is longer than {limit} bytes, which is the limit",
         "请求体过大, 上限 {limit} 字节",
     ),
     "content_type": (
@@ -75,7 +75,6 @@ CATALOGUE: Final[dict[str, tuple[str, str]]] = {
         "目标 {host}:{port} 不被允许: {detail}",
     ),
     "tunnel_disabled": ("the tunnel service is disabled", "隧道服务未启用"),
-    "tunnel_not_connected": ("no agent is connected", "隧道未连接"),
     "too_many_mappings": (
         "{limit} mappings exist; the limit is {limit}",
         "映射数量已达上限 {limit}",

@@ -154,6 +154,12 @@ class CreateTests(ApiTestCase):
                 answer = self.post(CREATE, {"port": 10001}, accept_language=language)
                 self.assertRefused(answer, code, fault.text(language))
 
+    def test_an_ipv6_target_that_is_denied_stands_in_brackets(self):
+        self.mappings.fault = errors.TargetDeniedError(host="::1", port=5, detail="no")
+        for language in LANGUAGES:
+            answer = self.post(CREATE, {"port": 10001}, accept_language=language)
+            self.assertSays(answer, 403, "[::1]:5")
+
     def test_documented_chinese_refusals(self):
         self.post(CREATE, {"port": 10001})
         cases = [

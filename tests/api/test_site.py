@@ -150,6 +150,10 @@ class ChannelTests(SynchronousTestCase):
     def test_a_client_that_was_refused_is_gone_soon(self):
         self.channel.dataReceived(HEAD + b"Content-Length: 65537\r\n\r\n")
         self.assertEqual(status(self.wire.value()), 413)
+        self.assertEqual(
+            message(self.wire.value()),
+            "request body is longer than 65536 bytes, which is the limit",
+        )
         self.assertTrue(self.wire.connected and self.wire.half_closed)
         self.clock.advance(2)
         self.assertTrue(self.wire.aborted)
