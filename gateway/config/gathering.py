@@ -37,6 +37,7 @@ class Gathering:
         self.settings: Layer = {}
         self.problems: list[str] = []
         self.unread: set[str] = set()
+        self._replaced: dict[str, tuple[str, Setting]] = {}
 
     def add_file(self, words: Vocabulary, name: str) -> None:
         """Lay a configuration file over what there is."""
@@ -66,7 +67,9 @@ class Gathering:
                 )
             elif given:
                 for key in pair:
-                    self.settings.pop(key, None)
+                    below = self.settings.pop(key, None)
+                    if below is not None and below.value is not None:
+                        self._replaced[pair[0]] = key, below
         self.settings.update(layer)
 
     def add_preset(self, key: str, known: Mapping[str, Preset]) -> None:
@@ -92,6 +95,19 @@ class Gathering:
                 ]
             else:
                 self.settings[key] = Setting(found, f"{file_key}, {origin}")
+
+    def replaced_secret(self, key: str) -> str | None:
+        """Return where another secret stands, which an upper source replaced."""
+        if key not in self._replaced:
+            return None
+        place, below = self._replaced[key]
+        found = below.value
+        if place != key:
+            try:
+                found = read_secret(str(found), self._reader)
+            except ConfigError:
+                found = None  # whatever it holds, it is not in effect
+        return None if found == self.settings[key].value else below.origin
 
     def validate(self, model: type[Config], without: Collection[str] = ()) -> Config:
         """Return the configuration, leaving out the settings `without`.

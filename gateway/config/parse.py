@@ -36,12 +36,13 @@ from gateway.config.vocabulary import Vocabulary
 from gateway.errors import ConfigError
 from gateway.texts import Language
 
+_CLIENT_KEY: Final = "GOTUNNEL_API_KEY"  # the client reads it, too
 GATEWAY: Final = Vocabulary(
     GatewayConfig,
     later.GATEWAY,
     {
         "GOTUNNEL_TOKEN": "tunnel.auth_token",
-        "GOTUNNEL_API_KEY": "security.api.api_key",
+        _CLIENT_KEY: "security.api.api_key",
     },
 )
 AGENT: Final = Vocabulary(AgentConfig, later.AGENT, {})
@@ -187,7 +188,22 @@ def _load(
             problems.append(complaints.about_conflict(conflict))
     if problems:
         raise ConfigError(problems)
-    return Loaded(config, gathering.sources(), tuple(process.warnings(config)))
+    warnings = [*process.warnings(config), *_client_key_warnings(gathering)]
+    return Loaded(config, gathering.sources(), tuple(warnings))
+
+
+def _client_key_warnings(gathering: Gathering) -> list[str]:
+    """Warn of a key for the command line client that replaces the gateway's own."""
+    key, origin = GATEWAY.short_names[_CLIENT_KEY], f"variable {_CLIENT_KEY}"
+    if key not in gathering.settings or gathering.settings[key].origin != origin:
+        return []
+    below = gathering.replaced_secret(key)
+    if below is None:
+        return []
+    return [
+        f"{origin} stands above {key} of the file ({below}), which is another: the API "
+        f"takes the variable's; unset {_CLIENT_KEY} if it is for the client alone"
+    ]
 
 
 def _language_of_complaints(settings: Layer, environ: Mapping[str, str]) -> Language:

@@ -106,6 +106,9 @@ class ConflictTests(SynchronousTestCase):
             self.assertEqual(problems_of(text, loader=load_as_agent), [], text)
 
 
+OTHER = "9f8e7d6c5b4a39281706f5e4"
+
+
 class WarningTests(SynchronousTestCase):
     """What is said loudly at start."""
 
@@ -127,3 +130,29 @@ class WarningTests(SynchronousTestCase):
         self.assertIn("on all interfaces port 8080 is guarded by", warning)
         environ = {"GOTUNNEL_API_KEY": SECRET, "GOTUNNEL_TOKEN": SECRET}
         self.assertEqual(load(text, environ=environ).warnings, ())
+
+    def test_a_clients_key_that_replaces_the_gateways(self):
+        """Neither of them is shown; the same key twice is no news."""
+        environ = {"GOTUNNEL_API_KEY": OTHER, "GOTUNNEL_TOKEN": SECRET}
+        given = f"security: {{api: {{api_key: {SECRET}}}}}"
+        named = "security: {api: {api_key_file: key}}"
+        for text, files in (
+            (given, {}),
+            (named, {"key": SECRET + "\n"}),
+            (named, {}),
+        ):
+            loaded = load(text, environ=environ, **files)
+            [warning] = loaded.warnings
+            self.assertIn("GOTUNNEL_API_KEY stands above security.api.api_key", warning)
+            self.assertIn("gw.yaml line 1", warning)
+            self.assertNotIn(SECRET, warning)
+            self.assertNotIn(OTHER, warning)
+            key = loaded.config.security.api.api_key
+            self.assertEqual(key and key.get_secret_value(), OTHER)
+        environ["GOTUNNEL_API_KEY"] = SECRET
+        self.assertEqual(load(given, environ=environ).warnings, ())
+        self.assertEqual(load(named, environ=environ, key=SECRET).warnings, ())
+        self.assertEqual(load("", environ=environ).warnings, ())
+        del environ["GOTUNNEL_API_KEY"]
+        environ["GOTUNNEL_SECURITY__API__API_KEY"] = OTHER
+        self.assertEqual(load(given, environ=environ).warnings, ())
