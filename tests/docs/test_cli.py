@@ -1,11 +1,16 @@
 """docs/cli.md names every command and option, and no others."""
 
+import io
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
 from twisted.trial.unittest import SynchronousTestCase
 
+from gateway.agent_tap import _announce
 from gateway.cli.connection import USUAL_TIMEOUT_SECONDS, USUAL_URL
 from gateway.cli.declared import DeclaredMapping, parse_declared
 from gateway.cli.exits import Exit
@@ -92,6 +97,23 @@ class ExampleTests(SynchronousTestCase):
         section = sections()["`gotunnel map apply`"]
         for key in DeclaredMapping.model_fields:
             self.assertIn(f"`{key}`", section)
+
+    def test_a_script_finds_the_public_address(self):
+        """The line for scripts, not the one in the log that says the same."""
+        (script,) = re.findall(r"^until (grep .*?) agent\.log;", TEXT, re.MULTILINE)
+        log = "2026 [INFO] gateway.agent.expose: public address: tcp://gw:1\n"
+        out = io.StringIO()
+        self.patch(sys, "__stdout__", out)
+        _announce("tcp://gw:10001")
+        found = subprocess.run(
+            shlex.split(script),
+            input=log + out.getvalue() + log,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        self.assertEqual(found.stdout, "public address: tcp://gw:10001\n")
 
     def test_every_command_line_is_understood(self):
         """Parsed only: most of them would do something."""

@@ -95,6 +95,17 @@ class FirstStepsTests(SynchronousTestCase):
         self.assertIn(BANNER, out)
         self.assertIn("10080", out)
 
+    def test_the_installed_commands_are_found_as_they_are_written(self):
+        """An environment is made and activated before anything goes into it."""
+        make, activate, install = examples("README.md")["install"].strip().split(" && ")
+        self.assertEqual(install, "pip install .")
+        out = self.run_script(
+            make.replace("python3", f'"{sys.executable}"') + " --without-pip",
+            activate,
+            "command -v python",
+        )
+        self.assertEqual(out.strip(), str(self.folder / "venv/bin/python"))
+
     def test_the_gateway_runs_as_a_daemon(self):
         """It writes its pid and its log, and its end removes the pid file."""
         start, stop = examples("docs/operations.md")["daemon"].strip().splitlines()
