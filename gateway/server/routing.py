@@ -130,7 +130,7 @@ class TunnelVisit:
             self._turn_away(str(fault))
 
     def _turn_away(self, why: str) -> None:
-        self._say("stream_closed", why)
+        self._say("stream_closed", f"{self._trace}: {why}")
         self.near.transport.abortConnection()
 
     def _why_no_link(self) -> str:

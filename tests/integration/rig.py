@@ -289,7 +289,8 @@ class RigCase(ProgramsCase):
             visitor = await self.connect(RawVisitor(), port)
         except BrokenTransferError:
             return True
-        visitor.transport.abortConnection()
+        if visitor.connected:
+            visitor.transport.abortConnection()
         return False
 
     async def _close_sockets(self) -> None:

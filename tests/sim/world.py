@@ -202,8 +202,7 @@ class World:
             self._count(event["phrase"], "agent", event["trace"])
         elif "visit" in event:
             trace = event["detail"].partition(":")[0]
-            if "no agent" not in trace:
-                self._count(event["phrase"], "gateway", trace)
+            self._count(event["phrase"], "gateway", trace)
         self.note(f"| {formatEvent(event)}")
 
     def _count(self, phrase, side, trace):
