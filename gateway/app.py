@@ -195,7 +195,6 @@ def _admission(config: GatewayConfig) -> AdmissionSettings:
             gateway=True,
             window=tunnel.window,
             max_frame=tunnel.max_frame,
-            chunk_bytes=config.buffers.read_size,
             heartbeat_seconds=tunnel.heartbeat_interval,
             hello_seconds=tunnel.hello_timeout,
             allow_legacy=allow_legacy,
@@ -386,7 +385,6 @@ def build_agent(
             gateway=False,
             window=config.window,
             max_frame=config.max_frame,
-            chunk_bytes=config.buffers.read_size,
             heartbeat_seconds=config.heartbeat_interval,
         ),
         link=LinkSettings(

@@ -31,5 +31,5 @@ class LogConfig(Block):
 class BufferConfig(Block):
     """Sizes of buffers."""
 
-    read_size: Annotated[int, Field(ge=4096, le=262144)] = 32768
+    read_size: Annotated[int, Field(ge=4096, le=262144)] = 65536
     """Bytes read from a socket at a time."""
