@@ -213,8 +213,10 @@ class TCPListening:
         if self._logged_at is not None and now - self._logged_at < _LOG_SECONDS:
             return
         self.log.error(
-            "cannot accept on {address}: {fault}; {count} time(s) since last said",
-            address=self._address,
+            "cannot accept on {host} port {port}: {fault}; {count} time(s) since "
+            "last said",
+            host=self._address.host,
+            port=self._address.port,
             fault=fault,
             count=self._unlogged,
         )

@@ -6,16 +6,19 @@ import socket
 import struct
 from typing import Final
 
+KEEPALIVE_SECONDS: Final = 30
 _LINGER_NONE: Final = struct.pack("ii", 1, 0)
 
 
 def set_options(sock: socket.socket) -> None:
-    """Send small writes at once and notice dead peers.
+    """Send small writes at once, and look for dead peers after 30 s of silence.
 
-    A socket that is accepted inherits both from the listening one.
+    A socket that is accepted inherits all of it from the listening one.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):  # else two hours, as a rule
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
 
 
 def reset(sock: socket.socket) -> None:

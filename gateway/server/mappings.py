@@ -36,6 +36,7 @@ from gateway.errors import (
 )
 from gateway.interfaces import IListening, IMappingStore, INetwork
 from gateway.ops.refusals import RefusalLog
+from gateway.policy.addresses import join_host_port
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import (
     UNSET,
@@ -394,11 +395,12 @@ class Mappings:
         served.listening.startAccepting()
         way = f"agent {mapping.agent or 'any'}" if mapping.use_tunnel else "direct"
         self.log.info(
-            "{phrase}: port {port} to {host}:{target} ({way})",
+            "{phrase}: port {port} to {target} ({way})",
             phrase=self._texts("forward_started"),
             port=mapping.port,
-            host=mapping.target_host or "the agent",
-            target=mapping.target_port,
+            target=join_host_port(
+                mapping.target_host or "the agent", mapping.target_port
+            ),
             way=way,
         )
 

@@ -1,0 +1,30 @@
+"""What every socket of ours is told."""
+
+import socket
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.net.sockets import KEEPALIVE_SECONDS, set_options
+
+
+class OptionTests(SynchronousTestCase):
+    """On the listening socket, and by inheritance on what it accepts."""
+
+    def setUp(self):
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(self.listening.close)
+        set_options(self.listening)
+        visitor = socket.create_connection(self.listening.getsockname())
+        self.addCleanup(visitor.close)
+        self.accepted, _ = self.listening.accept()
+        self.addCleanup(self.accepted.close)
+
+    def test_small_writes_leave_at_once(self):
+        for sock in (self.listening, self.accepted):
+            self.assertTrue(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    def test_a_silent_peer_is_asked_after_half_a_minute(self):
+        for sock in (self.listening, self.accepted):
+            self.assertTrue(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+            idle = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+            self.assertEqual(idle, KEEPALIVE_SECONDS)
