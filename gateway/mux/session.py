@@ -17,7 +17,6 @@ from gateway.mux.legacy import Legacy
 from gateway.mux.liveness import Liveness
 from gateway.mux.negotiated import Negotiated
 from gateway.mux.outbox import Piece
-from gateway.mux.stream import Stream
 from gateway.wire import frames, hello, messages
 from gateway.wire.codec import FrameDecoder, encode_frame
 from gateway.wire.hello import Hello, HelloAck, Register, RegisterAck
@@ -354,10 +353,6 @@ class Session:
     def take(self) -> Sequence[Piece]:
         """Return the bytes to send now."""
         return self.core.outbox.take()
-
-    def stream_of(self, stream_id: int) -> Stream | None:
-        """Return a live stream, or None."""
-        return self.core.streams.get(stream_id)
 
 
 _SESSION_KINDS: Final = frozenset(

@@ -155,8 +155,8 @@ class CounterTests(SynchronousTestCase):
         """By the id of the wire."""
         side = negotiated_gateway()
         end = side.open()
-        self.assertIs(side.session.stream_of(1), end.stream)
-        self.assertIsNone(side.session.stream_of(2))
+        self.assertIs(side.core.streams[1], end.stream)
+        self.assertNotIn(2, side.core.streams)
 
     def test_frames_longer_than_agreed_are_refused(self):
         """But the longest JSON always fits."""
