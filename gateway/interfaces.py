@@ -72,6 +72,16 @@ class IMappingStore(Interface):
         """Return if the store answers; for the health check."""
 
 
+class IViewReceiver(IProtocol):
+    """A protocol that takes views of a buffer which is used again at once.
+
+    What it needs beyond `dataReceived` it must copy, as `IByteTransport.write` does.
+    """
+
+    def dataReceived(data: bytes | memoryview) -> None:
+        """Take the next bytes."""
+
+
 class IByteTransport(ITCPTransport, IConsumer, IPushProducer):
     """A TCP transport of the fast path.
 
@@ -85,6 +95,7 @@ class IByteTransport(ITCPTransport, IConsumer, IPushProducer):
     unsent: int = Attribute("bytes taken by `write` that the kernel has not taken")
     pause_mark: int = Attribute("`unsent` above which the producer is paused")
     resume_mark: int = Attribute("`unsent` at which it is resumed; 0 unless set")
+    read_size: int = Attribute("bytes of one read at most; may be raised")
 
     def write(data: bytes | memoryview) -> None:
         """Send, or keep what the kernel does not take."""

@@ -15,6 +15,7 @@ class BoundedTransport(StringTransport):
     Attributes:
         unsent: bytes written since the peer last read.
         pause_mark: `unsent` above which the producer is paused.
+        read_size: bytes of one read at most; nothing is read here.
         resume_mark: `unsent` at which it is resumed.
         aborted: `abortConnection` was called.
         half_closed: `loseWriteConnection` was called.
@@ -26,6 +27,7 @@ class BoundedTransport(StringTransport):
     def __init__(self, capacity=65536, peerAddress=None):
         super().__init__(peerAddress=peerAddress)
         self.pause_mark = capacity
+        self.read_size = 65536
         self.resume_mark = 0
         self.unsent = 0
         self.aborted = self.half_closed = self.paused = False

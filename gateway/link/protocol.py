@@ -14,10 +14,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gateway.errors import ProtocolError
-from gateway.interfaces import IByteTransport
+from gateway.interfaces import IByteTransport, IViewReceiver
 from gateway.link.stream import StreamListener, StreamTransport
 from gateway.mux.core import Rules
 from gateway.mux.legacy import Legacy
+from gateway.mux.outbox import Outbox
 from gateway.mux.pauses import PauseAllowance
 from gateway.mux.session import Session
 from gateway.mux.stream import Stream, StreamEnd
@@ -97,7 +98,7 @@ class LinkSettings:
     legacy_low_water: int = 1 << 20
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IViewReceiver)
 class LinkProtocol(Protocol):
     """Feed one tunnel connection into its session.
 
@@ -114,6 +115,7 @@ class LinkProtocol(Protocol):
 
     transport: IByteTransport
     session: Session
+    _outbox: Outbox
 
     def __init__(
         self,
@@ -182,6 +184,7 @@ class LinkProtocol(Protocol):
 
     def connectionMade(self) -> None:
         """Tell the owner and start the clock work."""
+        self._outbox = self.session.core.outbox
         peer = self.transport.getPeer()
         if isinstance(peer, (IPv4Address, IPv6Address)):
             self.host, self.address = peer.host, join_host_port(peer.host, peer.port)
@@ -190,7 +193,7 @@ class LinkProtocol(Protocol):
         self.flush()
         self._schedule()
 
-    def dataReceived(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes | memoryview) -> None:
         """Hand the chunk over; once the session has ended, drop it."""
         session = self.session
         if session.ended:
@@ -233,9 +236,9 @@ class LinkProtocol(Protocol):
         Returns:
             Whether the transport is full now.
         """
-        waiting = self.session.core.outbox.waiting_bytes
+        waiting = self._outbox.waiting_bytes
         if waiting > MUCH_BYTES:
-            self._push()
+            self.push()
         elif waiting and not self._pushing:
             self._pushing = True
             self.transport.atTurnEnd(self._turn_ended)
@@ -243,11 +246,17 @@ class LinkProtocol(Protocol):
 
     def _turn_ended(self) -> None:
         self._pushing = False
-        self._push()
+        self.push()
 
-    def _push(self) -> None:
-        if not self.full and self.session.core.outbox:
-            self.transport.writeSequence(self.session.take())
+    def push(self) -> bool:
+        """Give the transport all that waits, unless it is full.
+
+        Returns:
+            Whether it is full now.
+        """
+        if not self.full and self._outbox.waiting_bytes:
+            self.transport.writeSequence(self._outbox.take())
+        return self.full
 
     # -- IPushProducer, for the link's transport -----------------------------------
 
@@ -264,7 +273,7 @@ class LinkProtocol(Protocol):
         if self._write_call is not None:
             self._write_call.cancel()
             self._write_call = None
-        self._push()
+        self.push()
         stalled = self._stalled
         for _ in range(len(stalled)):
             if self.full:
@@ -281,7 +290,7 @@ class LinkProtocol(Protocol):
         self._stalled.setdefault(stream)
 
     def _progress(self) -> int:
-        return self.session.core.outbox.sent_bytes - self.transport.unsent
+        return self._outbox.sent_bytes - self.transport.unsent
 
     def _watch_write(self, before: int) -> None:
         self._write_call = self._clock.callLater(
@@ -424,7 +433,7 @@ class LinkProtocol(Protocol):
         self.session.end()
         self._lose(why)
         self.full = False
-        self._push()
+        self.push()
         self.transport.unregisterProducer()
         self.transport.resumeProducing()
         self.transport.loseWriteConnection()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from typing import Protocol as Seam
 
 from twisted.internet.interfaces import IPushProducer
@@ -16,6 +16,8 @@ from gateway.wire.messages import OpenRequest
 
 if TYPE_CHECKING:
     from gateway.link.protocol import LinkProtocol
+
+_ENDED: Final = State.ENDED  # a member of an enum is slow to look up
 
 
 class StreamListener(Seam):
@@ -53,6 +55,7 @@ class StreamTransport:
         "_link",
         "_listener",
         "_near",
+        "_rules",
         "_tail",
         "received",
         "sent",
@@ -63,6 +66,7 @@ class StreamTransport:
 
     def __init__(self, link: LinkProtocol, listener: StreamListener) -> None:
         self._link = link
+        self._rules = link.rules
         self._listener = listener
         self._near: NearProtocol | None = None
         self._tail: deque[bytes | memoryview] = deque()
@@ -75,7 +79,7 @@ class StreamTransport:
     @property
     def over(self) -> bool:
         """Whether the stream has ended."""
-        return self.stream.state is State.ENDED
+        return self.stream.state is _ENDED
 
     @property
     def unsent(self) -> int:
@@ -99,11 +103,11 @@ class StreamTransport:
         self._near = near
         near.far = self
         self._register(near)
-        self._link.rules.answer(self.stream, frames.SUCCESS)
+        self._rules.answer(self.stream, frames.SUCCESS)
         held, self._held = self._held, []
         if held:
             near.transport.writeSequence(held)
-            self._link.rules.repay(self.stream, near.transport.unsent)
+            self._rules.repay(self.stream, near.transport.unsent)
         if self._far_finished:
             near.transport.loseWriteConnection()
         near.transport.resumeProducing()
@@ -112,7 +116,7 @@ class StreamTransport:
     def refuse(self, status: int) -> None:
         """Agent: the target cannot be reached."""
         if not self.over:
-            self._link.rules.answer(self.stream, status)
+            self._rules.answer(self.stream, status)
             self._link.flush()
 
     def _register(self, near: NearProtocol) -> None:
@@ -121,25 +125,29 @@ class StreamTransport:
         near.transport.resume_mark = resume_mark
         near.transport.registerProducer(self, True)
 
-    def write(self, data: bytes) -> None:
-        """Send near bytes, or keep them and pause the near socket."""
-        if self.over:
+    def write(self, data: bytes | memoryview) -> None:
+        """Send near bytes, or keep them and pause the near socket.
+
+        Args:
+            data: a view need be good during this call only.
+        """
+        stream, link = self.stream, self._link
+        if stream.state is _ENDED:
             return
-        link = self._link
-        self.sent += len(data)
+        size = len(data)
+        self.sent += size
         if self._tail or link.full:
             self._keep(data)
             return
-        taken = link.rules.send(self.stream, data)
-        if taken < len(data):
+        taken = self._rules.send(stream, data)
+        full = link.push() if type(data) is memoryview else link.flush()
+        if taken < size:
             self._keep(memoryview(data)[taken:])
-            link.flush()
-            return
-        if link.flush() or self.stream.sending.left <= 0:
+        elif full or stream.sending.left <= 0:
             self._wait()
 
     def _keep(self, data: bytes | memoryview) -> None:
-        self._tail.append(data)
+        self._tail.append(bytes(data))
         self._wait()
 
     def _wait(self) -> None:
@@ -159,7 +167,7 @@ class StreamTransport:
                 link.stall(self)
                 return
             data = tail.popleft()
-            taken = link.rules.send(self.stream, data)
+            taken = self._rules.send(self.stream, data)
             if taken < len(data):
                 tail.appendleft(memoryview(data)[taken:])
                 link.flush()
@@ -167,7 +175,7 @@ class StreamTransport:
             link.flush()
         if self._finishing:
             self._finishing = False
-            link.rules.finish(self.stream)
+            self._rules.finish(self.stream)
             link.flush()
         elif self._near is not None and self.stream.sending.left > 0:
             self._near.transport.resumeProducing()
@@ -180,7 +188,7 @@ class StreamTransport:
         if self._tail or (opening and self._link.legacy):
             self._finishing = True
             return
-        self._link.rules.finish(self.stream)
+        self._rules.finish(self.stream)
         self._link.flush()
 
     def near_lost(self, *, in_order: bool) -> None:
@@ -197,7 +205,7 @@ class StreamTransport:
     def kill(self, reason: int, why: str) -> None:
         """End the stream at once, at both ends."""
         if not self.over:
-            self._link.rules.reset(self.stream, reason, why)
+            self._rules.reset(self.stream, reason, why)
             self._link.flush()
 
     # -- IPushProducer, for the near transport --------------------------------
@@ -211,7 +219,7 @@ class StreamTransport:
         link = self._link
         link.release(self)
         if not self.over and self._near is not None:
-            link.rules.repay(self.stream, self._near.transport.unsent)
+            self._rules.repay(self.stream, self._near.transport.unsent)
             link.flush()
 
     def stopProducing(self) -> None:
@@ -231,12 +239,15 @@ class StreamTransport:
     def deliver(self, data: memoryview) -> None:
         """Write to the near socket; repay what it took at once."""
         self.received += len(data)
-        if self._near is None:
+        near = self._near
+        if near is None:
             self._held.append(bytes(data))
             return
-        transport = self._near.transport
+        transport = near.transport
         transport.write(data)
-        self._link.rules.repay(self.stream, transport.unsent)
+        receiving = self.stream.receiving
+        if receiving.unspent + transport.unsent <= receiving.mark:
+            self._rules.repay(self.stream, transport.unsent)
 
     def far_finished(self) -> None:
         """Half-close the near socket behind what it was given."""
@@ -245,7 +256,10 @@ class StreamTransport:
             self._near.transport.loseWriteConnection()
 
     def granted(self) -> None:
-        """There is credit again."""
+        """There is credit again, and perhaps room for longer frames."""
+        near, limit = self._near, self.stream.sending.frame_limit
+        if near is not None and limit > near.transport.read_size:
+            near.transport.read_size = limit
         self.go_on()
 
     def ended(self, ending: Ending) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ from typing import Final, Protocol
 
 from gateway.errors import ProtocolError
 from gateway.mux.ids import Allocator, Tombstones
-from gateway.mux.outbox import Outbox, Piece
+from gateway.mux.outbox import Outbox
 from gateway.mux.stream import Ending, Event, State, Stream, StreamEnd, after
-from gateway.wire.frames import DATA, STATUS_TEXTS, SUCCESS, VERSION
+from gateway.wire.frames import STATUS_TEXTS, SUCCESS
 from gateway.wire.hello import (
     DEFAULT_FRAME,
     DEFAULT_WINDOW,
@@ -24,7 +23,6 @@ from gateway.wire.hello import (
 from gateway.wire.messages import Goaway
 
 STRAY_ANSWERS_A_SECOND: Final = 100
-_DATA_HEADER: Final = struct.Struct("!BBII")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,8 +187,25 @@ class Rules(Protocol):
     def repay(self, stream: Stream, held: int) -> None:
         """Bytes have left for the near socket's kernel; `held` have not."""
 
+    def data(self, payload: memoryview) -> None:
+        """Take a Data frame, or its beginning.
+
+        Args:
+            payload: connID and Data bytes, good during this call only.
+
+        Raises:
+            ProtocolError: the link must end.
+        """
+
+    def more(self, data: memoryview) -> None:
+        """Take the next bytes of the Data frame that has begun.
+
+        Raises:
+            ProtocolError: the link must end.
+        """
+
     def receive(self, kind: int, payload: memoryview) -> None:
-        """Act on one frame.
+        """Act on one frame other than Data.
 
         Raises:
             ProtocolError: the link must end.
@@ -198,30 +213,3 @@ class Rules(Protocol):
 
     def lost(self) -> None:
         """The link is gone: end every stream."""
-
-
-def split_data(
-    stream_id: int, data: bytes | memoryview, size: int, limit: int
-) -> list[Piece]:
-    """Return the pieces of Data frames for the first `size` bytes.
-
-    Args:
-        stream_id: the wire's connID.
-        data: at least `size` bytes; sliced, never copied.
-        size: bytes to send, at least 1.
-        limit: Data bytes of one frame at most, at least 1.
-    """
-    if size <= limit:
-        whole = data if size == len(data) else memoryview(data)[:size]
-        return [data_header(stream_id, size), whole]
-    view = memoryview(data)
-    pieces: list[Piece] = []
-    for start in range(0, size, limit):
-        stop = min(start + limit, size)
-        pieces += (data_header(stream_id, stop - start), view[start:stop])
-    return pieces
-
-
-def data_header(stream_id: int, size: int) -> bytes:
-    """Return the first 10 bytes of a Data frame of `size` bytes."""
-    return _DATA_HEADER.pack(VERSION, DATA, size + 4, stream_id)

@@ -1,8 +1,7 @@
 """How many bytes may be under way on one stream, in each direction.
 
 Credit goes back when bytes have *left* for the near socket's kernel, never when
-they arrive; that is the whole back-pressure scheme.  The session's hot path reads
-and writes the counters directly; everything else goes through the methods.
+they arrive; that is the whole back-pressure scheme.
 """
 
 from __future__ import annotations
@@ -54,13 +53,15 @@ class ReceiveCredit:
     Attributes:
         window: bytes that may be unspent or held together.
         unspent: bytes that the peer may still send.
+        mark: unspent and held bytes together at which credit is due.
     """
 
-    __slots__ = ("unspent", "window")
+    __slots__ = ("mark", "unspent", "window")
 
     def __init__(self, window: int) -> None:
         self.window = window
         self.unspent = window
+        self.mark = window // 2
 
     def charge(self, amount: int) -> None:
         """Take arriving bytes off the credit.
@@ -82,8 +83,8 @@ class ReceiveCredit:
             0, or at least half a window, so that small reads cause no storm of
             WINDOW frames.
         """
-        due = self.window - self.unspent - held
-        if due * 2 < self.window:
+        if self.unspent + held > self.mark:
             return 0
+        due = self.window - self.unspent - held
         self.unspent += due
         return due

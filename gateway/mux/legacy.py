@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.errors import PayloadError
-from gateway.mux.core import Core, split_data
+from gateway.mux.core import Core
 from gateway.mux.credit import UNLIMITED, ReceiveCredit, SendCredit
 from gateway.mux.stream import Ending, Event, State, Stream, StreamEnd, after
 from gateway.wire import frames, messages
@@ -28,17 +28,16 @@ class Legacy:
         self._core = core
         setting = core.settings.connect_request
         self.form: str | None = None if setting == "auto" else setting
+        self._begun: Stream | None = None  # whose Data frame is arriving
         self._asked: dict[int, str] = {}  # form of each id, while none is known
         self._reactions = (
             {
                 frames.CONNECT_RESPONSE: self._answered,
-                frames.DATA: self._data,
                 frames.CLOSE: self._close,
             }
             if core.settings.gateway
             else {
                 frames.CONNECT_REQUEST: self._request,
-                frames.DATA: self._data,
                 frames.CLOSE: self._close,
             }
         )
@@ -106,8 +105,8 @@ class Legacy:
         size = len(data)
         if stream.state is not State.OPEN or not size:
             return 0
-        limit = self._core.settings.chunk_bytes
-        self._core.outbox.ordered(*split_data(stream.id, data, size, limit))
+        core = self._core
+        core.outbox.data(stream.id, data, size, core.settings.chunk_bytes)
         return size
 
     def finish(self, stream: Stream) -> None:
@@ -138,7 +137,7 @@ class Legacy:
                 self._core.end(stream, Ending("link lost", flush=False))
 
     def receive(self, kind: int, payload: memoryview) -> None:
-        """Act on one frame; what has no place here is dropped and counted."""
+        """Act on one frame other than Data; what has no place is counted."""
         reaction = self._reactions.get(kind)
         if reaction is None:
             if kind in frames.KIND_NAMES:
@@ -215,9 +214,14 @@ class Legacy:
             reason = frames.STATUS_TEXTS.get(status, f"status {status}")
             core.end(stream, Ending(f"refused: {reason}", flush=False))
 
-    def _data(self, payload: memoryview) -> None:
-        stream_id = messages.decode_id(frames.DATA, payload)
+    def data(self, payload: memoryview) -> None:
+        """Take a Data frame, or its beginning."""
         core = self._core
+        self._begun = None
+        if len(payload) < 4:
+            core.drop("payload")
+            return
+        stream_id = messages.decode_id(frames.DATA, payload)
         stream = core.streams.get(stream_id)
         if stream is None:
             core.tombstones.expire(core.now)
@@ -228,12 +232,19 @@ class Legacy:
             if core.may_answer_stray():
                 core.outbox.behind(messages.encode_close(stream_id))
         elif stream.state is State.OPEN:
+            self._begun = stream
             if len(payload) > 4:
                 stream.end.deliver(payload[4:])
         else:
             core.drop("early_data")
             self._say_close(stream)
             core.end(stream, Ending("the far end sent data too early", flush=False))
+
+    def more(self, data: memoryview) -> None:
+        """Take the next bytes of the Data frame that has begun."""
+        stream = self._begun
+        if stream is not None and stream.state is State.OPEN:
+            stream.end.deliver(data)
 
     def _close(self, payload: memoryview) -> None:
         stream_id = messages.decode_id(frames.CLOSE, payload)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from gateway.errors import CreditError, PayloadError, ProtocolError
-from gateway.mux.core import Core, split_data
+from gateway.errors import PayloadError, ProtocolError
+from gateway.mux.core import Core
 from gateway.mux.credit import ReceiveCredit, SendCredit
 from gateway.mux.stream import (
     FIN_IS_RECEIVED,
@@ -24,7 +24,7 @@ from gateway.wire import frames, messages
 from gateway.wire.messages import OpenRequest
 
 EARLY_BYTES: Final = 16384
-_ID: Final = struct.Struct("!I")
+_unpack_id: Final = struct.Struct("!I").unpack_from
 _OPEN: Final = State.OPEN  # a member of an enum is slow to look up
 _OPENING: Final = State.OPENING
 _FROM_GATEWAY: Final = frozenset({frames.OPEN})
@@ -36,6 +36,9 @@ class Negotiated:
 
     def __init__(self, core: Core, peer_window: int, peer_max_frame: int) -> None:
         self._core = core
+        self._outbox = core.outbox
+        self._streams = core.streams
+        self._begun: Stream | None = None  # whose Data frame is arriving
         self._peer_window = peer_window
         self._longest = peer_max_frame - 4
         self._wrong_way = _FROM_GATEWAY if core.settings.gateway else _FROM_AGENT
@@ -82,17 +85,17 @@ class Negotiated:
     def send(self, stream: Stream, data: bytes | memoryview) -> int:
         """Queue near bytes as Data and return how many the credit allowed."""
         sending = stream.sending
-        size = min(len(data), sending.left)
+        size = len(data)
+        if size > sending.left:
+            size = sending.left
         if stream.state is _OPENING:
             size = min(size, stream.early)
             stream.early -= size
-        if size <= 0:
-            return 0
-        sending.left -= size
-        self._core.outbox.ordered(
-            *split_data(stream.id, data, size, sending.frame_limit)
-        )
-        return size
+        if size > 0:
+            sending.left -= size
+            self._outbox.data(stream.id, data, size, sending.frame_limit)
+            return size
+        return 0
 
     def finish(self, stream: Stream) -> None:
         """The near side has no more bytes, and all of them were sent."""
@@ -112,7 +115,7 @@ class Negotiated:
     def repay(self, stream: Stream, held: int) -> None:
         """Grant what has left for the near socket's kernel, in half windows."""
         receiving = stream.receiving
-        if (receiving.window - receiving.unspent - held) * 2 < receiving.window:
+        if receiving.unspent + held > receiving.mark:
             return  # asked for each chunk, so the usual answer comes first
         if stream.state in FIN_IS_RECEIVED or stream.state is State.ENDED:
             return
@@ -128,10 +131,7 @@ class Negotiated:
                 self._core.end(stream, Ending("link lost", flush=flush))
 
     def receive(self, kind: int, payload: memoryview) -> None:
-        """Act on one frame."""
-        if kind == frames.DATA:
-            self._data(payload)
-            return
+        """Act on one frame other than Data."""
         reaction = self._reactions.get(kind)
         if reaction is not None and kind not in self._wrong_way:
             reaction(payload)
@@ -141,26 +141,29 @@ class Negotiated:
         else:
             self._core.drop_unknown(kind)
 
-    def _data(self, payload: memoryview) -> None:
-        if len(payload) < 4:
-            raise PayloadError(f"Data of {len(payload)} bytes, 4 at least")
-        stream_id = _ID.unpack_from(payload)[0]
-        stream = self._core.streams.get(stream_id)
+    def data(self, payload: memoryview) -> None:
+        """Take a Data frame, or its beginning."""
+        size = len(payload) - 4
+        if size < 0:
+            raise PayloadError(f"Data of {size + 4} bytes, 4 at least")
+        stream_id = _unpack_id(payload)[0]
+        stream = self._begun = self._streams.get(stream_id)
         if stream is None:
             self._stray(stream_id, "data")
             return
         if stream.state is not _OPEN and stream.state not in TAKES_DATA:
             after(stream.state, Event.DATA_RECEIVED)
-        receiving = stream.receiving
-        left = receiving.unspent - (len(payload) - 4)
-        if left < 0:
-            raise CreditError(
-                f"stream {stream_id}: {len(payload) - 4} bytes with a credit of "
-                f"{receiving.unspent}"
-            )
-        receiving.unspent = left
-        if len(payload) > 4:
+        if size:
+            stream.receiving.charge(size)
             stream.end.deliver(payload[4:])
+
+    def more(self, data: memoryview) -> None:
+        """Take the next bytes of the Data frame that has begun."""
+        stream = self._begun
+        if stream is None or stream.state is State.ENDED:
+            return  # counted when it began, or ended since
+        stream.receiving.charge(len(data))
+        stream.end.deliver(data)
 
     def _stray(self, stream_id: int, kind: str, *, answer: bool = True) -> None:
         """Pass over a frame for an id that is not live.

@@ -7,12 +7,17 @@ bulk data while the link is full.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Final
+
+from gateway.wire.frames import DATA, DATA_HEADER_BYTES, VERSION
 
 Piece = bytes | memoryview
 
 MAX_CONTROL_BYTES: Final = 1 << 20
+_DATA_MARK: Final = VERSION << 8 | DATA
+_pack: Final = struct.Struct("!HII").pack  # mark, length with the connID, connID
 
 
 class Outbox:
@@ -52,11 +57,27 @@ class Outbox:
         self._control_bytes += len(frame)
         self.waiting_bytes += len(frame)
 
-    def ordered(self, *pieces: Piece) -> None:
-        """Queue pieces of Data frames; credit or the link's fullness bounds them."""
-        self._ordered += pieces
-        for piece in pieces:
-            self.waiting_bytes += len(piece)
+    def data(self, stream_id: int, data: Piece, size: int, limit: int) -> None:
+        """Queue bytes as Data frames; credit or the link's fullness bounds them.
+
+        Args:
+            stream_id: the wire's connID.
+            data: at least `size` bytes; the first of them go, sliced, never copied.
+            size: bytes to send, at least 1.
+            limit: Data bytes of one frame at most, at least 1.
+        """
+        append = self._ordered.append
+        if size <= limit:
+            append(_pack(_DATA_MARK, size + 4, stream_id))
+            append(data if size == len(data) else memoryview(data)[:size])
+            self.waiting_bytes += size + DATA_HEADER_BYTES
+            return
+        view = memoryview(data)
+        for start in range(0, size, limit):
+            part = view[start : min(start + limit, size)]
+            append(_pack(_DATA_MARK, len(part) + 4, stream_id))
+            append(part)
+            self.waiting_bytes += len(part) + DATA_HEADER_BYTES
 
     def take(self) -> Sequence[Piece]:
         """Return everything that waits, in sending order, and forget it."""

@@ -18,7 +18,7 @@ from gateway.mux.liveness import Liveness
 from gateway.mux.negotiated import Negotiated
 from gateway.mux.outbox import Piece
 from gateway.wire import frames, hello, messages
-from gateway.wire.codec import FrameDecoder, encode_frame
+from gateway.wire.codec import MORE, FrameDecoder, encode_frame
 from gateway.wire.hello import Hello, HelloAck, Register, RegisterAck
 from gateway.wire.messages import Goaway, Ping
 
@@ -93,19 +93,26 @@ class Session:
 
     def _negotiate(self, window: int, max_frame: int, ack: HelloAck) -> None:
         self._decoder.limit = max(self._settings.max_frame, messages.MAX_JSON + 512)
+        self._decoder.eager = True
         self.rules = Negotiated(self.core, window, max_frame)
         self.liveness.decide(ack.heartbeat, legacy=False)
         self._observer.decided(ack)
 
     def _decide_legacy(self) -> None:
+        self._decoder.eager = True
         self.rules = Legacy(self.core)
         self.liveness.decide(self._settings.heartbeat_seconds, legacy=True)
         self._observer.decided(None)
 
     # -- what arrives -------------------------------------------------------
 
-    def receive(self, chunk: bytes, now: float) -> None:
-        """Act on bytes from the far end; every consequence is a call or queued."""
+    def receive(self, chunk: bytes | memoryview, now: float) -> None:
+        """Act on bytes from the far end; every consequence is a call or queued.
+
+        Args:
+            chunk: as it arrived; a view need be good during this call only.
+            now: monotonic seconds.
+        """
         self.core.now = now
         self.liveness.heard(now)
         self.received_bytes += len(chunk)
@@ -117,7 +124,9 @@ class Session:
                 rules = self.rules
                 if kind == frames.DATA and rules is not None:
                     self.spoken = True
-                    rules.receive(kind, payload)
+                    rules.data(payload)
+                elif kind == MORE and rules is not None:
+                    rules.more(payload)
                 else:
                     self._control(kind, payload)
             if decoder.fault is not None and not self.ended:
@@ -151,6 +160,8 @@ class Session:
             self._hello_frame(payload, first=first)
         elif rules is None:
             self._first_frame(kind, payload)
+        elif kind == frames.DATA:
+            rules.data(payload)  # it has just decided the link
         elif kind == frames.KEEP_ALIVE:
             self._keep_alive()
         elif isinstance(rules, Negotiated) and kind in _SESSION_KINDS:
@@ -181,6 +192,7 @@ class Session:
         self._hello = greeting
         self._patient_until = self.core.now + self._settings.hello_seconds
         self.rules = None
+        self._decoder.eager = False
         self._observer.hello_received(greeting)
 
     def _refuse_hello(self, error: str) -> None:

@@ -20,14 +20,17 @@ from gateway.errors import UnresolvableError
 from gateway.interfaces import INetwork
 from gateway.net.addresses import family_of
 from gateway.net.connect import open_connection
-from gateway.net.poller import IPollingReactor, TurnPoller, poller_for
+from gateway.net.poller import (
+    SCRATCH_BYTES,
+    IPollingReactor,
+    TurnPoller,
+    poller_for,
+)
 from gateway.net.ports import TCPListening, open_listener
 from gateway.net.splice import AVAILABLE, PipePool
 from gateway.net.transports import READ_SIZE
 
-LINK_READ_SIZE: Final = (
-    131072  # from twice this on, allocating costs more than it saves
-)
+LINK_READ_SIZE: Final = SCRATCH_BYTES
 
 
 class INetworkReactor(IPollingReactor, IReactorPluggableNameResolver):

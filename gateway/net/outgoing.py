@@ -104,22 +104,44 @@ class Outgoing:
             self._mind_mark()
 
     def writeSequence(self, iovec: Iterable[Chunk]) -> None:
-        """Send the pieces in order, as if they were one."""
-        pieces = tuple(iovec)
-        if not self._direct:
-            if not self._mute:
-                self._gather(pieces)
+        """Send the pieces in order, as if they were one.
+
+        So much that a copy would cost more than a system call leaves at once, also
+        where a turn's writes are gathered.
+        """
+        pieces = iovec if isinstance(iovec, list) else list(iovec)
+        if self._mute:
             return
-        if sum(map(len, pieces)) <= _JOIN_LIMIT:
+        size = sum(map(len, pieces))
+        if size > _JOIN_LIMIT and (self._direct or self._idle()):
+            self._send_vector(pieces, size)
+        elif self._direct:
             self.write(b"".join(pieces))
-            return
-        self._keep(pieces)
-        self._push()
-        if self.unsent:
+        else:
+            self._gather(pieces)
+
+    def _idle(self) -> bool:
+        """Tell whether a gathered write may overtake the end of the turn."""
+        pulled = self.producer is not None and not self._streaming
+        return self._gathered and not (self._pieces or self._blocked or pulled)
+
+    def _send_vector(self, pieces: list[Chunk], size: int) -> None:
+        while size:
+            try:
+                sent = self._socket.sendmsg(pieces[:_VECTOR_LIMIT])
+            except WOULD_BLOCK:
+                break
+            except OSError:
+                self._write_failed()
+                return
+            size -= sent
+            if size:
+                pieces = _behind(pieces, sent)
+        if size:
+            self._keep(pieces)
+            self._blocked = True
             self._arm()
             self._mind_mark()
-        else:
-            self._direct = not self._mute
 
     def takes_from(self, producer: object) -> bool:
         """Tell whether nothing is unsent and `producer` is paused when it is."""
@@ -258,3 +280,12 @@ class Outgoing:
                 return
             sent -= len(first)
             pieces.popleft()
+
+
+def _behind(pieces: list[Chunk], count: int) -> list[Chunk]:
+    """Return what follows the first `count` bytes."""
+    for index, piece in enumerate(pieces):
+        if count < len(piece):
+            return [memoryview(piece)[count:] if count else piece, *pieces[index + 1 :]]
+        count -= len(piece)
+    return []

@@ -28,6 +28,7 @@ WRITABLE: Final = 0x004
 ERROR: Final = 0x008
 HANGUP: Final = 0x010
 
+SCRATCH_BYTES: Final = 1 << 18
 _BATCH: Final = 256  # events of one turn
 _EVENTS_PER_READ: Final = 512  # then timers and signals get their share,
 _SECONDS_PER_READ: Final = 0.01  # also when each event moves much
@@ -58,8 +59,18 @@ class Watched(Protocol):
         """Ask the kernel whether the connection was reset."""
 
 
+def _new_scratch() -> memoryview:
+    return memoryview(bytearray(SCRATCH_BYTES))
+
+
 class TurnPoller(Protocol):
-    """What the transports need of a poller."""
+    """What the transports need of a poller.
+
+    Attributes:
+        scratch: where a descriptor may read while it handles its events.
+    """
+
+    scratch: memoryview
 
     @property
     def turning(self) -> bool:
@@ -131,9 +142,11 @@ class Poller:
 
     Attributes:
         turning: whether this is during a batch of events.
+        scratch: where a descriptor may read while it handles its events.
     """
 
     def __init__(self, reactor: IPollingReactor) -> None:
+        self.scratch = _new_scratch()
         self._reactor = reactor
         self._epoll = select.epoll()
         self._watched: dict[int, Watched] = {}
@@ -260,11 +273,13 @@ class ReactorPoller:
 
     Attributes:
         turning: False; events come one by one.
+        scratch: where a descriptor may read while it handles its events.
     """
 
     turning = False
 
     def __init__(self, reactor: IPollingReactor) -> None:
+        self.scratch = _new_scratch()
         self._reactor = reactor
         self._seats: dict[int, _Seat] = {}
         self._idle: set[int] = set()

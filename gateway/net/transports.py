@@ -26,7 +26,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from gateway.interfaces import IByteTransport, ISplicing
+from gateway.interfaces import IByteTransport, ISplicing, IViewReceiver
 from gateway.net.addresses import TCPAddress, address_of
 from gateway.net.outgoing import WOULD_BLOCK, Outgoing
 from gateway.net.poller import ERROR, HANGUP, READABLE, WRITABLE, TurnPoller
@@ -78,6 +78,7 @@ class TCPTransport(Outgoing):
         "_scheduled",
         "_shortcut",
         "_started",
+        "_views",
         "connected",
         "disconnected",
         "disconnecting",
@@ -116,6 +117,7 @@ class TCPTransport(Outgoing):
         self._fault: Failure | None = None  # loss that the protocol is to be told of
         self._scheduled = False
         self._started = False
+        self._views = False  # large reads go into the poller's scratch
         self._mask = UNWATCHED
 
     def start(self, protocol: IProtocol, mask: int = UNWATCHED) -> None:
@@ -126,6 +128,7 @@ class TCPTransport(Outgoing):
             mask: what the poller watches this descriptor for already.
         """
         self.protocol = protocol
+        self._views = IViewReceiver.providedBy(protocol)
         self._mask = mask
         try:
             protocol.makeConnection(self)
@@ -155,7 +158,11 @@ class TCPTransport(Outgoing):
                 self._hung_up(events)
 
     def _read(self, events: int) -> None:
-        if self._bulk >= _BULK and self._shortcut is not None and self._spliced():
+        bulk = self._bulk
+        if bulk >= _BULK and self._shortcut is not None and self._spliced():
+            return
+        if self._views and (bulk or self._gathered):
+            self._read_views(events)
             return
         recv, size = self._socket.recv, self.read_size
         for _ in range(_READS):
@@ -178,6 +185,32 @@ class TCPTransport(Outgoing):
                 return
             self._bulk += 1
             if not self._reading:
+                return
+
+    def _read_views(self, events: int) -> None:
+        """Do the same without allocating what is read."""
+        scratch, recv_into = self._poller.scratch, self._socket.recv_into
+        size = min(self.read_size, len(scratch))
+        for _ in range(_READS):
+            try:
+                count = recv_into(scratch, size)
+            except WOULD_BLOCK:
+                if events & (ERROR | HANGUP):
+                    self._lose(Failure(ConnectionLost()))
+                return
+            except OSError:
+                self._lose(Failure(ConnectionLost()))
+                return
+            if not count:
+                self._end_reading()
+                return
+            if count < _LARGE:
+                self._bulk = 0
+                self.protocol.dataReceived(bytes(scratch[:count]))
+                return
+            self._bulk += 1
+            cast(IViewReceiver, self.protocol).dataReceived(scratch[:count])
+            if count < size or not self._reading:
                 return
 
     def _spliced(self) -> bool:

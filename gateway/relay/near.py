@@ -11,14 +11,14 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from gateway.interfaces import IByteTransport
+from gateway.interfaces import IByteTransport, IViewReceiver
 from gateway.relay.linger import Linger
 
 
 class Far(Seam):
     """Where the bytes of a near socket go."""
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Take bytes; pauses the near transport when they must wait."""
 
     def near_finished(self) -> None:
@@ -28,7 +28,7 @@ class Far(Seam):
         """The near socket is gone; `in_order` = both its directions had ended."""
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol, IViewReceiver)
 class NearProtocol(Protocol):
     """A visitor or a target; every byte goes to its far side.
 
@@ -61,7 +61,7 @@ class NearProtocol(Protocol):
         self.transport.pauseProducing()
         self._made(self)
 
-    def dataReceived(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes | memoryview) -> None:
         """Hand the bytes on."""
         if self.far is not None:
             self.far.write(data)

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gateway.errors import DialError
-from gateway.interfaces import IByteTransport, ISplicing
+from gateway.interfaces import IByteTransport, ISplicing, IViewReceiver
 from gateway.relay.linger import Linger
 
 FINISHED: Final = "both sides finished"
@@ -28,7 +28,7 @@ LEFT_EARLY: Final = "the visitor left before the target was reached"
 Dial = Callable[[IProtocolFactory], Deferred[IProtocol]]
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol, IViewReceiver)
 class DirectVisitor(Protocol):
     """A visitor, joined with the target that it waits for.
 
@@ -95,7 +95,7 @@ class DirectVisitor(Protocol):
             self._dialling = dialling
         dialling.addErrback(self._not_reached)
 
-    def dataReceived(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes | memoryview) -> None:
         """Hand the bytes to the target."""
         self.sent += len(data)
         self._write(data)
@@ -227,7 +227,7 @@ class DirectVisitor(Protocol):
             self._reason = reason
 
 
-@implementer(IHalfCloseableProtocol)
+@implementer(IHalfCloseableProtocol, IViewReceiver)
 class DirectTarget(Protocol):
     """The target of one visitor."""
 
@@ -242,7 +242,7 @@ class DirectTarget(Protocol):
         """Join the visitor."""
         self._visitor.target_made(self)
 
-    def dataReceived(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes | memoryview) -> None:
         """Hand the bytes to the visitor."""
         self._visitor.received += len(data)
         self._write(data)

@@ -10,6 +10,7 @@ from typing import Final
 
 VERSION: Final = 0x01
 HEADER_BYTES: Final = 6
+DATA_HEADER_BYTES: Final = 10  # of a Data frame, with the connID
 MAX_PAYLOAD: Final = 1 << 20  # bytes, the connID included
 MAX_ID: Final = (1 << 32) - 1
 MAX_CREDIT: Final = (1 << 31) - 1

@@ -5,8 +5,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from gateway.wire import frames
 from tests.link.rig import (
     WINDOW,
+    LinkRig,
     answer,
     data,
+    hello,
     legacy_agent,
     legacy_gateway,
     negotiated_agent,
@@ -102,6 +104,28 @@ class VisitorTests(SynchronousTestCase):
         self.assertEqual([], self.rig.far.heard())
         self.rig.empty()
         self.assertEqual(10, len(carried(self.rig.far.heard())))
+
+    def test_a_view_is_sent_or_copied_before_the_buffer_is_used_again(self):
+        visitor = self.opened()
+        buffer = bytearray(b"x" * 40_000)
+        for _ in range(4):  # more than the credit
+            visitor.stream.write(memoryview(buffer))
+        buffer[:] = b"y" * len(buffer)
+        self.rig.far.says(window(visitor.id, WINDOW), window(visitor.id, WINDOW))
+        self.assertEqual(b"x" * 160_000, carried(self.rig.far.heard()))
+
+    def test_more_credit_makes_longer_reads(self):
+        """Of what fits into a frame: a quarter of the credit."""
+        rig = LinkRig(gateway=True)
+        rig.far.says(hello(max_frame=262144))
+        rig.far.heard()
+        visitor = rig.visit()
+        rig.far.says(answer(visitor.id), window(visitor.id, 3 * WINDOW))
+        self.assertEqual(65536, visitor.socket.read_size)
+        rig.far.says(window(visitor.id, 4 * WINDOW))
+        self.assertEqual(2 * WINDOW, visitor.socket.read_size)
+        rig.far.says(window(visitor.id, 100 * WINDOW))
+        self.assertEqual(262140, visitor.socket.read_size)
 
     def test_spent_credit_pauses_the_visitor_until_more_comes(self):
         visitor = self.opened()

@@ -1,5 +1,6 @@
 """What may leave before what, and how much may wait."""
 
+import struct
 from typing import Any
 
 from hypothesis import given
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.mux.outbox import MAX_CONTROL_BYTES, Outbox
+from tests.strategies import split_frames
 
 
 class OutboxTests(SynchronousTestCase):
@@ -15,18 +17,19 @@ class OutboxTests(SynchronousTestCase):
     def test_urgent_frames_go_before_data(self):
         """In the order of their own."""
         outbox = Outbox()
-        outbox.ordered(b"head", b"data")
+        outbox.data(7, b"data", 4, 4)
         outbox.urgent(b"ping")
         outbox.behind(b"fin")
         outbox.urgent(b"window")
+        head = b"\x01\x03\x00\x00\x00\x08\x00\x00\x00\x07"
         found = list(outbox.take())
-        self.assertEqual(found, [b"ping", b"window", b"head", b"data", b"fin"])
+        self.assertEqual(found, [b"ping", b"window", head, b"data", b"fin"])
 
     def test_what_is_taken_is_gone(self):
         """And counted."""
         outbox = Outbox()
         self.assertFalse(outbox)
-        outbox.ordered(b"abc", memoryview(b"xyz")[:2])
+        outbox.data(7, memoryview(b"xyz"), 2, 2)
         self.assertTrue(outbox)
         outbox.take()
         outbox.urgent(b"ping")
@@ -34,12 +37,12 @@ class OutboxTests(SynchronousTestCase):
         outbox.take()
         self.assertFalse(outbox)
         self.assertEqual(list(outbox.take()), [])
-        self.assertEqual(outbox.sent_bytes, 9)
+        self.assertEqual(outbox.sent_bytes, 16)
 
     @given(
         st.lists(
             st.tuples(
-                st.sampled_from(["urgent", "behind", "ordered", "take"]),
+                st.sampled_from(["urgent", "behind", "data", "take"]),
                 st.binary(min_size=1, max_size=4),
             )
         )
@@ -56,6 +59,10 @@ class OutboxTests(SynchronousTestCase):
                 out += outbox.take()
                 wanted += urgent + ordered
                 urgent, ordered = [], []
+            elif name == "data":
+                outbox.data(7, piece, len(piece), 4)
+                size = struct.pack("!I", len(piece) + 4)
+                ordered += [b"\x01\x03" + size + b"\x00\x00\x00\x07", piece]
             else:
                 getattr(outbox, name)(piece)
                 (urgent if name == "urgent" else ordered).append(piece)
@@ -78,6 +85,34 @@ class OutboxTests(SynchronousTestCase):
     def test_data_is_no_flood(self):
         """Credit and the link's fullness bound it."""
         outbox = Outbox()
-        outbox.ordered(b"head", bytes(MAX_CONTROL_BYTES + 1))
+        outbox.data(7, bytes(MAX_CONTROL_BYTES + 1), MAX_CONTROL_BYTES + 1, 1 << 22)
         self.assertFalse(outbox.flooded)
         self.assertEqual(MAX_CONTROL_BYTES, 1 << 20)
+
+
+class DataTests(SynchronousTestCase):
+    """Near bytes to the pieces of frames."""
+
+    def test_pieces_join_to_frames(self):
+        """Of any size and limit; only the first bytes are taken."""
+        data = bytes(range(256)) * 3
+        for size in (1, 2, 99, 100, 101, 200, 201, 767, 768):
+            for limit in (1, 100, 768, 1000):
+                outbox = Outbox()
+                outbox.data(7, data, size, limit)
+                waiting = outbox.waiting_bytes
+                whole = b"".join(outbox.take())
+                self.assertEqual(waiting, len(whole))
+                found = split_frames(whole)
+                joined = b"".join(payload[4:] for _, payload in found)
+                self.assertEqual(joined, data[:size])
+                for kind, payload in found:
+                    self.assertEqual((kind, payload[:4]), (3, b"\x00\x00\x00\x07"))
+                    self.assertTrue(1 <= len(payload) - 4 <= limit)
+
+    def test_a_whole_chunk_is_not_copied(self):
+        """The piece is the chunk itself."""
+        data = b"x" * 100
+        outbox = Outbox()
+        outbox.data(7, data, 100, 100)
+        self.assertIs(outbox.take()[1], data)

@@ -4,7 +4,6 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.mux.core import split_data
 from gateway.wire.hello import Register, RegisterAck
 from tests.mux.doubles import (
     legacy_agent,
@@ -12,7 +11,7 @@ from tests.mux.doubles import (
     negotiated_agent,
     negotiated_gateway,
 )
-from tests.strategies import json_frame, raw_frame, split_frames, with_id
+from tests.strategies import json_frame, raw_frame, with_id
 
 NONCE = b"\x00\x00\x00\x00\x00\x00\x00\x01"  # the first of a `Side`
 
@@ -166,28 +165,6 @@ class CounterTests(SynchronousTestCase):
             self.assertIsNone(side.fault)
             side.hear(raw_frame(0x7F, length=longest + 1))
             self.assertEqual(side.fault and side.fault.kind, "too_large")
-
-
-class SplitDataTests(SynchronousTestCase):
-    """Near bytes to the pieces of frames."""
-
-    def test_pieces_join_to_frames(self):
-        """Of any size and limit; only the first bytes are taken."""
-        data = bytes(range(256)) * 3
-        for size in (1, 2, 99, 100, 101, 200, 201, 767, 768):
-            for limit in (1, 100, 768, 1000):
-                pieces = split_data(7, data, size, limit)
-                found = split_frames(b"".join(pieces))
-                joined = b"".join(payload[4:] for _, payload in found)
-                self.assertEqual(joined, data[:size])
-                for kind, payload in found:
-                    self.assertEqual((kind, payload[:4]), (3, b"\x00\x00\x00\x07"))
-                    self.assertTrue(1 <= len(payload) - 4 <= limit)
-
-    def test_a_whole_chunk_is_not_copied(self):
-        """The piece is the chunk itself."""
-        data = b"x" * 100
-        self.assertIs(split_data(7, data, 100, 100)[1], data)
 
     def test_an_answer_in_json_is_whole(self):
         """REGISTER_ACK with an error has no port."""

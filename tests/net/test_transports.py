@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.testing import StringTransport
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from gateway.interfaces import IByteTransport
+from gateway.interfaces import IByteTransport, IViewReceiver
 from gateway.net.poller import ERROR, Poller
 from tests.contracts.network import (
     CountingProducer,
@@ -145,6 +147,35 @@ class WritingTests(PlainPeerCase):
         ours.transport.unregisterProducer()
         await self.end(ours)
 
+    async def test_a_long_sequence_of_a_link_leaves_before_the_turn_ends(self):
+        ours, peer = await self.accept(gathered=True)
+        seen = []
+
+        def answer(data):
+            ours.transport.writeSequence([b"head", memoryview(bytes(70_000))])
+            seen.append((ours.transport.unsent, len(self.read_all(peer))))
+
+        ours.on_data = answer
+        peer.send(b"?")
+        await self.until(lambda: seen)
+        self.assertEqual(seen, [(0, 70_004)])
+        await self.end(ours)
+
+    async def test_a_view_may_change_once_it_is_written(self):
+        for gathered in (False, True):
+            ours, peer = await self.accept(gathered=gathered)
+            buffer = bytearray(b"x" * 200_000)
+            for _ in range(40):
+                ours.transport.writeSequence([b"head", memoryview(buffer)])
+                ours.transport.write(memoryview(buffer)[:50_000])
+            buffer[:] = b"y" * 200_000
+            received = bytearray()
+            while len(received) < 40 * 250_004:
+                await self.settle()
+                received += self.read_all(peer)
+            self.assertEqual(received.count(b"y"), 0)
+            await self.end(ours)
+
     async def test_a_failed_write_is_told_from_the_poller(self):
         ours, peer = await self.accept()
         ours.transport.pauseProducing()
@@ -175,6 +206,66 @@ class WritingTests(PlainPeerCase):
         ours, _peer = await self.accept()
         ours.transport.handle(ERROR)
         ours.reasons[0].trap(ConnectionLost)
+
+
+@implementer(IViewReceiver)
+class Viewer(Recorder):
+    """Remembers the very objects that it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.kinds = []
+        self.bases = set()
+
+    def dataReceived(self, data):
+        self.kinds.append(type(data))
+        if type(data) is memoryview:
+            self.bases.add(id(data.obj))
+        super().dataReceived(bytes(data))
+
+
+class ViewTests(PlainPeerCase):
+    """Reading without allocating."""
+
+    async def receive(self, size, *, gathered):
+        ours, peer = await self.accept(Viewer, gathered=gathered)
+        sent = bytes(range(256)) * (size // 256)
+        rest = memoryview(sent)
+        while len(ours.received) < len(sent):
+            if rest:
+                with contextlib.suppress(BlockingIOError):
+                    rest = rest[peer.send(rest) :]
+            await self.settle()
+        self.assertEqual(ours.received, sent)
+        await self.end(ours)
+        return ours
+
+    async def test_bulk_comes_in_views_of_one_buffer(self):
+        ours = await self.receive(4 << 20, gathered=False)
+        self.assertIn(memoryview, ours.kinds)
+        self.assertEqual(ours.bases, {id(self.counting.scratch.obj)})
+
+    async def test_a_link_reads_into_the_same_buffer(self):
+        ours = await self.receive(4 << 20, gathered=True)
+        self.assertIn(memoryview, ours.kinds)
+        self.assertEqual(ours.bases, {id(self.counting.scratch.obj)})
+
+    async def test_small_reads_come_as_bytes(self):
+        ours = await self.receive(1024, gathered=False)
+        self.assertEqual(set(ours.kinds), {bytes})
+
+    async def test_a_read_takes_no_more_than_was_asked_for(self):
+        for gathered in (False, True):
+            ours, peer = await self.accept(Viewer, gathered=gathered)
+            ours.transport.read_size = 40_000
+            ours.transport.pauseProducing()
+            peer.send(bytes(100_000))
+            sizes: list[int] = []
+            ours.on_data = lambda data, sizes=sizes: sizes.append(len(data))
+            ours.transport.resumeProducing()
+            await self.until(lambda ours=ours: len(ours.received) == 100_000)
+            self.assertLessEqual(max(sizes), 40_000)
+            await self.end(ours)
 
 
 class IdleTests(PlainPeerCase):

@@ -290,6 +290,11 @@ class Socket:
             return b""
         raise BlockingIOError(errno.EAGAIN, "empty")
 
+    def recv_into(self, buffer, size):
+        data = self.recv(min(size, len(buffer)))
+        buffer[: len(data)] = data
+        return len(data)
+
     def _check_fault(self):
         if self._fault:
             code, self._fault = self._fault, 0

@@ -12,6 +12,7 @@ from tests.sim.kernel import ERROR, HANGUP
 from tests.sim.network import SimNetwork
 
 _END_ROUNDS = 8
+_SPOILT = b"\xdd" * 65536
 
 
 class SimPoller:
@@ -31,6 +32,7 @@ class SimPoller:
         self._active: dict[int, None] = {}
         self._calls: list[Any] = []
         self.turning = False
+        self.scratch = memoryview(bytearray(_SPOILT))
         self._planned: Any = None
         self.dead = False
         self.on_watch: Any = None
@@ -105,6 +107,7 @@ class SimPoller:
             except BaseException:  # noqa: BLE001 - as the real poller does
                 self.log.failure("{descriptor} failed", descriptor=found)
                 found.fail(Failure())
+            self.scratch[:] = _SPOILT  # nobody may keep a view of it
         self._end_turn()
         self.turning = False
         if self._calls or self._ready():

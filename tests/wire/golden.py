@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from gateway.mux.core import data_header
+from gateway.mux.outbox import Outbox
 from gateway.wire import frames, hello, messages
 from gateway.wire.codec import encode_frame
 
@@ -58,7 +58,9 @@ def _id_codec(kind, encode):
 
 def _data_bytes(fields):
     data = bytes.fromhex(fields["data"])
-    return data_header(fields["stream_id"], len(data)) + data
+    outbox = Outbox()
+    outbox.data(fields["stream_id"], data, len(data), len(data) or 1)
+    return b"".join(outbox.take())
 
 
 def _data_fields(payload):

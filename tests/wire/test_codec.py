@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.errors import FrameTooLargeError, ProtocolError, VersionError
-from gateway.wire.codec import FrameDecoder, encode_frame
+from gateway.wire.codec import MORE, FrameDecoder, encode_frame
 from tests.strategies import MIB, cuts, frames, raw_frame
 
 
@@ -169,3 +169,76 @@ class FrameDecoderTests(SynchronousTestCase):
             yield raw_frame(3, bytes(MIB)) + raw_frame(3, b"ab", length=9)
 
         self.assertLess(self._kept_by(FrameDecoder(), chunks()), 2000)
+
+
+def decode_eagerly(chunks, limit=MIB):
+    """Return the frames, pieces joined, and the fault of an eager decoder."""
+    decoder = FrameDecoder(limit)
+    decoder.eager = True
+    found: list[tuple[int, bytes]] = []
+    for chunk in chunks:
+        spoilt = bytearray(chunk)
+        for kind, payload in decoder.feed(memoryview(spoilt)):
+            if kind == MORE:
+                begun, so_far = found.pop()
+                found.append((begun, so_far + bytes(payload)))
+            else:
+                found.append((kind, bytes(payload)))
+        spoilt[:] = bytes(len(spoilt))  # the buffer is used again
+    fault = decoder.fault
+    return found, None if fault is None else (type(fault), str(fault))
+
+
+class EagerTests(SynchronousTestCase):
+    """Data frames in pieces, out of a buffer that is used again."""
+
+    @given(st.lists(frames()), st.data())
+    def test_any_cut_gives_the_same_frames(self, sent, data):
+        """Data frames once their pieces are joined, all others as they are."""
+        stream = b"".join(raw_frame(*frame) for frame in sent)
+        self.assertEqual(decode_eagerly(data.draw(cuts(stream))), (sent, None))
+        single = [stream[at : at + 1] for at in range(len(stream))]
+        self.assertEqual(decode_eagerly(single), (sent, None))
+
+    @given(st.lists(frames(), max_size=4), faults(), st.binary(max_size=20), st.data())
+    def test_any_cut_gives_the_same_fault(self, sent, ending, rest, data):
+        """What is readable before a fault is returned, however it was cut."""
+        stream = b"".join(raw_frame(*frame) for frame in sent) + ending + rest
+        whole = decode_eagerly([stream], limit=400)
+        self.assertEqual(decode_eagerly(data.draw(cuts(stream)), limit=400), whole)
+
+    def test_a_data_frame_is_handed_on_as_it_arrives(self):
+        """First the connID with what is there, then only bytes."""
+        decoder = FrameDecoder()
+        decoder.eager = True
+        stream = raw_frame(3, b"\0\0\0\7" + b"abcdef") + raw_frame(5)
+        self.assertEqual(decoder.feed(stream[:9]), [])
+        pieces = [
+            [(kind, bytes(payload)) for kind, payload in decoder.feed(chunk)]
+            for chunk in (stream[9:10], stream[10:12], stream[12:])
+        ]
+        self.assertEqual(
+            pieces,
+            [[(3, b"\0\0\0\7")], [(MORE, b"ab")], [(MORE, b"cdef"), (5, b"")]],
+        )
+
+    def test_nothing_of_a_data_frame_is_kept(self):
+        """However long it is and however slowly it comes."""
+        decoder = FrameDecoder()
+        decoder.eager = True
+        chunks = [raw_frame(3, bytes(4), length=MIB), *[bytes(100)] * 5000]
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            for chunk in chunks:
+                decoder.feed(chunk)
+            kept = tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+        self.assertLess(kept, 2000)
+
+    def test_a_data_frame_without_a_whole_id_comes_whole(self):
+        """Its receiver says what is wrong with it."""
+        self.assertEqual(
+            decode_eagerly([raw_frame(3, b"abc")[:8], b"c"]), ([(3, b"abc")], None)
+        )
