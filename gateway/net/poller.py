@@ -29,9 +29,12 @@ ERROR: Final = 0x008
 HANGUP: Final = 0x010
 
 SCRATCH_BYTES: Final = 1 << 18
-_BATCH: Final = 256  # events of one turn
-_EVENTS_PER_READ: Final = 512  # then timers and signals get their share,
+_BATCH: Final = 32  # events of one turn: the next process may begin when it ends
+_EVENTS_PER_READ: Final = 512  # then timers, signals and the API get their share,
 _SECONDS_PER_READ: Final = 0.01  # also when each event moves much
+# an answer mostly comes soon, and the way back through the reactor is long; this is
+# also what anything else may have to wait
+_PATIENCE_SECONDS: Final = 0.001
 _END_ROUNDS: Final = 8  # rounds of calls that add further calls to a turn's end
 _SWEEP_SECONDS: Final = 1.0
 
@@ -148,6 +151,10 @@ class Poller:
     def __init__(self, reactor: IPollingReactor) -> None:
         self.scratch = _new_scratch()
         self._reactor = reactor
+        # every reactor of Twisted tells; one that does not is taken for idle
+        self._until_timer: Callable[[], float | None] = getattr(
+            reactor, "timeout", lambda: None
+        )
         self._epoll = select.epoll()
         self._watched: dict[int, Watched] = {}
         # descriptors registered in this turn: what its batch says of their number
@@ -198,17 +205,16 @@ class Poller:
         return "poller"
 
     def doRead(self) -> None:
-        """Serve batches of events, a bounded number of them."""
+        """Serve batches of events, until there is none or it is others' turn."""
         poll = self._epoll.poll
         find = self._watched.get
         fresh = self._fresh
-        left = _EVENTS_PER_READ
         seconds = self._reactor.seconds
         deadline = seconds() + _SECONDS_PER_READ
-        while left > 0:
-            events = poll(0, _BATCH)
-            if not events:
-                return
+        timeout = self._until_timer
+        left = _EVENTS_PER_READ
+        patience = 0.0
+        while events := poll(patience, _BATCH):
             self.turning = True
             for fd, event in events:
                 descriptor = find(fd)
@@ -222,10 +228,16 @@ class Poller:
             self._end.run()
             self.turning = False
             fresh.clear()
-            count = len(events)
-            if count == 1:  # a lone one: the reactor's own wait is as good
+            left -= len(events)
+            if left <= 0 or seconds() >= deadline:
                 return
-            left = left - count if seconds() < deadline else 0
+            until_timer = timeout()
+            if until_timer is None or until_timer > _PATIENCE_SECONDS:
+                patience = _PATIENCE_SECONDS
+            elif until_timer > 0:
+                patience = 0.0
+            else:
+                return
 
     def connectionLost(self, reason: Failure) -> None:
         """Lose every connection; the reactor stops."""

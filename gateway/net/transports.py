@@ -204,7 +204,7 @@ class TCPTransport(Outgoing):
             if not count:
                 self._end_reading()
                 return
-            if count < _LARGE:
+            if count < _LARGE and count < size:
                 self._bulk = 0
                 self.protocol.dataReceived(bytes(scratch[:count]))
                 return

@@ -32,6 +32,11 @@ class FakeReactor(Clock):
         self.addReader, self.removeReader = self.readers.add, self.readers.discard
         self.addWriter, self.removeWriter = self.writers.add, self.writers.discard
 
+    def timeout(self):
+        """Return the seconds until the next timer, None without one."""
+        due = [call.getTime() for call in self.getDelayedCalls()]
+        return max(0.0, min(due) - self.seconds()) if due else None
+
 
 class Descriptor:
     """One end of a pair of sockets; reads what it is told to."""
@@ -98,10 +103,41 @@ class PollerTests(SynchronousTestCase):
 
     def test_a_hang_up_is_told_whatever_the_mask(self):
         descriptor: Any = Descriptor(self)
+        descriptor.on_event = lambda events: self.poller.forget(descriptor)
         self.poller.watch(descriptor, 0)
         descriptor.peer.close()
         self.poller.doRead()
         self.assertEqual(descriptor.events, [HANGUP])
+
+    def answering(self):
+        """Return a descriptor whose peer says more as soon as it was read."""
+        descriptor: Any = Descriptor(self)
+
+        def on_event(events):
+            descriptor.sock.recv(100)
+            descriptor.peer.send(b"more")
+
+        descriptor.on_event = on_event
+        descriptor.peer.send(b"first")
+        self.poller.watch(descriptor, READABLE)
+        return descriptor
+
+    def test_an_answer_that_comes_at_once_needs_no_way_through_the_reactor(self):
+        descriptor = self.answering()
+        self.poller.doRead()
+        self.assertGreater(len(descriptor.events), 1)
+
+    def test_a_busy_descriptor_lets_the_reactor_have_its_turn(self):
+        """By number, for the clock stands still here."""
+        descriptor = self.answering()
+        self.poller.doRead()
+        self.assertLess(len(descriptor.events), 1000)
+
+    def test_a_timer_that_is_due_goes_before_further_events(self):
+        descriptor = self.answering()
+        self.reactor.callLater(0, lambda: None)
+        self.poller.doRead()
+        self.assertEqual(len(descriptor.events), 1)
 
     def test_the_turn_ends_after_its_whole_batch(self):
         happened = []
