@@ -21,6 +21,7 @@ from gateway.ops.process import (
     choose_observer,
     raise_descriptor_limit,
     say_operator_errors_plainly,
+    spare_the_collector,
 )
 from gateway.ops.starting import (
     say_at_start,
@@ -116,6 +117,7 @@ def makeService(
         announce,
     )
     end.watch()
+    reactor.callWhenRunning(spare_the_collector)
     reactor.callWhenRunning(say_at_start, options.loaded.warnings)
     observer = choose_observer(
         options.parent or {},
@@ -124,4 +126,4 @@ def makeService(
         keep=config.log.keep,
         level=config.log_level,
     )
-    return LoggedService(service, observer)
+    return LoggedService(service, observer, reactor)

@@ -21,6 +21,7 @@ from gateway.ops.process import (
     descriptor_warnings,
     raise_descriptor_limit,
     say_operator_errors_plainly,
+    spare_the_collector,
 )
 from gateway.ops.starting import (
     say_at_start,
@@ -85,6 +86,7 @@ def makeService(options: Options) -> IService:
         config, reactor, language_of(config.language, os.environ), end.fail
     )
     end.watch()
+    reactor.callWhenRunning(spare_the_collector)
     lacking = descriptor_warnings(config.limits.connections, descriptors)
     reactor.callWhenRunning(say_at_start, [*options.loaded.warnings, *lacking])
     observer = choose_observer(
@@ -94,4 +96,4 @@ def makeService(options: Options) -> IService:
         keep=config.log.keep,
         level=config.log_level,
     )
-    return LoggedService(service, observer)
+    return LoggedService(service, observer, reactor)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory
@@ -11,6 +13,7 @@ from twisted.python.failure import Failure
 from gateway.errors import DialError
 from gateway.link.stream import StreamTransport
 from gateway.mux.stream import Ending
+from gateway.ops.logs import InfoLogger
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import PORTS
 from gateway.relay.dial import Dialer
@@ -18,6 +21,8 @@ from gateway.relay.near import NearProtocol
 from gateway.texts import Texts
 from gateway.wire import frames
 from gateway.wire.messages import OpenRequest
+
+_LOG: Final = InfoLogger(f"{__name__}.Targets")
 
 
 class Targets:
@@ -59,7 +64,7 @@ class Targets:
 
     def say(self, phrase: str, trace: str, detail: str) -> None:
         """Log one line of a stream's life."""
-        self.log.info(
+        _LOG.info(
             "{phrase}: {trace}: {detail}",
             phrase=self._texts(phrase),
             trace=trace,

@@ -18,7 +18,7 @@ from gateway.config.parse import load_gateway
 from gateway.config.places import HostPort
 from gateway.net.local import is_local
 from gateway.net.network import INetworkReactor, Network
-from gateway.ops.logs import log_observer
+from gateway.ops.logs import LineObserver
 from gateway.ops.process import IProcessReactor, ProcessEnd, raise_descriptor_limit
 from gateway.policy.access import OwnPorts, TargetRules
 from gateway.relay.dial import Dialer, OwnPortCheck
@@ -175,7 +175,7 @@ def _serve(
     """Forward until a signal comes; a second one ends every connection at once."""
     raise_descriptor_limit()
     globalLogBeginner.beginLoggingTo(
-        [log_observer(sys.stderr, "info")], redirectStandardIO=False
+        [LineObserver(sys.stderr, "info")], redirectStandardIO=False
     )
     network = Network(reactor)
     dialer = Dialer(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -11,6 +12,7 @@ TCPAddress: TypeAlias = IPv4Address | IPv6Address
 _MAPPED: Final = "::ffff:"
 
 
+@lru_cache(maxsize=1024)  # each visitor's target is one of few
 def family_of(literal: str) -> socket.AddressFamily | None:
     """Return the family of a literal address, or None if it is none.
 

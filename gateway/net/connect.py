@@ -53,7 +53,7 @@ class Connecting:
         self,
         poller: TurnPoller,
         clock: IReactorTime,
-        sock: socket.socket,
+        sock: socket.SocketType,
         factory: IProtocolFactory,
         timeout_seconds: float,
         *,
@@ -188,7 +188,7 @@ def open_connection(
     if family is None:
         # the socket module would look it up and block
         raise OSError(errno.EADDRNOTAVAIL, f"not a literal address: {address!r}")
-    sock = socket.socket(family, _STREAM)
+    sock = socket.SocketType(family, _STREAM)
     try:
         if _STREAM == socket.SOCK_STREAM:
             sock.setblocking(False)

@@ -52,7 +52,7 @@ class Outgoing:
         "unsent",
     )
 
-    def __init__(self, sock: socket.socket, *, gathered: bool) -> None:
+    def __init__(self, sock: socket.SocketType, *, gathered: bool) -> None:
         self._socket = sock
         self.fd = sock.fileno()
         self._send = sock.send

@@ -154,7 +154,7 @@ class TCPListening:
                     continue
                 self._exhausted(fault)
                 return
-            sock = socket.socket(family, socket.SOCK_STREAM, 0, fd)
+            sock = socket.SocketType(family, socket.SOCK_STREAM, 0, fd)
             self._accepted(sock, address_of(name))
             if not self._accepting:
                 return
@@ -167,7 +167,7 @@ class TCPListening:
         """Return False: nobody resets a listening socket."""
         return False
 
-    def _accepted(self, sock: socket.socket, peer: TCPAddress) -> None:
+    def _accepted(self, sock: socket.SocketType, peer: TCPAddress) -> None:
         try:
             sock.setblocking(False)
             protocol = self._factory.buildProtocol(peer)

@@ -1,4 +1,8 @@
-"""Options and endings of plain sockets."""
+"""Options and endings of plain sockets.
+
+`socket.SocketType` is the plain socket of the system, without what `socket.socket`
+adds for files and duplicates, which nobody here needs.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ KEEPALIVE_SECONDS: Final = 30
 _LINGER_NONE: Final = struct.pack("ii", 1, 0)
 
 
-def set_options(sock: socket.socket) -> None:
+def set_options(sock: socket.SocketType) -> None:
     """Send small writes at once, and look for dead peers after 30 s of silence.
 
     A socket that is accepted inherits all of it from the listening one.
@@ -21,7 +25,7 @@ def set_options(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
 
 
-def reset(sock: socket.socket) -> None:
+def reset(sock: socket.SocketType) -> None:
     """Close `sock` so that its peer sees a reset."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)

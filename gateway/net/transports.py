@@ -91,7 +91,7 @@ class TCPTransport(Outgoing):
     def __init__(
         self,
         poller: TurnPoller,
-        sock: socket.socket,
+        sock: socket.SocketType,
         peer: TCPAddress | None = None,
         *,
         gathered: bool = False,
@@ -512,7 +512,7 @@ class TCPTransport(Outgoing):
         """Choose whether the kernel looks for a dead peer."""
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(enabled))
 
-    def getHandle(self) -> socket.socket:  # noqa: N802 - Twisted's name
+    def getHandle(self) -> socket.SocketType:  # noqa: N802 - Twisted's name
         """Return the socket."""
         return self._socket
 

@@ -21,6 +21,7 @@ from gateway.policy.mapping import PORTS
 Network: TypeAlias = IPv4Network | IPv6Network
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _ALL_PORTS: Final = (PORTS,)
+_MOST_JUDGED: Final = 1024  # places whose judgement is remembered
 
 
 def parse_network(text: str) -> Network:
@@ -98,9 +99,10 @@ class TargetRules:
     leads to another place each time gets nowhere that it should not.
     """
 
-    __slots__ = ("_names", "_networks", "_open")
+    __slots__ = ("_judged", "_names", "_networks", "_open")
 
     def __init__(self, rules: Sequence[TargetRule] | None) -> None:
+        self._judged: dict[tuple[str, str, int], str | None] = {}
         self._open = rules is None
         self._networks: list[tuple[Network, TargetRule]] = []
         self._names: dict[str, list[TargetRule]] = {}
@@ -143,6 +145,15 @@ class TargetRules:
         """
         if self._open:
             return None
+        place = (host, address, port)
+        if place in self._judged:
+            return self._judged[place]
+        if len(self._judged) >= _MOST_JUDGED:
+            self._judged.clear()
+        reason = self._judged[place] = self._judge(host, address, port)
+        return reason
+
+    def _judge(self, host: str, address: str, port: int) -> str | None:
         rules = self._about(host, address)
         if any(rule.has_port(port) for rule in rules):
             return None

@@ -7,6 +7,7 @@ wrong with it.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, TypeAlias
 
@@ -18,6 +19,7 @@ Address: TypeAlias = IPv4Address | IPv6Address
 _LABEL: Final = re.compile("[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _SCOPE: Final = re.compile("[A-Za-z0-9_.-]{1,15}")  # name or number of an interface
 _LONGEST_NAME: Final = 253
+_LONGEST_ADDRESS: Final = 64  # with a scope
 _LONGEST_SHOWN: Final = 80
 _PORT_DIGITS: Final = 5
 
@@ -34,6 +36,11 @@ def parse_address(text: str) -> Address | None:
 
     An IPv4 address written as an IPv6 one (`::ffff:1.2.3.4`) is an IPv4 address.
     """
+    return _parsed(text) if len(text) <= _LONGEST_ADDRESS else None
+
+
+@lru_cache(maxsize=4096)  # each visitor asks for the same few
+def _parsed(text: str) -> Address | None:
     try:
         address = ip_address(text)
     except ValueError:

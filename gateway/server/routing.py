@@ -15,12 +15,12 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.internet.protocol import Protocol
-from twisted.logger import Logger
 
 from gateway.edge.tcp import TcpEdge
 from gateway.errors import PayloadError
 from gateway.link.stream import StreamTransport
 from gateway.mux.stream import Ending
+from gateway.ops.logs import InfoLogger
 from gateway.relay.dial import Dialer
 from gateway.relay.near import NearProtocol
 from gateway.relay.pair import DirectVisitor
@@ -30,7 +30,7 @@ from gateway.texts import Texts
 from gateway.wire import frames
 from gateway.wire.messages import OpenRequest
 
-_LOG: Final = Logger()
+_LOG: Final = InfoLogger(__name__)
 
 
 class Router:

@@ -1,16 +1,27 @@
 """Log lines, and where they go."""
 
+import errno
 import io
 import os
 import re
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.logger import LogLevel
+from twisted.internet.task import Clock
+from twisted.logger import Logger, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.ops.logs import LEVELS, format_line, log_observer, open_log
+from gateway.ops.logs import (
+    GATHER_CHARACTERS,
+    GATHER_SECONDS,
+    LEVELS,
+    InfoLogger,
+    LineObserver,
+    format_line,
+    open_log,
+)
 
 
 def an_event(text="hello", **fields):
@@ -96,7 +107,7 @@ class ObserverTests(SynchronousTestCase):
 
     def written(self, level, *events):
         file = io.StringIO()
-        observer = log_observer(file, level)
+        observer = LineObserver(file, level)
         for event in events:
             observer(event)
         return file.getvalue()
@@ -114,6 +125,93 @@ class ObserverTests(SynchronousTestCase):
             self.assertEqual("", self.written("info", quiet))
             self.assertNotEqual("", self.written("info", loud))
             self.assertNotEqual("", self.written("debug", quiet))
+
+
+class FullFile(io.StringIO):
+    """Takes nothing while `full`."""
+
+    full = False
+
+    def write(self, text):
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+
+class GatherTests(SynchronousTestCase):
+    """Lines that wait for each other."""
+
+    def setUp(self):
+        self.file, self.clock = FullFile(), Clock()
+        self.observer = LineObserver(self.file, "info")
+        self.observer.gather(self.clock)
+
+    def count(self):
+        return self.file.getvalue().count("\n")
+
+    def test_a_line_waits_a_moment_and_no_longer(self):
+        self.observer(an_event())
+        self.observer(an_event())
+        self.assertEqual(0, self.count())
+        self.clock.advance(GATHER_SECONDS)
+        self.assertEqual(2, self.count())
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_a_warning_waits_for_nobody(self):
+        self.observer(an_event("first"))
+        self.observer(an_event("second", log_level=LogLevel.warn))
+        self.assertRegex(self.file.getvalue(), "(?s)first.*second")
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_what_waits_is_bounded(self):
+        line = an_event("x" * 1000)
+        for _ in range(GATHER_CHARACTERS // 1000 + 1):
+            self.observer(line)
+        self.assertGreater(self.count(), 0)
+
+    def test_a_release_ends_the_waiting(self):
+        self.observer(an_event())
+        self.observer.release()
+        self.assertEqual(1, self.count())
+        self.observer(an_event())
+        self.assertEqual(2, self.count())
+        self.observer.release()
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_a_full_disk_costs_lines_that_are_counted(self):
+        self.file.full = True
+        for _ in range(3):
+            self.observer(an_event())
+            self.observer.flush()
+        self.file.full = False
+        self.observer(an_event("again"))
+        self.observer.flush()
+        self.assertRegex(self.file.getvalue(), "(?s)ERROR.* 3 lines lost.*again")
+        self.observer(an_event())
+        self.observer.flush()
+        self.assertEqual(1, self.file.getvalue().count("lost"))
+
+
+class InfoLoggerTests(SynchronousTestCase):
+    """The short way to an event."""
+
+    def test_its_events_are_those_of_twisted(self):
+        ours: list[Any] = []
+        theirs: list[Any] = []
+        InfoLogger("here", cast(Any, ours.append)).info("{a} and {b}", a=1, b=2)
+        Logger("here", observer=cast(Any, theirs.append)).info("{a} and {b}", a=1, b=2)
+        self.assertEqual(set(ours[0]), set(theirs[0]))
+        for key in set(ours[0]) - {"log_time", "log_logger"}:
+            self.assertEqual(ours[0][key], theirs[0][key])
+        self.assertLess(abs(ours[0]["log_time"] - theirs[0]["log_time"]), 10)
+
+    def test_everybody_hears_of_them(self):
+        events: list[Any] = []
+        note: Any = events.append
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
+        InfoLogger("here").info("hello {name}", name="you")
+        self.assertEqual(["hello you"], [formatEvent(event) for event in events])
 
 
 class FileTests(SynchronousTestCase):
@@ -134,14 +232,14 @@ class FileTests(SynchronousTestCase):
     def test_lines_are_appended(self):
         for _ in range(2):
             file = open_log(self.path, 1000, 1)
-            log_observer(file, "info")(an_event("grüße"))
+            LineObserver(file, "info")(an_event("grüße"))
             file.close()
         with open(self.path, encoding="utf-8") as found:
             self.assertEqual(2, found.read().count("grüße"))
 
     def test_a_full_file_is_put_aside_and_only_some_are_kept(self):
         file = open_log(self.path, 200, 2)
-        observer = log_observer(file, "info")
+        observer = LineObserver(file, "info")
         for _ in range(20):
             observer(an_event("x" * 100))
         file.close()

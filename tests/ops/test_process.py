@@ -1,6 +1,7 @@
 """What a process does around its service."""
 
 import atexit
+import gc
 import io
 import os
 import resource
@@ -12,17 +13,21 @@ from typing import Any, cast
 
 from twisted.application.service import Application, IService, Service
 from twisted.internet.defer import succeed
-from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.errors import ConfigError, OperatorError
 from gateway.ops import process
+from gateway.ops.logs import LineObserver
 from gateway.ops.process import (
+    GARBAGE_THRESHOLDS,
     LoggedService,
     ProcessEnd,
     choose_observer,
     raise_descriptor_limit,
     say_operator_errors_plainly,
+    spare_the_collector,
 )
 from gateway.ops.starting import (
     say_at_start,
@@ -298,28 +303,54 @@ class Inner(Service):
         return succeed(None)
 
 
+class Ending(Clock):
+    """A clock that also tells of the reactor's end."""
+
+    def __init__(self):
+        super().__init__()
+        self.triggers: list[Any] = []
+
+    def addSystemEventTrigger(self, phase, event, call):
+        self.triggers.append((phase, event, call))
+
+
 class LoggedServiceTests(SynchronousTestCase):
     """The service that twistd gets."""
 
+    def test_lines_are_gathered_from_the_start_to_the_very_end(self):
+        file, reactor = io.StringIO(), Ending()
+        observer = LineObserver(file, "info")
+        service = LoggedService(Inner(), observer, cast(Any, reactor))
+        event = {"log_format": "hello", "log_level": LogLevel.info}
+        service.startService()
+        observer(event)
+        self.assertEqual("", file.getvalue())
+        [(phase, name, call)] = reactor.triggers
+        self.assertEqual(("after", "shutdown"), (phase, name))
+        call()
+        self.assertEqual(1, file.getvalue().count("hello"))
+        observer(event)
+        self.assertEqual(2, file.getvalue().count("hello"))
+
     def test_everything_is_passed_on(self):
         inner = Inner()
-        service = LoggedService(inner, None)
+        service = LoggedService(inner, None, cast(Any, Ending()))
         service.privilegedStartService()
         service.startService()
         self.successResultOf(service.stopService())
         self.assertEqual(["privileged", "start", "stop"], inner.calls)
 
     def test_it_brings_its_observer_to_the_application(self):
-        observer: Any = lambda event: None  # noqa: E731 - an observer is any callable
+        observer = LineObserver(io.StringIO(), "info")
         application = Application("test")
-        service = LoggedService(Inner(), observer)
+        service = LoggedService(Inner(), observer, cast(Any, Ending()))
         service.setServiceParent(application)
         self.assertIs(observer, application.getComponent(ILogObserver))
         self.assertIs(IService(application), service.parent)
 
     def test_without_an_observer_twistd_chooses(self):
         application = Application("test")
-        LoggedService(Inner(), None).setServiceParent(application)
+        LoggedService(Inner(), None, cast(Any, Ending())).setServiceParent(application)
         self.assertIsNone(application.getComponent(ILogObserver))
 
 
@@ -381,3 +412,14 @@ class DescriptorTests(SynchronousTestCase):
     def test_no_limit_is_more_than_any_number(self):
         (warning,) = process.descriptor_warnings(0, 20000)
         self.assertIn("unlimited", warning)
+
+
+class CollectorTests(SynchronousTestCase):
+    """What the garbage collector is spared."""
+
+    def test_what_lives_for_ever_is_passed_over(self):
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        self.addCleanup(gc.unfreeze)
+        spare_the_collector()
+        self.assertGreater(gc.get_freeze_count(), 1000)
+        self.assertEqual(GARBAGE_THRESHOLDS, gc.get_threshold())
