@@ -142,7 +142,13 @@ class Texts:
 
     def __init__(self, language: Language) -> None:
         self.language: Language = language
+        self._plain: dict[str, str] = {}  # texts without fields, as they were asked for
 
     def __call__(self, key: str, **fields: object) -> str:
         """Return one text with its fields filled in."""
-        return text(key, self.language, **fields)
+        if fields:
+            return text(key, self.language, **fields)
+        found = self._plain.get(key)
+        if found is None:
+            found = self._plain[key] = text(key, self.language)
+        return found

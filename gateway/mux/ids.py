@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Container
 from typing import Final
 
@@ -21,7 +22,8 @@ class Tombstones:
     __slots__ = ("_closed",)
 
     def __init__(self) -> None:
-        self._closed: dict[int, float] = {}
+        # a plain dict would look through the places of all that left at its front
+        self._closed: OrderedDict[int, float] = OrderedDict()
 
     def __contains__(self, stream_id: object) -> bool:
         return stream_id in self._closed
@@ -35,7 +37,7 @@ class Tombstones:
         closed.pop(stream_id, None)
         closed[stream_id] = now
         if len(closed) > MAX_TOMBSTONES:
-            del closed[next(iter(closed))]
+            closed.popitem(last=False)
 
     def discard(self, stream_id: int) -> None:
         """Forget an id that is used again."""
@@ -45,10 +47,9 @@ class Tombstones:
         """Forget what closed 2 minutes before `now`."""
         closed = self._closed
         while closed:
-            oldest = next(iter(closed))
-            if closed[oldest] + TOMBSTONE_SECONDS > now:
+            if closed[next(iter(closed))] + TOMBSTONE_SECONDS > now:
                 return
-            del closed[oldest]
+            closed.popitem(last=False)
 
 
 class Allocator:

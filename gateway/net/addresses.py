@@ -41,3 +41,6 @@ def address_of(name: tuple[Any, ...]) -> TCPAddress:
     if host.startswith(_MAPPED) and "." in host:
         return IPv4Address("TCP", host[len(_MAPPED) :], name[1])
     return IPv6Address("TCP", *name)
+
+
+target_address = lru_cache(maxsize=1024)(address_of)  # of those that are dialled

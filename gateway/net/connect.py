@@ -16,7 +16,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.python.failure import Failure
 
-from gateway.net.addresses import TCPAddress, address_of, family_of
+from gateway.net.addresses import TCPAddress, family_of, target_address
 from gateway.net.poller import WRITABLE, TurnPoller
 from gateway.net.sockets import reset, set_options
 from gateway.net.splice import PipePool
@@ -102,7 +102,7 @@ class Connecting:
             if code := self._fault():
                 self._fail(code)
             return
-        self._connected(address_of(name))
+        self._connected(target_address(name))
 
     def _connected(self, peer: TCPAddress) -> None:
         self._released = True

@@ -88,6 +88,9 @@ class TurnPoller(Protocol):
     def forget(self, descriptor: Watched) -> None:
         """Report nothing more; no error if it is not watched."""
 
+    def drop(self, descriptor: Watched) -> None:
+        """The same for one that is closed at once, which costs less."""
+
     def at_turn_end(self, call: Callable[[], None]) -> None:
         """Make `call` once after this batch of events, or soon if there is none."""
 
@@ -187,10 +190,16 @@ class Poller:
         fd = descriptor.fd
         if self._watched.get(fd) is not descriptor:
             return
-        del self._watched[fd]
         self._epoll.unregister(fd)
-        if not self._watched:
-            self._reactor.removeReader(self)
+        self.drop(descriptor)
+
+    def drop(self, descriptor: Watched) -> None:
+        """The same for one that is closed at once: the kernel forgets it by itself."""
+        fd = descriptor.fd
+        if self._watched.get(fd) is descriptor:
+            del self._watched[fd]
+            if not self._watched:
+                self._reactor.removeReader(self)
 
     def at_turn_end(self, call: Callable[[], None]) -> None:
         """Make `call` once after this batch of events, or soon if there is none."""
@@ -346,6 +355,8 @@ class ReactorPoller:
         self._place(seat, 0)
         self._idle.discard(fd)
         self._tend_sweep()
+
+    drop = forget
 
     def at_turn_end(self, call: Callable[[], None]) -> None:
         """Make `call` soon."""

@@ -11,6 +11,7 @@ import struct
 from typing import Final
 
 KEEPALIVE_SECONDS: Final = 30
+_KEEPIDLE: Final[int | None] = getattr(socket, "TCP_KEEPIDLE", None)
 _LINGER_NONE: Final = struct.pack("ii", 1, 0)
 
 
@@ -21,8 +22,8 @@ def set_options(sock: socket.SocketType) -> None:
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if hasattr(socket, "TCP_KEEPIDLE"):  # else two hours, as a rule
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
+    if _KEEPIDLE is not None:  # else two hours, as a rule
+        sock.setsockopt(socket.IPPROTO_TCP, _KEEPIDLE, KEEPALIVE_SECONDS)
 
 
 def reset(sock: socket.SocketType) -> None:

@@ -40,6 +40,8 @@ _LARGE: Final = 32768  # a read of this size, or a full one, speaks for bulk
 _BULK: Final = 4  # such reads in a row after which bytes are spliced
 _PROVEN: Final = 8  # as many small ones in a row, and bytes are read again
 UNWATCHED: Final = -1
+_LOST: Final = Failure(ConnectionLost())  # making one takes longer than closing
+_ABORTED: Final = Failure(ConnectionAborted())
 _NOBODY: Final = Protocol()  # takes the place of a protocol that is gone
 
 
@@ -170,10 +172,10 @@ class TCPTransport(Outgoing):
                 data = recv(size)
             except WOULD_BLOCK:
                 if events & (ERROR | HANGUP):
-                    self._lose(Failure(ConnectionLost()))
+                    self._lose(_LOST)
                 return
             except OSError:
-                self._lose(Failure(ConnectionLost()))
+                self._lose(_LOST)
                 return
             if not data:
                 self._end_reading()
@@ -196,10 +198,10 @@ class TCPTransport(Outgoing):
                 count = recv_into(scratch, size)
             except WOULD_BLOCK:
                 if events & (ERROR | HANGUP):
-                    self._lose(Failure(ConnectionLost()))
+                    self._lose(_LOST)
                 return
             except OSError:
-                self._lose(Failure(ConnectionLost()))
+                self._lose(_LOST)
                 return
             if not count:
                 self._end_reading()
@@ -218,7 +220,7 @@ class TCPTransport(Outgoing):
         try:
             count = cast(Shortcut, self._shortcut).move(self, self.fd)
         except OSError:
-            self._lose(Failure(ConnectionLost()))
+            self._lose(_LOST)
             return True
         if count is None:
             self._shortcut = None
@@ -248,7 +250,7 @@ class TCPTransport(Outgoing):
 
     def _hung_up(self, events: int) -> None:
         if events & ERROR or not self._ended or self._eof:
-            self._lose(Failure(ConnectionLost()))
+            self._lose(_LOST)
         else:
             # both directions have ended in order, and there may be bytes that the
             # paused protocol has not read: nothing can happen until it resumes
@@ -319,7 +321,7 @@ class TCPTransport(Outgoing):
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
-            self._lose(Failure(ConnectionLost()))
+            self._lose(_LOST)
             return
         if IHalfCloseableProtocol.providedBy(self.protocol):
             cast(IHalfCloseableProtocol, self.protocol).writeConnectionLost()
@@ -338,7 +340,7 @@ class TCPTransport(Outgoing):
         self._stop_reading()
         self._shortcut = None
         self._started = False
-        self._poller.forget(self)
+        self._poller.drop(self)
         self._mask = UNWATCHED
         if isinstance(reason.value, ConnectionAborted):
             reset(self._socket)
@@ -362,7 +364,7 @@ class TCPTransport(Outgoing):
         What came before the reset is still to be read.
         """
         if self._fault is None:
-            self._fault = Failure(ConnectionLost())
+            self._fault = _LOST
             self._hush()
             self._arm()
             self._schedule()
@@ -454,12 +456,13 @@ class TCPTransport(Outgoing):
             return
         self.disconnecting = True
         self._stop_reading()
-        self._arm()
         if self.producer is None:
             self._mute = True
             self._direct = False
             if not self.unsent:
                 self._schedule()
+                return
+        self._arm()
 
     def loseWriteConnection(self) -> None:
         """Send what is unsent, then end this direction; take nothing more."""
@@ -474,7 +477,7 @@ class TCPTransport(Outgoing):
         """Drop what is unsent and reset the connection."""
         if self.disconnected or self._fault is not None:
             return
-        self._fault = Failure(ConnectionAborted())
+        self._fault = _ABORTED
         self._hush()
         self._stop_reading()
         self._schedule()

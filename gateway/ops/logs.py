@@ -57,14 +57,15 @@ def format_line(event: LogEvent) -> str | None:
     if not message and failure is None:
         return None
     level = event.get("log_level", LogLevel.info)
-    label = _LABELS.get(getattr(level, "name", ""), "INFO")
-    time = _time(int(event.get("log_time") or 0))
-    component = event.get("log_namespace", "-")
-    lines = [f"{time} [{label}] {component}: {_escaped(message)}"]
-    if failure is not None:
-        trace = failure.getTraceback().rstrip("\n").split("\n")
-        lines += ["    " + _escaped(line) for line in trace]
-    return "".join(f"{line}\n" for line in lines)
+    space = event.get("log_namespace", "-")
+    start = _start(
+        int(event.get("log_time") or 0), getattr(level, "name", ""), str(space)
+    )
+    line = f"{start}{_escaped(message)}\n"
+    if failure is None:
+        return line
+    trace = failure.getTraceback().rstrip("\n").split("\n")
+    return line + "".join(f"    {_escaped(found)}\n" for found in trace)
 
 
 def _message(event: LogEvent) -> str:
@@ -82,10 +83,11 @@ def _message(event: LogEvent) -> str:
     return formatEvent(event)
 
 
-@lru_cache(maxsize=4)
-def _time(seconds: int) -> str:
-    """Return the time as it stands in a line; lines of one second share it."""
-    return formatTime(seconds)
+@lru_cache(maxsize=64)
+def _start(second: int, level: str, namespace: str) -> str:
+    """Return how a line begins; those of one second and component share it."""
+    label = _LABELS.get(level, "INFO")
+    return f"{formatTime(second)} [{label}] {namespace}: "
 
 
 def _escaped(text: str) -> str:
@@ -180,8 +182,8 @@ class LineObserver:
         if not lines:
             return
         if self._lost:
-            time = _time(int(wall_time()))
-            lines.insert(0, f"{time} [ERROR] {__name__}: {self._lost} lines lost\n")
+            start = _start(int(wall_time()), "error", __name__)
+            lines.insert(0, f"{start}{self._lost} lines lost\n")
         try:
             self._file.write("".join(lines))
             self._file.flush()

@@ -177,7 +177,7 @@ class TargetRules:
 class OwnPorts:
     """The gateway's own listeners, which are never targets."""
 
-    __slots__ = ("_listeners",)
+    __slots__ = ("_binds",)
 
     def __init__(self, ports: Iterable[tuple[str, int]]) -> None:
         """Remember the listeners.
@@ -185,7 +185,9 @@ class OwnPorts:
         Args:
             ports: the address (empty = all interfaces) and port of each.
         """
-        self._listeners = [(without_scope(bind), port) for bind, port in ports]
+        self._binds: dict[int, list[Address | None]] = {}
+        for bind, port in ports:
+            self._binds.setdefault(port, []).append(without_scope(bind))
 
     def check(
         self, address: str, port: int, local_addresses: Callable[[], Iterable[str]]
@@ -198,8 +200,8 @@ class OwnPorts:
             local_addresses: returns the addresses of this machine's interfaces;
                 asked only if it matters.
         """
-        binds = [bind for bind, own_port in self._listeners if own_port == port]
-        if not binds:
+        binds = self._binds.get(port)
+        if binds is None:
             return None
         target = without_scope(address)
         if target is not None and not any(

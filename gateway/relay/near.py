@@ -86,6 +86,6 @@ class NearProtocol(Protocol):
         far, self.far = self.far, None
         if far is not None:
             far.near_lost(
-                in_order=reason is not None and reason.check(ConnectionDone) is not None
+                in_order=reason is not None and isinstance(reason.value, ConnectionDone)
             )
         self._lost(self)

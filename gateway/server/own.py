@@ -37,15 +37,15 @@ class OwnPlaces:
             address: literal address.
             port: 1..65535.
         """
-        reason = self._own.check(address, port, lambda: self._local(address))
+
+        def local() -> list[str]:
+            return [address] if self._is_local(address) else []
+
+        reason = self._own.check(address, port, local)
         place = self.public_place(port)
         if reason is None and place is not None:
-            public = OwnPorts([(place, port)])
-            reason = public.check(address, port, lambda: self._local(address))
+            reason = OwnPorts([(place, port)]).check(address, port, local)
         return reason
-
-    def _local(self, address: str) -> list[str]:
-        return [address] if self._is_local(address) else []
 
     def refusal_through(self, agent: str, host: str, port: int) -> str | None:
         """Return None if an agent may be asked to dial this, else why not.

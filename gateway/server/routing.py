@@ -9,7 +9,6 @@ from typing import Final
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
     IProtocol,
     IProtocolFactory,
     IReactorTime,
@@ -21,6 +20,7 @@ from gateway.errors import PayloadError
 from gateway.link.stream import StreamTransport
 from gateway.mux.stream import Ending
 from gateway.ops.logs import InfoLogger
+from gateway.relay.deadlines import Deadlines
 from gateway.relay.dial import Dialer
 from gateway.relay.near import NearProtocol
 from gateway.relay.pair import DirectVisitor
@@ -57,11 +57,10 @@ class Router:
             open_timeout: seconds that a visitor waits for its target.
             trace_prefix: makes trace ids of this process unlike any other's.
         """
-        self.clock = clock
+        self.openings = Deadlines(clock, open_timeout)
         self.links = links
         self.own = own
         self.texts = texts
-        self.open_timeout = open_timeout
         self._dialer = dialer
         self._trace_prefix = trace_prefix
         self._traces = count(1)
@@ -93,7 +92,7 @@ class Router:
 class TunnelVisit:
     """A visitor that reaches its target through an agent."""
 
-    __slots__ = ("_edge", "_router", "_stream", "_timer", "_trace", "_visitor", "near")
+    __slots__ = ("_edge", "_router", "_stream", "_trace", "_visitor", "near")
 
     def __init__(self, router: Router, edge: TcpEdge, visitor: str, trace: str) -> None:
         self._router = router
@@ -101,7 +100,6 @@ class TunnelVisit:
         self._visitor = visitor
         self._trace = trace
         self._stream: StreamTransport | None = None
-        self._timer: IDelayedCall | None = None
         self.near = NearProtocol(self._made, self._lost)
         edge.visits.add(self)
 
@@ -122,11 +120,11 @@ class TunnelVisit:
             "mapping": mapping.id,
             "trace": self._trace,
         }
-        self._timer = router.clock.callLater(router.open_timeout, self._timed_out)
+        router.openings.add(self)
         try:
             self._stream = link.open(near, self, port, host, meta)
         except PayloadError as fault:
-            self._timer.cancel()
+            router.openings.discard(self)
             self._turn_away(str(fault))
 
     def _turn_away(self, why: str) -> None:
@@ -142,35 +140,30 @@ class TunnelVisit:
             return "no agent is connected"
         return "no agent is the default one, or it has no room"
 
-    def _timed_out(self) -> None:
-        self._timer = None
+    def timed_out(self) -> None:
+        """The target was not confirmed in time."""
         if self._stream is not None:
             phrase = self._router.texts("open_timeout")
             self._stream.kill(frames.TIMED_OUT, phrase)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = None
 
     def stream_requested(self, stream: StreamTransport, request: OpenRequest) -> None:
         """Gateways open streams; nobody asks them to."""
 
     def stream_opened(self, stream: StreamTransport) -> None:
         """The target is confirmed."""
-        self._stop_timer()
+        self._router.openings.discard(self)
         self._say("stream_opened", self._trace)
 
     def stream_ended(self, stream: StreamTransport, ending: Ending) -> None:
         """The stream is over; the socket may still be flushed."""
-        self._stop_timer()
+        self._router.openings.discard(self)
         detail = (
             f"{ending.reason}, {stream.sent} bytes sent, {stream.received} received"
         )
         self._say("stream_closed", f"{self._trace}: {detail}")
 
     def _lost(self, near: NearProtocol) -> None:
-        self._stop_timer()
+        self._router.openings.discard(self)
         self._edge.left(self)
 
     def close(self, why: str) -> None:

@@ -18,6 +18,8 @@ from gateway.wire.codec import encode_frame
 Payload = bytes | memoryview
 
 MAX_JSON: Final = 4096  # bytes of one JSON object on the wire
+# `json.dumps` makes an encoder for each call
+_to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _ID: Final = struct.Struct("!I")
 _ID_BYTE: Final = struct.Struct("!IB")
 _ID_CREDIT: Final = struct.Struct("!II")
@@ -223,7 +225,7 @@ def encode_json(value: dict[str, Any]) -> bytes:
     Raises:
         PayloadError: it is longer than 4096 bytes, or holds half a surrogate pair.
     """
-    found = _utf8(json.dumps(value, ensure_ascii=False, separators=(",", ":")), "JSON")
+    found = _utf8(_to_json(value), "JSON")
     if len(found) > MAX_JSON:
         raise PayloadError(f"JSON of {len(found)} bytes, {MAX_JSON} at most")
     return found

@@ -66,6 +66,8 @@ class SimPoller:
             del self._watched[fd], self._masks[fd]
             self._active.pop(fd, None)
 
+    drop = forget
+
     def at_turn_end(self, call):
         """Make `call` once after this batch, or soon if there is none."""
         self._calls.append(call)
