@@ -19,6 +19,7 @@ from gateway.ops.process import (
     LoggedService,
     ProcessEnd,
     choose_observer,
+    fitting_limit,
     raise_descriptor_limit,
     say_operator_errors_plainly,
     spare_the_collector,
@@ -107,7 +108,9 @@ def makeService(
     reactor = cast("IGatewayReactor", global_reactor)
     config = options.loaded.config
     say_operator_errors_plainly()
-    raise_descriptor_limit()
+    streams, clamped = fitting_limit(
+        "limits.streams", config.limits.streams, raise_descriptor_limit()
+    )
     end = ProcessEnd(reactor, lambda: service.force())
     service = build_agent(
         config,
@@ -115,10 +118,11 @@ def makeService(
         language_of(config.language, os.environ),
         lambda: end.fail("no gateway could be reached; see the lines above"),
         announce,
+        streams=streams,
     )
     end.watch()
     reactor.callWhenRunning(spare_the_collector)
-    reactor.callWhenRunning(say_at_start, options.loaded.warnings)
+    reactor.callWhenRunning(say_at_start, [*options.loaded.warnings, *clamped])
     observer = choose_observer(
         options.parent or {},
         file=config.log.file,

@@ -81,6 +81,7 @@ def build_gateway(
     language: Language,
     fatal: Callable[[str], None],
     *,
+    connections: int | None = None,
     world: Surroundings | None = None,
     network: INetwork | None = None,
     store: IMappingStore | None = None,
@@ -92,6 +93,7 @@ def build_gateway(
         reactor: runs it.
         language: of messages and documented log phrases.
         fatal: called with the reason when it cannot start.
+        connections: visitors at once, where fewer than configured are possible.
         world: clocks and randomness; None = the real ones.
         network: its sockets; None = those of `reactor`.
         store: where mappings are kept; None = the configured file.
@@ -140,7 +142,7 @@ def build_gateway(
         store,
         _public_ports(config),
         router,
-        Slots(config.limits.connections),
+        Slots(config.limits.connections if connections is None else connections),
         MappingSettings(
             tunnel_enabled=config.tunnel.enabled,
             port_offset=config.tunnel.port_offset,
@@ -316,6 +318,7 @@ def build_agent(
     gave_up: Callable[[], None],
     announce: Callable[[str], None],
     *,
+    streams: int | None = None,
     world: Surroundings | None = None,
     network: INetwork | None = None,
 ) -> AgentService:
@@ -327,6 +330,7 @@ def build_agent(
         language: of the documented log phrases.
         gave_up: called when the number of tries is used up.
         announce: called with each public address that is granted.
+        streams: visitors at once, where fewer than configured are possible.
         world: clocks and randomness; None = the real ones.
         network: its sockets; None = those of `reactor`.
     """
@@ -341,7 +345,7 @@ def build_agent(
             own_ports=None,
             timeout_seconds=config.dial_timeout,
         ),
-        Slots(config.limits.streams),
+        Slots(config.limits.streams if streams is None else streams),
         config.default_host,
         config.dial_timeout,
         texts,

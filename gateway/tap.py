@@ -18,7 +18,7 @@ from gateway.ops.process import (
     LoggedService,
     ProcessEnd,
     choose_observer,
-    descriptor_warnings,
+    fitting_limit,
     raise_descriptor_limit,
     say_operator_errors_plainly,
     spare_the_collector,
@@ -80,15 +80,20 @@ def makeService(options: Options) -> IService:
     reactor = cast("IGatewayReactor", global_reactor)
     config = options.loaded.config
     say_operator_errors_plainly()
-    descriptors = raise_descriptor_limit()
+    connections, clamped = fitting_limit(
+        "limits.connections", config.limits.connections, raise_descriptor_limit()
+    )
     end = ProcessEnd(reactor, lambda: service.force())
     service = build_gateway(
-        config, reactor, language_of(config.language, os.environ), end.fail
+        config,
+        reactor,
+        language_of(config.language, os.environ),
+        end.fail,
+        connections=connections,
     )
     end.watch()
     reactor.callWhenRunning(spare_the_collector)
-    lacking = descriptor_warnings(config.limits.connections, descriptors)
-    reactor.callWhenRunning(say_at_start, [*options.loaded.warnings, *lacking])
+    reactor.callWhenRunning(say_at_start, [*options.loaded.warnings, *clamped])
     observer = choose_observer(
         options.parent or {},
         file=config.log.file,

@@ -212,8 +212,9 @@ class Built:
         self.given: tuple[Any, ...] = ()
         self.forced = 0
 
-    def __call__(self, *given):
+    def __call__(self, *given, **limits):
         self.given = given
+        self.limits = limits
         return self
 
     def force(self):
@@ -247,7 +248,8 @@ class ServiceTests(TapCase):
 
         for module in (tap, agent_tap):
             self.patch(module, "ProcessEnd", End)
-            self.patch(module, "raise_descriptor_limit", lambda: 0)
+            self.patch(module, "raise_descriptor_limit", lambda: 1064)
+            self.patch(module, "spare_the_collector", lambda: None)
             self.patch(module, "say_operator_errors_plainly", lambda: None)
             self.patch(module, "choose_observer", self.choose)
         self.patch(tap, "build_gateway", self.built)
@@ -270,6 +272,7 @@ class ServiceTests(TapCase):
         self.assertIs(options.loaded.config, config)
         self.assertIs(global_reactor, reactor)
         self.assertEqual("zh", language)
+        self.assertEqual({"connections": 1000}, self.built.limits)
         (end,) = self.ends_made
         self.assertTrue(end.watched)
         fatal("no store")
@@ -290,6 +293,7 @@ class ServiceTests(TapCase):
         config, reactor, _, gave_up, announce = self.built.given
         self.assertIs(options.loaded.config, config)
         self.assertIs(global_reactor, reactor)
+        self.assertEqual({"streams": 1000}, self.built.limits)
         announce("tcp://gw.test:1")
         self.assertEqual(["tcp://gw.test:1"], announced)
         gave_up()

@@ -54,21 +54,24 @@ def spare_the_collector() -> None:
     gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 
-def descriptor_warnings(connections: int, descriptors: int) -> list[str]:
-    """Return a warning if visitors may be admitted that no descriptor is left for.
+def fitting_limit(key: str, wanted: int, descriptors: int) -> tuple[int, list[str]]:
+    """Return how many visitors the open files suffice for, and what to say of it.
 
     Args:
-        connections: visitors at once at most; 0 = unlimited.
+        key: the setting, for the warning.
+        wanted: visitors at once as configured; 0 = unlimited.
         descriptors: files that this process may open.
+
+    Returns:
+        `wanted`, or fewer and one warning.
     """
-    spare = descriptors - OTHER_DESCRIPTORS
-    if 0 < connections <= spare:
-        return []
-    wanted = f"limits.connections is {connections or 'unlimited'}"
-    return [
-        f"{wanted}, but this process may open {descriptors} files, which is enough for "
-        f"{max(0, spare)} visitors through agents and half as many direct ones; more "
-        "of them are dropped: raise LimitNOFILE (ulimit -n) or lower the limit"
+    spare = max(descriptors - OTHER_DESCRIPTORS, descriptors // 4, 1)
+    if 0 < wanted <= spare:
+        return wanted, []
+    return spare, [
+        f"{key} is {wanted or 'unlimited'}, but this process may open {descriptors} "
+        f"files: clamped to {spare}, of which a direct visitor needs two; raise "
+        "LimitNOFILE (ulimit -n) or lower the limit"
     ]
 
 

@@ -25,6 +25,7 @@ from gateway.ops.process import (
     LoggedService,
     ProcessEnd,
     choose_observer,
+    fitting_limit,
     raise_descriptor_limit,
     say_operator_errors_plainly,
     spare_the_collector,
@@ -401,16 +402,23 @@ class ObserverChoiceTests(SynchronousTestCase):
 class DescriptorTests(SynchronousTestCase):
     """Whether the visitors that are admitted can be served."""
 
-    def test_enough_is_no_matter(self):
-        self.assertEqual([], process.descriptor_warnings(10000, 20000))
+    def test_what_fits_stays(self):
+        self.assertEqual((10000, []), fitting_limit("limits.x", 10000, 20000))
 
-    def test_too_few_are_told_of_with_the_numbers(self):
-        (warning,) = process.descriptor_warnings(10000, 1024)
-        for part in ("10000", "1024", "960 visitors"):
+    def test_too_many_are_clamped_and_told_of_with_the_numbers(self):
+        limit, (warning,) = fitting_limit("limits.x", 10000, 1024)
+        self.assertEqual(960, limit)
+        for part in ("limits.x is 10000", "1024 files", "clamped to 960"):
             self.assertIn(part, warning)
 
+    def test_a_few_are_served_with_very_few_descriptors(self):
+        limit, (warning,) = fitting_limit("limits.x", 10000, 64)
+        self.assertEqual(16, limit)
+        self.assertIn("clamped to 16", warning)
+
     def test_no_limit_is_more_than_any_number(self):
-        (warning,) = process.descriptor_warnings(0, 20000)
+        limit, (warning,) = fitting_limit("limits.x", 0, 20000)
+        self.assertEqual(19936, limit)
         self.assertIn("unlimited", warning)
 
 
