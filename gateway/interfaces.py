@@ -17,6 +17,7 @@ from twisted.internet.interfaces import (
     IPushProducer,
     ITCPTransport,
 )
+from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
 from gateway.policy.mapping import Mapping
@@ -144,6 +145,13 @@ class IListening(Interface):
         """
 
 
+class IAttempt(Interface):
+    """A connection that is being made."""
+
+    def cancel() -> None:
+        """Give it up: nobody is told anything more."""
+
+
 class INetwork(Interface):
     """The sockets of this process; the simulation has one of its own."""
 
@@ -178,6 +186,27 @@ class INetwork(Interface):
             A Deferred of the protocol that `factory` built.  It fails with
             `OSError` (`ConnectionRefusedError`, `TimeoutError`, ...).  Cancelling
             it abandons the attempt.
+        """
+
+    def attempt(
+        address: str,
+        port: int,
+        factory: IProtocolFactory,
+        timeout_seconds: float,
+        failed: Callable[[Failure], None],
+    ) -> IAttempt:
+        """Connect to a literal address on behalf of one visitor.
+
+        The protocol that `factory` builds learns of its connection; there is no
+        Deferred, for there would be one for every visitor.
+
+        Args:
+            address: literal address.
+            port: 1..65535.
+            factory: builds the protocol.
+            timeout_seconds: until it fails with `TimeoutError`.
+            failed: called once with an `OSError` if nothing came of it, perhaps
+                before this returns.
         """
 
     def resolve(name: str) -> Deferred[list[str]]:

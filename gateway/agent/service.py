@@ -99,6 +99,7 @@ class GatheredNetwork:
         self._network = network
         self.listen = network.listen
         self.resolve = network.resolve
+        self.attempt = network.attempt
 
     def connect(
         self,

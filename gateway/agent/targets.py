@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gateway.errors import DialError
+from gateway.interfaces import IAttempt
 from gateway.link.stream import StreamTransport
 from gateway.mux.stream import Ending
 from gateway.ops.logs import InfoLogger
@@ -53,12 +53,15 @@ class Targets:
         """Return where a request leads, for logs."""
         return f"{request.host or self._default_host}:{request.port}"
 
-    def dial(self, request: OpenRequest, factory: Factory) -> Deferred[IProtocol]:
-        """Connect to the target of a request; fails with `DialError`."""
-        return self._dialer.dial(
+    def reach(
+        self, request: OpenRequest, factory: Factory, failed: Callable[[Failure], None]
+    ) -> IAttempt:
+        """Connect to the target of a request, or call `failed` with a `DialError`."""
+        return self._dialer.reach(
             request.host or self._default_host,
             request.port,
             factory,
+            failed,
             self.dial_seconds,
         )
 
@@ -86,21 +89,29 @@ class _NearFactory(Factory):
 class TargetDial:
     """One stream, from the gateway's request to the end of the target's socket."""
 
-    __slots__ = ("_counted", "_dialing", "_joined", "_place", "_targets", "_trace")
+    __slots__ = (
+        "_counted",
+        "_dialing",
+        "_joined",
+        "_place",
+        "_stream",
+        "_targets",
+        "_trace",
+        "_waiting",
+    )
+
+    _stream: StreamTransport
 
     def __init__(self, targets: Targets) -> None:
         self._targets = targets
-        self._dialing: Deferred[IProtocol] | None = None
-        self._counted = self._joined = False
+        self._dialing: IAttempt | None = None
+        self._counted = self._joined = self._waiting = False
         self._trace = ""
         self._place = ""
 
     def near(self) -> NearProtocol:
         """Return the protocol for the target's connection."""
-        return NearProtocol(self._made, self._lost)
-
-    def _made(self, near: NearProtocol) -> None:
-        """The connection is up; `_reached` follows."""
+        return NearProtocol(self._reached, self._lost)
 
     def stream_requested(self, stream: StreamTransport, request: OpenRequest) -> None:
         """Dial, within the limits."""
@@ -114,50 +125,55 @@ class TargetDial:
         if not targets.slots.acquire():
             self._refuse(stream, frames.STATUS_LIMIT, "limits.streams is reached")
             return
-        self._counted = True
-        self._dialing = dialing = targets.dial(request, _NearFactory(self))
-        # may have failed already, then `_failed` runs before `addCallbacks` returns
-        dialing.addCallbacks(
-            self._reached, self._failed, callbackArgs=(stream,), errbackArgs=(stream,)
-        )
-        dialing.addErrback(self._broken, stream)
+        self._counted = self._waiting = True
+        self._stream = stream
+        dialing = targets.reach(request, _NearFactory(self), self._failed)
+        if self._waiting:
+            self._dialing = dialing
 
     def _refuse(self, stream: StreamTransport, status: int, why: str) -> None:
         self._targets.say("stream_closed", self._trace, f"{self._place}: {why}")
         stream.refuse(status)
 
-    def _reached(self, near: NearProtocol, stream: StreamTransport) -> None:
+    def _stop_waiting(self) -> None:
+        self._waiting = False
         self._dialing = None
-        if stream.over:
+
+    def _reached(self, near: NearProtocol) -> None:
+        self._stop_waiting()
+        if self._stream.over:
             near.transport.abortConnection()
             return
         self._joined = True
         self._targets.say("stream_opened", self._trace, self._place)
-        stream.attach(near)
+        try:
+            self._stream.attach(near)
+        except Exception:  # noqa: BLE001 - a bug costs this stream only
+            self._broken(Failure())
 
-    def _failed(self, failure: Failure, stream: StreamTransport) -> None:
-        self._dialing = None
+    def _failed(self, failure: Failure) -> None:
+        self._stop_waiting()
         self._uncount()
-        if failure.check(CancelledError):
-            return
-        failure.trap(DialError)
         fault = failure.value
-        assert isinstance(fault, DialError)
-        self._refuse(stream, fault.wire_status, str(fault))
+        if isinstance(fault, DialError):
+            self._refuse(self._stream, fault.wire_status, str(fault))
+        else:
+            self._broken(failure)
 
-    def _broken(self, failure: Failure, stream: StreamTransport) -> None:
-        """A bug: it costs this stream, and is logged."""
+    def _broken(self, failure: Failure) -> None:
         self._targets.log.failure("a target could not be joined", failure=failure)
-        stream.kill(frames.ABORTED, "internal error")
+        self._stream.kill(frames.ABORTED, "internal error")
 
     def stream_opened(self, stream: StreamTransport) -> None:
         """Agents answer; nobody answers them."""
 
     def stream_ended(self, stream: StreamTransport, ending: Ending) -> None:
         """Give up a dial under way, or say how much was carried."""
-        dialing, self._dialing = self._dialing, None
+        dialing = self._dialing
+        self._stop_waiting()
         if dialing is not None:
             dialing.cancel()
+            self._uncount()
             self._targets.say("stream_closed", self._trace, ending.reason)
         elif self._joined:
             self._targets.say(

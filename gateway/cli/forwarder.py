@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -9,15 +10,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
-    IProtocol,
     IProtocolFactory,
     IReactorTime,
 )
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from gateway.config.places import HostPort
-from gateway.interfaces import IListening, INetwork
+from gateway.interfaces import IAttempt, IListening, INetwork
 from gateway.relay.dial import Dialer
 from gateway.relay.linger import Linger
 from gateway.relay.pair import DirectVisitor
@@ -74,8 +75,10 @@ class Forwarder(Factory):
         self._visitors.add(visitor)
         return visitor
 
-    def _dial(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        return self._dialer.dial(*self._target, factory)
+    def _dial(
+        self, factory: IProtocolFactory, failed: Callable[[Failure], None]
+    ) -> IAttempt:
+        return self._dialer.reach(*self._target, factory, failed)
 
     def _joined(self, who: str) -> None:
         self.log.info(

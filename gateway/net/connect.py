@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Callable
 from typing import Final
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
     IProtocol,
@@ -15,7 +15,9 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
+from gateway.interfaces import IAttempt
 from gateway.net.addresses import TCPAddress, family_of, target_address
 from gateway.net.poller import WRITABLE, TurnPoller
 from gateway.net.sockets import reset, set_options
@@ -27,17 +29,16 @@ _STREAM: Final = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
 _UNDER_WAY: Final = frozenset({0, errno.EINPROGRESS, errno.EINTR, errno.EWOULDBLOCK})
 
 
+@implementer(IAttempt)
 class Connecting:
-    """One attempt, until it has succeeded, failed or been given up.
-
-    Attributes:
-        outcome: fires with the protocol; cancelling it gives up.
-    """
+    """One attempt, until it has succeeded, failed or been given up."""
 
     __slots__ = (
         "_clock",
         "_factory",
+        "_failed",
         "_gathered",
+        "_made",
         "_pipes",
         "_poller",
         "_read_size",
@@ -46,7 +47,6 @@ class Connecting:
         "_timeout",
         "_timeout_seconds",
         "fd",
-        "outcome",
     )
 
     def __init__(
@@ -56,6 +56,8 @@ class Connecting:
         sock: socket.SocketType,
         factory: IProtocolFactory,
         timeout_seconds: float,
+        made: Callable[[IProtocol], object] | None,
+        failed: Callable[[Failure], object],
         *,
         gathered: bool,
         read_size: int,
@@ -68,7 +70,8 @@ class Connecting:
         self._gathered = gathered
         self._read_size = read_size
         self._pipes = pipes
-        self.outcome: Deferred[IProtocol] = Deferred(self._give_up)
+        self._made = made
+        self._failed = failed
         self._clock = clock
         self._timeout_seconds = timeout_seconds
         self._timeout: IDelayedCall | None = None
@@ -114,12 +117,14 @@ class Connecting:
             protocol = self._factory.buildProtocol(peer)
         except BaseException:  # noqa: BLE001 - goes to the caller
             self._release()
-            self.outcome.errback(Failure())
+            self._failed(Failure())
             return
         if protocol is None:
             self._release()
-            self.outcome.errback(
-                ConnectionAbortedError(errno.ECONNABORTED, "no protocol was built")
+            self._failed(
+                Failure(
+                    ConnectionAbortedError(errno.ECONNABORTED, "no protocol was built")
+                )
             )
             return
         transport = TCPTransport(
@@ -132,11 +137,12 @@ class Connecting:
         )
         self._poller.hand_over(self, transport)
         transport.start(protocol, mask)
-        self.outcome.callback(protocol)
+        if self._made is not None:
+            self._made(protocol)
 
     def fail(self, reason: Failure) -> None:
         """Give up: the reactor saw a hang-up, or it stops."""
-        if not self.outcome.called:
+        if not self._released:
             self._fail(self._fault() or errno.ECONNABORTED)
 
     def broken(self) -> bool:
@@ -148,15 +154,18 @@ class Connecting:
 
     def _timed_out(self) -> None:
         self._release()
-        self.outcome.errback(
-            TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        self._failed(
+            Failure(TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
         )
 
     def _fail(self, code: int) -> None:
-        self._give_up()
-        self.outcome.errback(OSError(code, os.strerror(code)))
+        self.cancel()
+        self._failed(Failure(OSError(code, os.strerror(code))))
 
-    def _give_up(self, _outcome: Deferred[IProtocol] | None = None) -> None:
+    def cancel(self) -> None:
+        """Give it up: nobody is told anything more; may be called twice."""
+        if self._released:
+            return
         if self._timeout is not None and self._timeout.active():
             self._timeout.cancel()
         self._release()
@@ -174,15 +183,30 @@ def open_connection(
     port: int,
     factory: IProtocolFactory,
     timeout_seconds: float,
+    made: Callable[[IProtocol], object] | None,
+    failed: Callable[[Failure], object],
     *,
     gathered: bool,
     read_size: int = READ_SIZE,
     pipes: PipePool | None = None,
-) -> Deferred[IProtocol]:
-    """Begin to connect and return what comes of it.
+) -> Connecting:
+    """Begin to connect.
+
+    Args:
+        poller: watches the socket.
+        clock: for the time limit.
+        address: literal address.
+        port: 1..65535.
+        factory: builds the protocol.
+        timeout_seconds: until it fails with `TimeoutError`.
+        made: called with the protocol once it has been told of its connection.
+        failed: called instead of that.
+        gathered: writes of one turn leave together at its end.
+        read_size: bytes of one read.
+        pipes: for moving bulk bytes inside of the kernel.
 
     Raises:
-        OSError: the attempt cannot even begin.
+        OSError: the attempt cannot even begin; nobody is told.
     """
     family = family_of(address)
     if family is None:
@@ -199,14 +223,15 @@ def open_connection(
     except BaseException:
         sock.close()
         raise
-    attempt = Connecting(
+    return Connecting(
         poller,
         clock,
         sock,
         factory,
         timeout_seconds,
+        made,
+        failed,
         gathered=gathered,
         read_size=read_size,
         pipes=pipes,
     )
-    return attempt.outcome

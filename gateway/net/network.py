@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -14,10 +15,11 @@ from twisted.internet.interfaces import (
     IReactorPluggableNameResolver,
     IResolutionReceiver,
 )
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gateway.errors import UnresolvableError
-from gateway.interfaces import INetwork
+from gateway.interfaces import IAttempt, INetwork
 from gateway.net.addresses import family_of
 from gateway.net.connect import open_connection
 from gateway.net.poller import (
@@ -31,6 +33,17 @@ from gateway.net.splice import AVAILABLE, PipePool
 from gateway.net.transports import READ_SIZE
 
 LINK_READ_SIZE: Final = SCRATCH_BYTES
+
+
+@implementer(IAttempt)
+class _Over:
+    """An attempt that failed before it began."""
+
+    def cancel(self) -> None:
+        """There is nothing to give up."""
+
+
+_OVER: Final = _Over()
 
 
 class INetworkReactor(IPollingReactor, IReactorPluggableNameResolver):
@@ -97,6 +110,40 @@ class Network:
         gathered: bool = False,
     ) -> Deferred[IProtocol]:
         """Connect to a literal address; the outcome fails with `OSError`."""
+        outcome: Deferred[IProtocol] = Deferred(lambda _outcome: attempt.cancel())
+        attempt = self._begin(
+            address,
+            port,
+            factory,
+            timeout_seconds,
+            outcome.callback,
+            outcome.errback,
+            gathered=gathered,
+        )
+        return outcome
+
+    def attempt(
+        self,
+        address: str,
+        port: int,
+        factory: IProtocolFactory,
+        timeout_seconds: float,
+        failed: Callable[[Failure], None],
+    ) -> IAttempt:
+        """Connect to a literal address on behalf of one visitor."""
+        return self._begin(address, port, factory, timeout_seconds, None, failed)
+
+    def _begin(
+        self,
+        address: str,
+        port: int,
+        factory: IProtocolFactory,
+        timeout_seconds: float,
+        made: Callable[[IProtocol], object] | None,
+        failed: Callable[[Failure], object],
+        *,
+        gathered: bool = False,
+    ) -> IAttempt:
         try:
             return open_connection(
                 self._poller,
@@ -105,12 +152,15 @@ class Network:
                 port,
                 factory,
                 timeout_seconds,
+                made,
+                failed,
                 gathered=gathered,
                 read_size=LINK_READ_SIZE if gathered else self._read_size,
                 pipes=None if gathered else self._pipes,
             )
-        except OSError as fault:
-            return fail(fault)
+        except OSError:
+            failed(Failure())
+            return _OVER
 
     def resolve(self, name: str) -> Deferred[list[str]]:
         """Look a host name up; the outcome fails with `UnresolvableError`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.interfaces import (
@@ -24,7 +24,7 @@ from gateway.errors import (
     RefusedError,
     UnresolvableError,
 )
-from gateway.interfaces import INetwork
+from gateway.interfaces import IAttempt, INetwork
 from gateway.policy.access import TargetRules
 from gateway.policy.addresses import join_host_port, parse_address
 
@@ -103,6 +103,42 @@ class Dialer:
         attempt.addErrback(_explain, host, port, host)
         return attempt
 
+    def reach(
+        self,
+        host: str,
+        port: int,
+        factory: IProtocolFactory,
+        failed: Callable[[Failure], None],
+        timeout_seconds: float | None = None,
+    ) -> IAttempt:
+        """Connect to a target on behalf of one visitor.
+
+        The protocol that `factory` builds learns of its connection.
+
+        Args:
+            host: name or literal address.
+            port: 1..65535.
+            factory: builds the protocol of the connection that is used.
+            failed: called once with a `DialError` if there is none, perhaps before
+                this returns; any other exception is a bug.
+            timeout_seconds: other than the usual limit.
+
+        Returns:
+            What gives it up.
+        """
+        if parse_address(host) is None or self.refusal(host, host, port) is not None:
+            outcome = self.dial(host, port, factory, timeout_seconds)
+            outcome.addErrback(_unless_cancelled, failed)
+            return cast(IAttempt, outcome)  # it has what gives it up
+        limit = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        return self._network.attempt(
+            host,
+            port,
+            factory,
+            limit,
+            lambda failure: failed(_explain(failure, host, port, host)),
+        )
+
     def refusal(self, host: str, address: str, port: int) -> str | None:
         """Return None if the target may be dialled, else why not.
 
@@ -141,6 +177,11 @@ def _explain(failure: Failure, host: str, port: int, address: str) -> Failure:
     if isinstance(failure.value, OSError):
         return Failure(_dial_error(failure.value, host, port, address))
     return failure
+
+
+def _unless_cancelled(failure: Failure, failed: Callable[[Failure], None]) -> None:
+    if not failure.check(CancelledError):
+        failed(failure)
 
 
 class _Race:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
     IHalfCloseableProtocol,
-    IProtocol,
     IProtocolFactory,
 )
 from twisted.internet.protocol import Protocol
@@ -19,13 +17,18 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gateway.errors import DialError
-from gateway.interfaces import IByteTransport, ISplicing, IViewReceiver
+from gateway.interfaces import (
+    IAttempt,
+    IByteTransport,
+    ISplicing,
+    IViewReceiver,
+)
 from gateway.relay.linger import Linger
 
 FINISHED: Final = "both sides finished"
 LEFT_EARLY: Final = "the visitor left before the target was reached"
 
-Dial = Callable[[IProtocolFactory], Deferred[IProtocol]]
+Dial = Callable[[IProtocolFactory, Callable[[Failure], None]], IAttempt]
 
 
 @implementer(IHalfCloseableProtocol, IViewReceiver)
@@ -54,6 +57,7 @@ class DirectVisitor(Protocol):
         "_lost",
         "_reason",
         "_target",
+        "_waiting",
         "_write",
         "connected",
         "received",
@@ -71,8 +75,8 @@ class DirectVisitor(Protocol):
         """Remember the collaborators.
 
         Args:
-            dial: connects a protocol of the given factory to the target; fails
-                with `DialError`.
+            dial: connects a protocol of the given factory to the target, or calls
+                its second argument with a `DialError`.
             linger: closes a side that must still take its last bytes.
             joined: called once if the target is reached.
             ended: called once, with the reason, when no socket is left.
@@ -82,7 +86,8 @@ class DirectVisitor(Protocol):
         self._joined = joined
         self._ended = ended
         self.sent = self.received = 0
-        self._dialling: Deferred[IProtocol] | None = None
+        self._dialling: IAttempt | None = None
+        self._waiting = True  # for the target
         self._target: DirectTarget | None = None
         self._half_closed = self._closing = self._lost = False
         self._reason = FINISHED
@@ -90,10 +95,9 @@ class DirectVisitor(Protocol):
     def connectionMade(self) -> None:
         """Wait, paused, for the target."""
         self.transport.pauseProducing()
-        dialling = self._dial(_TargetFactory(self))
-        if not dialling.called:
+        dialling = self._dial(_TargetFactory(self), self._not_reached)
+        if self._waiting:
             self._dialling = dialling
-        dialling.addErrback(self._not_reached)
 
     def dataReceived(self, data: bytes | memoryview) -> None:
         """Hand the bytes to the target."""
@@ -121,7 +125,7 @@ class DirectVisitor(Protocol):
 
     def target_made(self, target: DirectTarget) -> None:
         """The target is reached."""
-        self._dialling = None
+        self._stop_waiting()
         self._target = target
         self._write = target.transport.write
         self._join(target)
@@ -165,10 +169,12 @@ class DirectVisitor(Protocol):
         if not self._lost:
             self.transport.abortConnection()
 
-    def _not_reached(self, failure: Failure) -> None:
+    def _stop_waiting(self) -> None:
+        self._waiting = False
         self._dialling = None
-        if failure.check(CancelledError):
-            return
+
+    def _not_reached(self, failure: Failure) -> None:
+        self._stop_waiting()
         if failure.check(DialError):
             self.abort(failure.getErrorMessage())
         else:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from itertools import count
 from typing import Final
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
-    IProtocol,
     IProtocolFactory,
     IReactorTime,
 )
 from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
 
 from gateway.edge.tcp import TcpEdge
 from gateway.errors import PayloadError
+from gateway.interfaces import IAttempt
 from gateway.link.stream import StreamTransport
 from gateway.mux.stream import Ending
 from gateway.ops.logs import InfoLogger
@@ -73,10 +74,16 @@ class Router:
             return TunnelVisit(self, edge, visitor, trace).near
         return DirectVisit(self, edge, visitor, trace).near
 
-    def dial(self, edge: TcpEdge, factory: IProtocolFactory) -> Deferred[IProtocol]:
+    def dial(
+        self,
+        edge: TcpEdge,
+        factory: IProtocolFactory,
+        failed: Callable[[Failure], None],
+    ) -> IAttempt:
         """Connect to the target of a direct mapping."""
         mapping = edge.mapping
-        return self._dialer.dial(mapping.target_host, mapping.target_port, factory)
+        host, port = mapping.target_host, mapping.target_port
+        return self._dialer.reach(host, port, factory, failed)
 
     def say(self, phrase: str, edge: TcpEdge, visit: str, detail: str) -> None:
         """Log one line of a visit's life."""

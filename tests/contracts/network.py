@@ -751,3 +751,42 @@ class NetworkContract(Case):
         for literal in ("127.0.0.1", "::1", "10.1.2.3"):
             found = await self.network.resolve(literal)
             self.assertEqual(found, [literal])
+
+    def attempt(self, listening, factory, timeout_seconds=5.0):
+        """Begin to connect; returns the attempt and its faults to come."""
+        faults: list[Any] = []
+        attempt = self.network.attempt(
+            self.address,
+            listening.getHost().port,
+            factory,
+            timeout_seconds,
+            lambda failure: faults.append(failure.value),
+        )
+        return attempt, faults
+
+    async def test_an_attempt_tells_the_protocol_alone(self):
+        listening = self.listen(RecordingFactory())
+        listening.startAccepting()
+        factory = RecordingFactory()
+        _, faults = self.attempt(listening, factory)
+        await self.until(lambda: factory.built and factory.built[0].transport)
+        factory.built[0].transport.abortConnection()
+        await self.until(lambda: factory.built[0].lost)
+        self.assertEqual(faults, [])
+
+    async def test_an_attempt_that_is_refused_says_so_once(self):
+        listening = self.listen(RecordingFactory())
+        listening.stopListening()
+        _, faults = self.attempt(listening, RecordingFactory())
+        await self.until(lambda: faults)
+        await self.settle()
+        self.assertEqual([type(fault) for fault in faults], [ConnectionRefusedError])
+
+    async def test_an_attempt_that_is_given_up_tells_nobody(self):
+        accepting, factory = RecordingFactory(), RecordingFactory()
+        listening = self.listen(accepting)
+        listening.startAccepting()
+        attempt, faults = self.attempt(listening, factory)
+        attempt.cancel()
+        await self.settle()
+        self.assertEqual((factory.built, faults), ([], []))

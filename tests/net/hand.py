@@ -3,7 +3,6 @@
 import socket
 from typing import Any
 
-from twisted.internet.defer import succeed
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.task import Clock
 
@@ -150,10 +149,8 @@ class Joined:
         transport.start(protocol)
         return Side(plain)
 
-    def _dial(self, factory):
-        protocol = factory.buildProtocol(None)
-        self.target = self._side(protocol)
-        return succeed(protocol)
+    def _dial(self, factory, failed):
+        self.target = self._side(factory.buildProtocol(None))
 
     @property
     def sides(self):

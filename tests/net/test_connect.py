@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import socket
+from typing import Any
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 
 from gateway.net.connect import open_connection
@@ -33,15 +34,19 @@ class ConnectingTests(RealSocketsCase):
         self.own_poller = Poller(reactor)
 
     def connect(self, factory=None, address="127.0.0.1"):
-        return open_connection(
+        outcome: Deferred[Any] = Deferred(lambda _outcome: attempt.cancel())
+        attempt = open_connection(
             self.own_poller,
             self.clock,
             address,
             self.port,
             factory or RecordingFactory(),
             10.0,
+            outcome.callback,
+            outcome.errback,
             gathered=False,
         )
+        return outcome
 
     async def test_an_attempt_without_answer_times_out(self):
         before = await self.open_descriptors()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
@@ -124,6 +124,13 @@ class Attempt:
         self.outcome.errback(Failure(fault))
 
 
+def by_deferred(connect, address, port, factory, timeout_seconds, failed):
+    """Return `INetwork.attempt` by way of `INetwork.connect`."""
+    outcome = connect(address, port, factory, timeout_seconds)
+    outcome.addErrback(lambda why: None if why.check(CancelledError) else failed(why))
+    return outcome
+
+
 @implementer(INetwork)
 class FakeNetwork:
     """Every look-up and connection waits for the test's word.
@@ -149,6 +156,9 @@ class FakeNetwork:
         attempt = Attempt(address, port, factory, timeout_seconds, Deferred(cancelled))
         self.attempts.append(attempt)
         return attempt.outcome
+
+    def attempt(self, address, port, factory, seconds, failed):
+        return by_deferred(self.connect, address, port, factory, seconds, failed)
 
     def resolve(self, name):
         answer: Deferred[list[str]] = Deferred(lambda _: self.given_up.append(name))

@@ -102,7 +102,7 @@ class DirectSocketsTests(TestCase):
     def serve(self, host, port):
         """Forward a port of its own to a target."""
         self.factory = VisitorFactory(
-            partial(self.dialer.dial, host, port), self.linger
+            partial(self.dialer.reach, host, port), self.linger
         )
         listening = self.network.listen("127.0.0.1", 0, self.factory)
         listening.startAccepting()

@@ -4,11 +4,9 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
-    IProtocol,
     IProtocolFactory,
 )
 from twisted.internet.task import Clock
@@ -39,9 +37,9 @@ class Pair:
         self.near = near or SocketTransport()
         self.near.start(self.visitor)
 
-    def dial(self, factory):
+    def dial(self, factory, failed):
         self.factory = factory
-        self.dialling = self.network.connect("10.0.0.1", 80, factory, 5.0)
+        self.dialling = self.network.attempt("10.0.0.1", 80, factory, 5.0, failed)
         return self.dialling
 
     def count_joined(self):
@@ -139,10 +137,8 @@ class WaitingTests(PairCase):
         self.assertEqual(self.pair.joined, 0)
 
     def test_a_target_that_is_refused_at_once_resets_the_visitor(self):
-        def refuse(_factory):
-            outcome: Deferred[IProtocol] = Deferred()
-            outcome.errback(Failure(RefusedError("denied")))
-            return outcome
+        def refuse(_factory, failed) -> Any:
+            failed(Failure(RefusedError("denied")))
 
         visitor = DirectVisitor(
             refuse, self.pair.linger, self.pair.count_joined, self.pair.reasons.append
@@ -174,10 +170,10 @@ class WaitingTests(PairCase):
     def test_a_target_that_answers_at_once_is_joined(self):
         network = FakeNetwork()
 
-        def reach(factory):
-            outcome = network.connect("10.0.0.1", 80, factory, 5.0)
+        def reach(factory, failed):
+            attempt = network.attempt("10.0.0.1", 80, factory, 5.0, failed)
             self.far = network.attempts[0].succeed()
-            return outcome
+            return attempt
 
         visitor = DirectVisitor(
             reach, self.pair.linger, self.pair.count_joined, self.pair.reasons.append

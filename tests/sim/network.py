@@ -15,6 +15,7 @@ from gateway.errors import UnresolvableError
 from gateway.interfaces import IListening, INetwork
 from gateway.net.addresses import family_of
 from gateway.net.transports import TCPTransport
+from tests.relay.fakes import by_deferred
 from tests.sim.kernel import READABLE, WRITABLE
 
 LOOK_UP_SECONDS = 0.002
@@ -173,6 +174,10 @@ class SimNetwork:
         return SimConnecting(
             self, sock, factory, timeout_seconds, gathered=gathered
         ).outcome
+
+    def attempt(self, address, port, factory, seconds, failed):
+        """Connect on behalf of one visitor."""
+        return by_deferred(self.connect, address, port, factory, seconds, failed)
 
     def resolve(self, name):
         """Look a host name up."""
