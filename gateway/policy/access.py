@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, NamedTuple, TypeAlias
 
@@ -21,7 +22,6 @@ from gateway.policy.mapping import PORTS
 Network: TypeAlias = IPv4Network | IPv6Network
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _ALL_PORTS: Final = (PORTS,)
-_MOST_JUDGED: Final = 1024  # places whose judgement is remembered
 
 
 def parse_network(text: str) -> Network:
@@ -99,10 +99,11 @@ class TargetRules:
     leads to another place each time gets nowhere that it should not.
     """
 
-    __slots__ = ("_judged", "_names", "_networks", "_open")
+    __slots__ = ("_names", "_networks", "_open", "_remembered")
 
     def __init__(self, rules: Sequence[TargetRule] | None) -> None:
-        self._judged: dict[tuple[str, str, int], str | None] = {}
+        # each visitor asks for one of few places
+        self._remembered = lru_cache(maxsize=1024)(self._judge)
         self._open = rules is None
         self._networks: list[tuple[Network, TargetRule]] = []
         self._names: dict[str, list[TargetRule]] = {}
@@ -143,15 +144,7 @@ class TargetRules:
             address: literal address that will be dialled.
             port: 1..65535.
         """
-        if self._open:
-            return None
-        place = (host, address, port)
-        if place in self._judged:
-            return self._judged[place]
-        if len(self._judged) >= _MOST_JUDGED:
-            self._judged.clear()
-        reason = self._judged[place] = self._judge(host, address, port)
-        return reason
+        return None if self._open else self._remembered(host, address, port)
 
     def _judge(self, host: str, address: str, port: int) -> str | None:
         rules = self._about(host, address)
