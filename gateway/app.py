@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import SystemRandom
-from typing import Final
+from typing import Final, cast
 
 from twisted.internet.interfaces import IReactorTCP, IReactorThreads
 
@@ -35,11 +35,13 @@ from gateway.ops.health import CheckResult, HealthChecks, HealthStatus
 from gateway.ops.process import IProcessReactor
 from gateway.policy.access import OwnPorts, TargetRules
 from gateway.policy.backoff import Backoff
+from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import Mapping
 from gateway.policy.ports import PublicPorts
 from gateway.relay.dial import Dialer
 from gateway.relay.linger import Linger
+from gateway.relay.memory import Holder, MemoryWatch
 from gateway.server.links import AdmissionSettings, LinkFactory, Links
 from gateway.server.mappings import Mappings, MappingSettings
 from gateway.server.own import OwnPlaces
@@ -105,6 +107,8 @@ def build_gateway(
         read_size=config.buffers.read_size,
         splice=config.direct.splice == "auto",
     )
+    memory = Budget(config.limits.memory)
+    network.count_by(memory)
     store = store or SQLiteMappingStore(
         config.database.path, reactor=reactor, wall_now=world.wall_clock
     )
@@ -113,7 +117,7 @@ def build_gateway(
     )
     links = Links(
         reactor,
-        _admission(config),
+        _admission(config, memory),
         texts,
         registrations,
         world.random_bytes,
@@ -143,6 +147,7 @@ def build_gateway(
         _public_ports(config),
         router,
         Slots(config.limits.connections if connections is None else connections),
+        memory,
         MappingSettings(
             tunnel_enabled=config.tunnel.enabled,
             port_offset=config.tunnel.port_offset,
@@ -155,7 +160,7 @@ def build_gateway(
     )
     registrations.mappings = mappings
     own.public_place = mappings.public_place
-    health = _health(config, reactor, world, store, mappings, links)
+    health = _health(config, reactor, world, store, mappings, links, memory)
     return GatewayService(
         GatewayParts(
             clock=reactor,
@@ -165,6 +170,7 @@ def build_gateway(
             links=links,
             link_factory=LinkFactory(links),
             mappings=mappings,
+            memory=MemoryWatch(reactor, memory, lambda: _holders(mappings)),
             registrations=registrations,
             configured=[
                 _forward(one, int(world.wall_clock())) for one in config.forwards
@@ -182,7 +188,13 @@ def build_gateway(
     )
 
 
-def _admission(config: GatewayConfig) -> AdmissionSettings:
+def _holders(mappings: Mappings) -> Iterator[Holder]:
+    for visit in mappings.visits():
+        if visit.holder is not None:
+            yield cast(Holder, visit.holder)
+
+
+def _admission(config: GatewayConfig, memory: Budget) -> AdmissionSettings:
     tunnel = config.tunnel
     token = tunnel.auth_token
     allow_legacy = (
@@ -196,6 +208,8 @@ def _admission(config: GatewayConfig) -> AdmissionSettings:
         session=SessionSettings(
             gateway=True,
             window=tunnel.window,
+            max_window=config.flow.max_stream_window,
+            memory=memory,
             max_frame=tunnel.max_frame,
             heartbeat_seconds=tunnel.heartbeat_interval,
             hello_seconds=tunnel.hello_timeout,
@@ -207,6 +221,7 @@ def _admission(config: GatewayConfig) -> AdmissionSettings:
             write_timeout=tunnel.write_timeout,
             legacy_high_water=tunnel.legacy_high_water,
             legacy_low_water=tunnel.legacy_low_water,
+            memory=memory,
         ),
     )
 
@@ -246,6 +261,7 @@ def _health(
     store: IMappingStore,
     mappings: Mappings,
     links: Links,
+    memory: Budget,
 ) -> HealthChecks:
     """Return the checks: the store answers, ports are open, an agent is there."""
 
@@ -270,10 +286,17 @@ def _health(
             return CheckResult(HealthStatus.DEGRADED, "no agent is connected")
         return CheckResult(HealthStatus.HEALTHY)
 
+    def check_memory() -> CheckResult:
+        if memory.tight:
+            said = f"{memory.used} of limits.memory ({memory.limit}) bytes are held"
+            return CheckResult(HealthStatus.DEGRADED, said)
+        return CheckResult(HealthStatus.HEALTHY)
+
     health = HealthChecks(reactor, world.wall_clock)
     health.register("store", check_store)
     health.register("listeners", check_listeners)
     health.register("links", check_links)
+    health.register("memory", check_memory)
     return health
 
 
@@ -337,6 +360,8 @@ def build_agent(
     world = world or Surroundings()
     texts = Texts(language)
     network = network or Network(reactor, read_size=config.buffers.read_size)
+    memory = Budget(config.limits.memory)
+    network.count_by(memory)
     targets = Targets(
         Dialer(
             network,
@@ -346,6 +371,7 @@ def build_agent(
             timeout_seconds=config.dial_timeout,
         ),
         Slots(config.limits.streams if streams is None else streams),
+        memory,
         config.default_host,
         config.dial_timeout,
         texts,
@@ -360,6 +386,7 @@ def build_agent(
             timeout_seconds=10.0,
         ),
         targets=targets,
+        memory=memory,
         exposures=Exposures(reactor, _wishes(config), announce),
         backoff=Backoff(
             initial=config.reconnect.initial,
@@ -388,6 +415,8 @@ def build_agent(
         session=SessionSettings(
             gateway=False,
             window=config.window,
+            max_window=config.flow.max_stream_window,
+            memory=memory,
             max_frame=config.max_frame,
             heartbeat_seconds=config.heartbeat_interval,
         ),
@@ -396,6 +425,7 @@ def build_agent(
             write_timeout=config.write_timeout,
             legacy_high_water=config.legacy_high_water,
             legacy_low_water=config.legacy_low_water,
+            memory=memory,
         ),
         dial_seconds=config.dial_timeout,
     )

@@ -20,6 +20,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
+from gateway.policy.budget import Budget
 from gateway.policy.mapping import Mapping
 
 
@@ -154,6 +155,14 @@ class IAttempt(Interface):
 
 class INetwork(Interface):
     """The sockets of this process; the simulation has one of its own."""
+
+    def count_by(memory: Budget) -> None:
+        """Count what waits in the transports that are made from now on.
+
+        Args:
+            memory: told of bytes that a transport keeps, and of those that it has
+                sent or dropped.
+        """
 
     def listen(
         address: str, port: int, factory: IProtocolFactory, *, gathered: bool = False

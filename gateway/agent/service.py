@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Final
@@ -26,12 +26,14 @@ from gateway.agent.targets import TargetDial, Targets
 from gateway.errors import DialError, ProtocolError
 from gateway.interfaces import INetwork
 from gateway.link.protocol import LinkProtocol, LinkSettings
-from gateway.link.stream import StreamListener
+from gateway.link.stream import StreamListener, StreamTransport
 from gateway.mux.core import SessionSettings
 from gateway.mux.session import Session
 from gateway.policy.backoff import Backoff
+from gateway.policy.budget import Budget
 from gateway.relay.dial import Dialer
 from gateway.relay.linger import Linger
+from gateway.relay.memory import MemoryWatch
 from gateway.texts import Texts
 from gateway.wire import frames
 from gateway.wire.hello import NAME_TAKEN, Hello, HelloAck, Register, RegisterAck
@@ -72,6 +74,7 @@ class AgentParts:
         clock: the reactor's clock.
         dialer: for gateways, without target rules, over a `GatheredNetwork`.
         targets: for streams.
+        memory: what all streams share.
         exposures: public ports to ask for.
         backoff: delays between tries.
         texts: for the documented log phrases.
@@ -83,6 +86,7 @@ class AgentParts:
     clock: IReactorTime
     dialer: Dialer
     targets: Targets
+    memory: Budget
     exposures: Exposures
     backoff: Backoff
     texts: Texts
@@ -99,6 +103,7 @@ class GatheredNetwork:
         self._network = network
         self.listen = network.listen
         self.resolve = network.resolve
+        self.count_by = network.count_by
         self.attempt = network.attempt
 
     def connect(
@@ -139,6 +144,7 @@ class AgentService(Service):
         self._gave_up = gave_up
         self._shutdown_timeout = shutdown_timeout
         self._given_up = False
+        self._watch = MemoryWatch(parts.clock, parts.memory, self._holders)
         self.keepers = [
             LinkKeeper(settings, parts, number, self._links_wanted, self._give_up)
             for number in range(settings.connections)
@@ -148,6 +154,11 @@ class AgentService(Service):
         """Start connecting, by one link; the gateway says how many it takes."""
         super().startService()
         self.keepers[0].start()
+
+    def _holders(self) -> Iterator[StreamTransport]:
+        for keeper in self.keepers:
+            if keeper.link is not None:
+                yield from keeper.link.stream_ends()
 
     def _links_wanted(self, count: int) -> None:
         for keeper in self.keepers[1:count]:
@@ -182,6 +193,7 @@ class AgentService(Service):
         finally:
             if timer.active():
                 timer.cancel()
+            self._watch.stop()
 
     def stopService(self) -> Deferred[None]:
         """Say goodbye, let streams finish for a while, then close.

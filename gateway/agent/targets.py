@@ -14,6 +14,7 @@ from gateway.interfaces import IAttempt
 from gateway.link.stream import StreamTransport
 from gateway.mux.stream import Ending
 from gateway.ops.logs import InfoLogger
+from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import PORTS
 from gateway.relay.dial import Dialer
@@ -30,6 +31,7 @@ class Targets:
 
     Attributes:
         slots: streams of all links together.
+        memory: what they share.
         dial_seconds: look-up and dial together at most.
     """
 
@@ -39,11 +41,13 @@ class Targets:
         self,
         dialer: Dialer,
         slots: Slots,
+        memory: Budget,
         default_host: str,
         dial_seconds: float,
         texts: Texts,
     ) -> None:
         self.slots = slots
+        self.memory = memory
         self.dial_seconds = dial_seconds
         self._dialer = dialer
         self._default_host = default_host
@@ -121,6 +125,9 @@ class TargetDial:
         self._place = f"{str(visitor)[:64]} to {targets.place(request)}"
         if request.protocol != frames.PROTOCOL_TCP or request.port not in PORTS:
             self._refuse(stream, frames.FAILURE, "not a TCP port")
+            return
+        if not targets.memory.admits():
+            self._refuse(stream, frames.STATUS_LIMIT, "limits.memory is reached")
             return
         if not targets.slots.acquire():
             self._refuse(stream, frames.STATUS_LIMIT, "limits.streams is reached")

@@ -9,10 +9,12 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from gateway.config.common import (
     BufferConfig,
+    FlowConfig,
     FrameBytes,
     HeartbeatSeconds,
     LogConfig,
     LogLevel,
+    MemoryBytes,
     ShutdownSeconds,
     WaterBytes,
     WindowBytes,
@@ -62,6 +64,9 @@ class AgentLimits(Block):
 
     streams: Annotated[int, Field(ge=0, le=1000000)] = 10000
     """Visitors served at one time; 0 = unlimited."""
+    memory: MemoryBytes = 268435456
+    """Bytes that may wait in this process, and that grown windows may bring; near it
+    windows stop growing, then shrink, then no visitor is admitted; 0 = unlimited."""
 
 
 class Expose(Block):
@@ -132,6 +137,7 @@ class AgentConfig(Block):
     """Seconds that running streams have to finish when the agent is stopped."""
     reconnect: ReconnectConfig = ReconnectConfig()
     limits: AgentLimits = AgentLimits()
+    flow: FlowConfig = FlowConfig()
     buffers: BufferConfig = BufferConfig()
     log: LogConfig = LogConfig()
     expose: Annotated[tuple[Expose, ...], AsTuple] = ()

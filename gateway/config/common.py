@@ -13,6 +13,7 @@ ShutdownSeconds: TypeAlias = Annotated[float, Field(ge=0, le=3600)]
 WindowBytes: TypeAlias = Annotated[int, Field(ge=16384, le=2**31 - 1)]
 FrameBytes: TypeAlias = Annotated[int, Field(ge=4100, le=1048576)]
 WaterBytes: TypeAlias = Annotated[int, Field(ge=4096, le=104857600)]
+MemoryBytes: TypeAlias = Annotated[int, Field(ge=0, le=2**40)]
 HeartbeatSeconds: TypeAlias = Annotated[float, Field(ge=1, le=300)]
 
 
@@ -33,3 +34,11 @@ class BufferConfig(Block):
 
     read_size: Annotated[int, Field(ge=4096, le=262144)] = 65536
     """Bytes read from a socket at a time."""
+
+
+class FlowConfig(Block):
+    """How far a stream may run ahead of its reader."""
+
+    max_stream_window: WindowBytes = 16777216
+    """Bytes up to which the window of a stream grows while its reader keeps up and
+    the window is what limits it; not more than `window` = it never grows."""

@@ -8,10 +8,12 @@ from pydantic import BeforeValidator, Field
 
 from gateway.config.common import (
     BufferConfig,
+    FlowConfig,
     FrameBytes,
     HeartbeatSeconds,
     LogConfig,
     LogLevel,
+    MemoryBytes,
     ShutdownSeconds,
     WaterBytes,
     WindowBytes,
@@ -157,6 +159,9 @@ class LimitsConfig(Block):
     """Links of agents at one time; 0 = unlimited."""
     streams_per_tunnel: Annotated[int, Field(ge=0, le=1000000)] = 10000
     """Visitors on one link at one time; 0 = unlimited."""
+    memory: MemoryBytes = 268435456
+    """Bytes that may wait in this process, and that grown windows may bring; near it
+    windows stop growing, then shrink, then no visitor is admitted; 0 = unlimited."""
     mappings: Annotated[int, Field(ge=1, le=65535)] = 10000
     """Mappings that may exist."""
 
@@ -198,6 +203,7 @@ class GatewayConfig(Block):
     database: DatabaseConfig = DatabaseConfig()
     security: SecurityConfig = SecurityConfig()
     limits: LimitsConfig = LimitsConfig()
+    flow: FlowConfig = FlowConfig()
     buffers: BufferConfig = BufferConfig()
     log: LogConfig = LogConfig()
     protocols: Annotated[tuple[Forward, ...], AsTuple] = ()

@@ -13,7 +13,6 @@ GATEWAY: Final = frozenset(
         "health",
         "limits.connections_per_ip",
         "limits.handshakes",
-        "limits.memory",
         "metrics",
         "options",
         "protocols.options",
@@ -27,7 +26,7 @@ GATEWAY: Final = frozenset(
         "tls",
     }
 )
-AGENT: Final = frozenset({"expose.host", "limits.memory", "tls"})
+AGENT: Final = frozenset({"expose.host", "tls"})
 # names of S2's back-pressure settings; nothing here could obey them
 YIELDS: Final = frozenset({"yield_min", "yield_max"})
 NO_YIELDS: Final = (

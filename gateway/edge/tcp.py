@@ -8,12 +8,17 @@ from typing import Protocol as Seam
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
 
+from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import Mapping
 
 
 class Visit(Seam):
     """One visitor, from accept to the end of its socket."""
+
+    @property
+    def holder(self) -> object | None:
+        """What holds its bytes in this process; None before there is anything."""
 
     def close(self, why: str) -> None:
         """End it at once."""
@@ -33,29 +38,36 @@ class TcpEdge(Factory):
         self,
         mapping: Mapping,
         slots: Slots,
+        memory: Budget,
         admit: Callable[[TcpEdge, IAddress | None], Protocol],
-        full: Callable[[IAddress | None], None],
+        full: Callable[[IAddress | None, str], None],
     ) -> None:
         """Remember the collaborators.
 
         Args:
             mapping: the rule that this port serves.
             slots: counted visitors of the whole gateway.
+            memory: what all visitors of the gateway share.
             admit: returns the protocol for a visitor, which adds itself to
                 `visits` and calls `left` exactly once.
-            full: told of each visitor that is turned away for want of a slot.
+            full: told of each visitor that is turned away, and of the setting that
+                is the cause.
         """
         self.mapping = mapping
         self.visits: set[Visit] = set()
         self._slots = slots
+        self._memory = memory
         self._admit = admit
         self._full = full
         self._emptied: Callable[[], None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
         """Return the visitor's protocol; None (a reset) when over the limit."""
+        if not self._memory.admits():
+            self._full(addr, "limits.memory")
+            return None
         if not self._slots.acquire():
-            self._full(addr)
+            self._full(addr, "limits.connections")
             return None
         try:
             return self._admit(self, addr)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Final, cast
 from typing import Protocol as Seam
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -18,11 +18,13 @@ from gateway.interfaces import IByteTransport, IViewReceiver
 from gateway.link.stream import StreamListener, StreamTransport
 from gateway.mux.core import Rules
 from gateway.mux.legacy import Legacy
+from gateway.mux.negotiated import PAUSE_MARK
 from gateway.mux.outbox import Outbox
 from gateway.mux.pauses import PauseAllowance
 from gateway.mux.session import Session
 from gateway.mux.stream import Stream, StreamEnd
 from gateway.policy.addresses import join_host_port
+from gateway.policy.budget import Budget
 from gateway.relay.linger import Linger
 from gateway.relay.near import NearProtocol
 from gateway.wire import frames
@@ -90,12 +92,14 @@ class LinkSettings:
         legacy_high_water: bytes that a near socket of a legacy link may hold
             before the link is paused.
         legacy_low_water: bytes at which it is read again.
+        memory: what all streams of the process share.
     """
 
     window: int
     write_timeout: float = 10.0
     legacy_high_water: int = 2 << 20
     legacy_low_water: int = 1 << 20
+    memory: Budget = field(default_factory=Budget)
 
 
 @implementer(IPushProducer, IViewReceiver)
@@ -106,6 +110,7 @@ class LinkProtocol(Protocol):
 
     Attributes:
         session: the protocol state.
+        memory: what all streams of the process share.
         linger: flushes near sockets whose stream is over.
         full: the transport takes nothing more for now.
         awaits_word: the owner wants to hear of the first valid frame.
@@ -127,6 +132,7 @@ class LinkProtocol(Protocol):
         self.full = False
         self._pushing = False
         self.awaits_word = False
+        self.memory = settings.memory
         self.linger = linger
         self.host = self.address = "?"
         self._clock = clock
@@ -177,8 +183,12 @@ class LinkProtocol(Protocol):
     def water_marks(self) -> tuple[int, int]:
         """Pause and resume mark of near transports, bytes."""
         if self.negotiated:
-            return min(65536, self._settings.window // 2), 0
+            return min(PAUSE_MARK, self._settings.window // 2), 0
         return self._settings.legacy_high_water, self._settings.legacy_low_water
+
+    def note_time(self) -> None:
+        """Tell the session what time it is, before what is not an arrival."""
+        self.session.core.now = self._clock.seconds()
 
     # -- Twisted ----------------------------------------------------------------
 
@@ -305,6 +315,11 @@ class LinkProtocol(Protocol):
             self.abort(f"the far end took nothing for {seconds:g} seconds")
         elif self.full:
             self._watch_write(now)
+
+    def stream_ends(self) -> list[StreamTransport]:
+        """Return the near sides of all live streams."""
+        streams = self.session.core.streams.values()
+        return [cast(StreamTransport, stream.end) for stream in streams]
 
     # -- slow readers of a legacy link -----------------------------------------------
 

@@ -88,6 +88,26 @@ class StreamTransport:
             return sum(map(len, self._held))
         return self._near.transport.unsent
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait here, and not in a transport."""
+        return sum(map(len, self._tail)) + sum(map(len, self._held))
+
+    @property
+    def held(self) -> int:
+        """Bytes of this stream that wait in this process, but for those in the link."""
+        near = self._near
+        return self.waiting + (0 if near is None else near.transport.unsent)
+
+    @property
+    def moved(self) -> int:
+        """Bytes passed on to the near socket's kernel and to the link."""
+        return self.sent + self.received - self.held
+
+    def break_off(self, why: str) -> None:
+        """End the stream at once for what it holds."""
+        self.kill(frames.OVER_LIMIT, why)
+
     # -- near socket ---------------------------------------------------------
 
     def join(self, near: NearProtocol) -> None:
@@ -100,18 +120,21 @@ class StreamTransport:
 
     def attach(self, near: NearProtocol) -> None:
         """Agent: the target is reached; say so and let bytes flow."""
+        link = self._link
         self._near = near
         near.far = self
         self._register(near)
         self._rules.answer(self.stream, frames.SUCCESS)
         held, self._held = self._held, []
         if held:
+            link.memory.let_go(sum(map(len, held)))
+            link.note_time()
             near.transport.writeSequence(held)
             self._rules.repay(self.stream, near.transport.unsent)
         if self._far_finished:
             near.transport.loseWriteConnection()
         near.transport.resumeProducing()
-        self._link.flush()
+        link.flush()
 
     def refuse(self, status: int) -> None:
         """Agent: the target cannot be reached."""
@@ -148,6 +171,7 @@ class StreamTransport:
 
     def _keep(self, data: bytes | memoryview) -> None:
         self._tail.append(bytes(data))
+        self._link.memory.hold(len(data))
         self._wait()
 
     def _wait(self) -> None:
@@ -168,6 +192,7 @@ class StreamTransport:
                 return
             data = tail.popleft()
             taken = self._rules.send(self.stream, data)
+            link.memory.let_go(taken)
             if taken < len(data):
                 tail.appendleft(memoryview(data)[taken:])
                 link.flush()
@@ -219,6 +244,7 @@ class StreamTransport:
         link = self._link
         link.release(self)
         if not self.over and self._near is not None:
+            link.note_time()
             self._rules.repay(self.stream, self._near.transport.unsent)
             link.flush()
 
@@ -242,6 +268,7 @@ class StreamTransport:
         near = self._near
         if near is None:
             self._held.append(bytes(data))
+            self._link.memory.hold(len(data))
             return
         transport = near.transport
         transport.write(data)
@@ -265,8 +292,11 @@ class StreamTransport:
     def ended(self, ending: Ending) -> None:
         """Close or abort the near socket and tell the listener."""
         near, self._near = self._near, None
-        self._tail.clear()
-        self._held.clear()
+        waiting = self.waiting
+        if waiting:
+            self._link.memory.let_go(waiting)
+            self._tail.clear()
+            self._held.clear()
         if near is not None:
             near.far = None
             near.transport.unregisterProducer()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from gateway.errors import ProtocolError
+from gateway.mux.credit import Memory, Plenty
 from gateway.mux.ids import Allocator, Tombstones
 from gateway.mux.outbox import Outbox
 from gateway.mux.stream import Ending, Event, State, Stream, StreamEnd, after
@@ -22,6 +23,9 @@ from gateway.wire.hello import (
 )
 from gateway.wire.messages import Goaway
 
+DEFAULT_MAX_WINDOW: Final = 1 << 24  # bytes
+# what two busy processes need for a round besides the path between them
+LEAST_ROUND_TRIP: Final = 0.001
 STRAY_ANSWERS_A_SECOND: Final = 100
 
 
@@ -35,6 +39,8 @@ class SessionSettings:
         max_frame: longest payload that we accept on a negotiated link, bytes.
         chunk_bytes: Data bytes of one frame towards a legacy peer.
         heartbeat_seconds: between keep-alives.
+        max_window: how far the window of a stream may grow, bytes.
+        memory: what all streams of the process share.
         hello_seconds: how long the gateway waits for HELLO.
         allow_legacy: whether peers without HELLO are served.
         connect_request: "auto", "short" or "long", towards legacy agents.
@@ -42,6 +48,8 @@ class SessionSettings:
 
     gateway: bool
     window: int = DEFAULT_WINDOW
+    max_window: int = DEFAULT_MAX_WINDOW
+    memory: Memory = field(default_factory=Plenty)
     max_frame: int = DEFAULT_FRAME
     chunk_bytes: int = 32768
     heartbeat_seconds: float = 15.0
@@ -96,6 +104,7 @@ class Core:
         tombstones: ids closed a short while ago.
         counts: frames dropped and answered, by kind of oddity.
         now: monotonic seconds of the latest event.
+        round_trip: seconds from a grant to the bytes that it lets come, about.
         closed: every stream was ended and none may be added.
     """
 
@@ -108,6 +117,7 @@ class Core:
         self.ids = Allocator()
         self.counts: Counter[str] = Counter()
         self.now = 0.0
+        self.round_trip = LEAST_ROUND_TRIP
         self.closed = False
         self._stray_second = 0.0
         self._stray_answers = 0
@@ -121,6 +131,9 @@ class Core:
     def end(self, stream: Stream, ending: Ending) -> None:
         """Forget a stream and tell its near side."""
         stream.state = State.ENDED
+        receiving = stream.receiving
+        if receiving.window > receiving.first:
+            self.settings.memory.shrink(receiving.window - receiving.first)
         self.forget(stream.id)
         if stream.other_id is not None:
             self.forget(stream.other_id)

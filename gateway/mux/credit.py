@@ -1,12 +1,13 @@
 """How many bytes may be under way on one stream, in each direction.
 
 Credit goes back when bytes have *left* for the near socket's kernel, never when
-they arrive; that is the whole back-pressure scheme.
+they arrive; that is the whole back-pressure scheme.  A window that slows its stream
+down grows, as long as there is memory.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.errors import CreditError
 from gateway.wire.frames import MAX_CREDIT
@@ -47,21 +48,50 @@ class SendCredit:
             self.frame_limit = max(1, min(self._longest, left // 4))
 
 
+class Memory(Protocol):
+    """What all streams of the process share; `policy.budget.Budget` is one."""
+
+    @property
+    def tight(self) -> bool:
+        """Whether credit is repaid sparingly."""
+
+    def grow(self, size: int) -> bool:
+        """Let a window grow by `size` bytes; False if memory is short."""
+
+    def shrink(self, size: int) -> None:
+        """Take back what a window had grown."""
+
+
+class Plenty:
+    """Memory without a limit."""
+
+    tight: Final = False
+
+    def grow(self, size: int) -> bool:
+        """Let every window grow."""
+        return True
+
+    def shrink(self, size: int) -> None:
+        """Nothing was counted."""
+
+
 class ReceiveCredit:
     """What we let the peer send.
 
     Attributes:
+        first: the window that the stream began with, bytes.
         window: bytes that may be unspent or held together.
         unspent: bytes that the peer may still send.
         mark: unspent and held bytes together at which credit is due.
+        since: monotonic seconds of the last grant, or of the beginning.
     """
 
-    __slots__ = ("mark", "unspent", "window")
+    __slots__ = ("first", "mark", "since", "unspent", "window")
 
-    def __init__(self, window: int) -> None:
-        self.window = window
-        self.unspent = window
+    def __init__(self, window: int, now: float = 0.0) -> None:
+        self.first = self.window = self.unspent = window
         self.mark = window // 2
+        self.since = now
 
     def charge(self, amount: int) -> None:
         """Take arriving bytes off the credit.
@@ -88,3 +118,34 @@ class ReceiveCredit:
         due = self.window - self.unspent - held
         self.unspent += due
         return due
+
+    def limits(self, held: int, now: float, round_trip: float) -> bool:
+        """Tell whether a larger window would make the stream faster.
+
+        It would if the reader keeps up and what is due now was used up in about the
+        time that credit takes to reach the sender and bytes to come back.
+
+        Args:
+            held: bytes received that the near socket's kernel has not taken.
+            now: monotonic seconds.
+            round_trip: seconds.
+        """
+        used = self.window - self.unspent - held
+        hurried = (now - self.since) * self.window <= 2 * round_trip * used
+        return hurried and held * 4 <= self.window
+
+    def widen(self, size: int) -> None:
+        """Let the window grow by `size` bytes, which are due at once."""
+        self.window += size
+        self.mark = self.window // 2
+
+    def narrow(self, held: int) -> int:
+        """Go back towards the first window as far as was not granted already.
+
+        Returns:
+            By how many bytes it has shrunk.
+        """
+        window = max(self.first, self.unspent + held)
+        size, self.window = self.window - window, window
+        self.mark = window // 2
+        return size

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from typing import Final
 
 DEAD_AFTER_INTERVALS: Final = 3
 LEGACY_DEAD_SECONDS: Final = 45.0
 ECHO_SECONDS: Final = 1.0
+REMEMBERED_TRIPS: Final = 8
 
 
 class Liveness:
@@ -27,6 +30,7 @@ class Liveness:
         "_nonce",
         "_pause_began",
         "_pinged_at",
+        "_trips",
         "rtt_seconds",
     )
 
@@ -40,6 +44,7 @@ class Liveness:
         self._nonce: bytes | None = None
         self._pause_began: float | None = None
         self.rtt_seconds: float | None = None
+        self._trips = deque([math.inf] * REMEMBERED_TRIPS, REMEMBERED_TRIPS)
 
     def decide(self, interval: float, *, legacy: bool) -> None:
         """Take over what the opening of the link has settled."""
@@ -113,5 +118,12 @@ class Liveness:
         if nonce != self._nonce or self._pinged_at is None:
             return False
         self.rtt_seconds = now - self._pinged_at
+        self._trips.append(self.rtt_seconds)
         self._nonce = None
         return True
+
+    @property
+    def shortest(self) -> float | None:
+        """Return the shortest of the last round trips: the path without its queues."""
+        shortest = min(self._trips)
+        return None if shortest == math.inf else shortest

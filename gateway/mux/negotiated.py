@@ -24,6 +24,7 @@ from gateway.wire import frames, messages
 from gateway.wire.messages import OpenRequest
 
 EARLY_BYTES: Final = 16384
+PAUSE_MARK: Final = 65536  # bytes held by a near socket above which it is paused
 _unpack_id: Final = struct.Struct("!I").unpack_from
 _OPEN: Final = State.OPEN  # a member of an enum is slow to look up
 _OPENING: Final = State.OPENING
@@ -73,7 +74,7 @@ class Negotiated:
             stream_id,
             state,
             SendCredit(self._peer_window, self._longest),
-            ReceiveCredit(self._core.settings.window),
+            ReceiveCredit(self._core.settings.window, self._core.now),
             early,
         )
 
@@ -113,14 +114,30 @@ class Negotiated:
         self._core.end(stream, Ending(why, flush=False))
 
     def repay(self, stream: Stream, held: int) -> None:
-        """Grant what has left for the near socket's kernel, in half windows."""
+        """Grant what has left for the near socket's kernel, in half windows.
+
+        A window that slows its stream down grows first.  Where memory is tight a
+        stream gets its first window only, and nothing while it holds much.
+        """
         receiving = stream.receiving
         if receiving.unspent + held > receiving.mark:
             return  # asked for each chunk, so the usual answer comes first
         if stream.state in FIN_IS_RECEIVED or stream.state is State.ENDED:
             return
+        core = self._core
+        settings = core.settings
+        if settings.memory.tight:
+            if held > min(PAUSE_MARK, settings.window // 2):
+                return  # the near socket was paused and tells when it has room
+            settings.memory.shrink(receiving.narrow(held))
+        elif receiving.limits(held, core.now, core.round_trip):
+            size = min(receiving.window, settings.max_window - receiving.window)
+            if size > 0 and settings.memory.grow(size):
+                receiving.widen(size)
+        receiving.since = core.now
         due = receiving.due(held)
-        self._core.outbox.urgent(messages.encode_window(stream.id, due))
+        if due:
+            self._outbox.urgent(messages.encode_window(stream.id, due))
 
     def lost(self) -> None:
         """End every stream; a direction whose FIN has arrived is flushed."""

@@ -12,7 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from gateway.errors import PayloadError, ProtocolError
-from gateway.mux.core import Core, LinkObserver, Rules, SessionSettings
+from gateway.mux.core import (
+    LEAST_ROUND_TRIP,
+    Core,
+    LinkObserver,
+    Rules,
+    SessionSettings,
+)
 from gateway.mux.legacy import Legacy
 from gateway.mux.liveness import Liveness
 from gateway.mux.negotiated import Negotiated
@@ -96,6 +102,8 @@ class Session:
         self._decoder.eager = True
         self.rules = Negotiated(self.core, window, max_frame)
         self.liveness.decide(ack.heartbeat, legacy=False)
+        # windows grow by it, and there is no traffic yet that it must queue with
+        self._ask_round_trip()
         self._observer.decided(ack)
 
     def _decide_legacy(self) -> None:
@@ -261,6 +269,8 @@ class Session:
             ping.nonce, self.core.now
         ):
             self.core.drop("ping_answer")
+        else:
+            self.core.round_trip = max(LEAST_ROUND_TRIP, self.liveness.shortest or 0.0)
 
     def _goaway(self, goodbye: Goaway) -> None:
         if goodbye.reason not in frames.POLITE_REASONS:
@@ -338,11 +348,14 @@ class Session:
             if not self._settings.gateway:
                 self.core.outbox.urgent(encode_frame(frames.KEEP_ALIVE))
             if self.negotiated:
-                nonce = self._new_nonce()
-                if live.ask(nonce, now):
-                    ping = Ping(frames.PING_QUESTION, nonce)
-                    self.core.outbox.urgent(messages.encode_ping(ping))
+                self._ask_round_trip()
         return None
+
+    def _ask_round_trip(self) -> None:
+        nonce = self._new_nonce()
+        if self.liveness.ask(nonce, self.core.now):
+            ping = Ping(frames.PING_QUESTION, nonce)
+            self.core.outbox.urgent(messages.encode_ping(ping))
 
     def _patience(self, now: float) -> str | None:
         """How long a gateway waits for HELLO, and its owner with the answer."""

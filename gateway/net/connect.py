@@ -23,6 +23,7 @@ from gateway.net.poller import WRITABLE, TurnPoller
 from gateway.net.sockets import reset, set_options
 from gateway.net.splice import PipePool
 from gateway.net.transports import READ_SIZE, UNWATCHED, TCPTransport
+from gateway.policy.budget import Budget
 
 # not blocking from the start, where there is such a thing
 _STREAM: Final = socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)
@@ -39,6 +40,7 @@ class Connecting:
         "_failed",
         "_gathered",
         "_made",
+        "_memory",
         "_pipes",
         "_poller",
         "_read_size",
@@ -62,6 +64,7 @@ class Connecting:
         gathered: bool,
         read_size: int,
         pipes: PipePool | None = None,
+        memory: Budget | None = None,
     ) -> None:
         self._poller = poller
         self._socket = sock
@@ -70,6 +73,7 @@ class Connecting:
         self._gathered = gathered
         self._read_size = read_size
         self._pipes = pipes
+        self._memory = memory
         self._made = made
         self._failed = failed
         self._clock = clock
@@ -134,6 +138,7 @@ class Connecting:
             gathered=self._gathered,
             read_size=self._read_size,
             pipes=self._pipes,
+            memory=self._memory,
         )
         self._poller.hand_over(self, transport)
         transport.start(protocol, mask)
@@ -189,6 +194,7 @@ def open_connection(
     gathered: bool,
     read_size: int = READ_SIZE,
     pipes: PipePool | None = None,
+    memory: Budget | None = None,
 ) -> Connecting:
     """Begin to connect.
 
@@ -204,6 +210,7 @@ def open_connection(
         gathered: writes of one turn leave together at its end.
         read_size: bytes of one read.
         pipes: for moving bulk bytes inside of the kernel.
+        memory: counts what waits to be sent.
 
     Raises:
         OSError: the attempt cannot even begin; nobody is told.
@@ -234,4 +241,5 @@ def open_connection(
         gathered=gathered,
         read_size=read_size,
         pipes=pipes,
+        memory=memory,
     )

@@ -31,6 +31,7 @@ from gateway.net.poller import (
 from gateway.net.ports import TCPListening, open_listener
 from gateway.net.splice import AVAILABLE, PipePool
 from gateway.net.transports import READ_SIZE
+from gateway.policy.budget import Budget
 
 LINK_READ_SIZE: Final = SCRATCH_BYTES
 
@@ -75,6 +76,11 @@ class Network:
         self._read_size = read_size
         self._pipes = PipePool() if splice and AVAILABLE else None
         self._poller = poller_for(reactor) if poller is None else poller
+        self._memory: Budget | None = None
+
+    def count_by(self, memory: Budget) -> None:
+        """Count what waits in the transports that are made from now on."""
+        self._memory = memory
 
     def listen(
         self,
@@ -98,6 +104,7 @@ class Network:
             gathered=gathered,
             read_size=LINK_READ_SIZE if gathered else self._read_size,
             pipes=None if gathered else self._pipes,
+            memory=self._memory,
         )
 
     def connect(
@@ -157,6 +164,7 @@ class Network:
                 gathered=gathered,
                 read_size=LINK_READ_SIZE if gathered else self._read_size,
                 pipes=None if gathered else self._pipes,
+                memory=self._memory,
             )
         except OSError:
             failed(Failure())

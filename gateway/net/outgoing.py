@@ -14,9 +14,11 @@ from typing import Final, TypeAlias, cast
 from twisted.internet.interfaces import IProducer, IPullProducer, IPushProducer
 
 from gateway.net.splice import REFUSALS, Pipe
+from gateway.policy.budget import Budget
 
 Chunk: TypeAlias = "bytes | memoryview[int]"
 
+UNCOUNTED: Final = Budget()  # what waits where nobody limits it
 PAUSE_MARK: Final = 65536
 WOULD_BLOCK: Final = (BlockingIOError, InterruptedError)
 _JOIN_LIMIT: Final = 65536  # up to here one copy is cheaper than a vector
@@ -38,6 +40,7 @@ class Outgoing:
         "_blocked",
         "_direct",
         "_gathered",
+        "_memory",
         "_mute",
         "_pieces",
         "_pipe",
@@ -52,7 +55,10 @@ class Outgoing:
         "unsent",
     )
 
-    def __init__(self, sock: socket.SocketType, *, gathered: bool) -> None:
+    def __init__(
+        self, sock: socket.SocketType, *, gathered: bool, memory: Budget | None = None
+    ) -> None:
+        self._memory = UNCOUNTED if memory is None else memory
         self._socket = sock
         self.fd = sock.fileno()
         self._send = sock.send
@@ -175,7 +181,9 @@ class Outgoing:
                 self._write_failed()
                 return
             sent = 0
-            self._pieces.appendleft(pipe.take_over())
+            taken_over = pipe.take_over()
+            self._memory.hold(len(taken_over))
+            self._pieces.appendleft(taken_over)
         self.unsent -= sent
         if pipe.held:
             self._blocked = True
@@ -192,6 +200,7 @@ class Outgoing:
             append(piece if type(piece) is bytes else bytes(piece))
             size += len(piece)
         self.unsent += size
+        self._memory.hold(size)
 
     def _gather(self, pieces: Iterable[Chunk]) -> None:
         self._keep(pieces)
@@ -215,11 +224,14 @@ class Outgoing:
         """Forget what is unsent and take nothing more."""
         self._mute = True
         self._direct = self._blocked = False
-        self._pieces.clear()
-        self.unsent = 0
+        waiting, self.unsent = self.unsent, 0
         if self._pipe is not None:
             pipe, self._pipe = self._pipe, None
+            waiting -= pipe.held
             pipe.release()
+        if waiting:
+            self._pieces.clear()
+            self._memory.let_go(waiting)
 
     def _take_writes(self) -> None:
         """Let writes go to the kernel again if they may; nothing is unsent."""
@@ -260,6 +272,7 @@ class Outgoing:
                 self._write_failed()
                 return
             self.unsent -= sent
+            self._memory.let_go(sent)
             if sent == size:
                 if batch is None or size == self.unsent + sent:
                     pieces.clear()

@@ -18,6 +18,7 @@ from gateway.net.poller import READABLE, TurnPoller
 from gateway.net.sockets import reset, set_options
 from gateway.net.splice import PipePool
 from gateway.net.transports import READ_SIZE, TCPTransport
+from gateway.policy.budget import Budget
 
 _BACKLOG: Final = 4096
 _ACCEPTS: Final = 64  # connections of one event
@@ -93,6 +94,7 @@ class TCPListening:
         gathered: bool,
         read_size: int = READ_SIZE,
         pipes: PipePool | None = None,
+        memory: Budget | None = None,
     ) -> None:
         self._poller = poller
         self._clock = clock
@@ -103,6 +105,7 @@ class TCPListening:
         self._gathered = gathered
         self._read_size = read_size
         self._pipes = pipes
+        self._memory = memory
         self._address = address_of(sock.getsockname())
         # given up for a moment to accept and close what there is no other for
         self._reserve = _open_reserve()
@@ -184,6 +187,7 @@ class TCPListening:
             gathered=self._gathered,
             read_size=self._read_size,
             pipes=self._pipes,
+            memory=self._memory,
         )
         transport.start(protocol)
 

@@ -32,6 +32,7 @@ from gateway.net.outgoing import WOULD_BLOCK, Outgoing
 from gateway.net.poller import ERROR, HANGUP, READABLE, WRITABLE, TurnPoller
 from gateway.net.sockets import reset
 from gateway.net.splice import PipePool, Shortcut
+from gateway.policy.budget import Budget
 
 READ_SIZE: Final = 65536
 _LAST_READS: Final = 16  # events' worth of reads after a reset
@@ -99,8 +100,9 @@ class TCPTransport(Outgoing):
         gathered: bool = False,
         read_size: int = READ_SIZE,
         pipes: PipePool | None = None,
+        memory: Budget | None = None,
     ) -> None:
-        super().__init__(sock, gathered=gathered)
+        super().__init__(sock, gathered=gathered, memory=memory)
         self._poller = poller
         self._peer = peer
         self._host: TCPAddress | None = None

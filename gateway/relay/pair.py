@@ -92,6 +92,22 @@ class DirectVisitor(Protocol):
         self._half_closed = self._closing = self._lost = False
         self._reason = FINISHED
 
+    @property
+    def held(self) -> int:
+        """Bytes that wait in this process."""
+        target = self._target
+        far = 0 if target is None else target.transport.unsent
+        return far + (0 if self._lost else self.transport.unsent)
+
+    @property
+    def moved(self) -> int:
+        """Bytes passed on to a kernel."""
+        return self.sent + self.received - self.held
+
+    def break_off(self, why: str) -> None:
+        """End it at once for what it holds."""
+        self.abort(why)
+
     def connectionMade(self) -> None:
         """Wait, paused, for the target."""
         self.transport.pauseProducing()

@@ -12,7 +12,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from gateway.edge.tcp import TcpEdge
+from gateway.edge.tcp import TcpEdge, Visit
 from gateway.errors import (
     AgentMappingError,
     BadRequestError,
@@ -37,6 +37,7 @@ from gateway.errors import (
 from gateway.interfaces import IListening, IMappingStore, INetwork
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.addresses import join_host_port
+from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import (
     UNSET,
@@ -131,6 +132,7 @@ class Mappings:
         ports: PublicPorts,
         router: Router,
         slots: Slots,
+        memory: Budget,
         settings: MappingSettings,
         texts: Texts,
         wall_clock: Callable[[], float],
@@ -142,6 +144,7 @@ class Mappings:
         self._ports = ports
         self._router = router
         self._slots = slots
+        self._memory = memory
         self._settings = settings
         self._texts = texts
         self._wall_clock = wall_clock
@@ -356,13 +359,22 @@ class Mappings:
         return served
 
     def _edge(self, mapping: Mapping) -> TcpEdge:
-        return TcpEdge(mapping, self._slots, self._router.admit, self._say_full)
-
-    def _say_full(self, address: IAddress | None) -> None:
-        self._full.note(
-            getattr(address, "host", "?"),
-            f"limits.connections ({self._slots.limit}) is reached",
+        return TcpEdge(
+            mapping, self._slots, self._memory, self._router.admit, self._say_full
         )
+
+    def _say_full(self, address: IAddress | None, key: str) -> None:
+        limits = {
+            "limits.connections": self._slots.limit,
+            "limits.memory": self._memory.limit,
+        }
+        limit = limits[key]
+        self._full.note(getattr(address, "host", "?"), f"{key} ({limit}) is reached")
+
+    def visits(self) -> list[Visit]:
+        """Return every visit, those of removed mappings included."""
+        edges = [served.edge for served in self._served.values()]
+        return [visit for edge in [*edges, *self._draining] for visit in edge.visits]
 
     def _forget(self, served: _Served) -> None:
         mapping = served.edge.mapping

@@ -173,6 +173,11 @@ class TunnelVisit:
         self._router.openings.discard(self)
         self._edge.left(self)
 
+    @property
+    def holder(self) -> StreamTransport | None:
+        """The stream, once there is one."""
+        return self._stream
+
     def close(self, why: str) -> None:
         """End it at once, by the operator's word."""
         if self._stream is not None and not self._stream.over:
@@ -209,6 +214,11 @@ class DirectVisit:
             "stream_closed", self._edge, self._visitor, f"{self._trace}: {detail}"
         )
         self._edge.left(self)
+
+    @property
+    def holder(self) -> DirectVisitor:
+        """The pair of sockets."""
+        return self.near
 
     def close(self, why: str) -> None:
         """End it at once, by the operator's word; a cut answer must not look whole."""

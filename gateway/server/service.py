@@ -20,6 +20,7 @@ from gateway.errors import OperatorError
 from gateway.interfaces import IListening, IMappingStore, INetwork
 from gateway.policy.addresses import join_host_port
 from gateway.policy.mapping import Mapping
+from gateway.relay.memory import MemoryWatch
 from gateway.server.links import LinkFactory, Links
 from gateway.server.mappings import Mappings
 from gateway.server.register import Registrations
@@ -57,6 +58,7 @@ class GatewayParts:
         links: live links.
         link_factory: builds links.
         mappings: mappings and their ports.
+        memory: sees to what holds it.
         registrations: ports that agents ask for.
         configured: mappings of the configuration.
         make_api: returns the API; told how to ask whether we drain.
@@ -70,6 +72,7 @@ class GatewayParts:
     links: Links
     link_factory: LinkFactory
     mappings: Mappings
+    memory: MemoryWatch
     registrations: Registrations
     configured: Sequence[Mapping]
     make_api: Callable[[Callable[[], bool]], ApiEdge]
@@ -230,6 +233,7 @@ class GatewayService(Service):
             await gone.addErrback(lambda failure: failure.trap(TimeoutError))
         parts.links.abort()
         await parts.links.gone()
+        parts.memory.stop()
         self._release_ports()
         await parts.store.close()
         self.log.info("gateway stopped")

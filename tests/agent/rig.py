@@ -14,6 +14,7 @@ from gateway.link.protocol import LinkSettings
 from gateway.mux.core import SessionSettings
 from gateway.policy.access import TargetRules
 from gateway.policy.backoff import Backoff
+from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
 from gateway.relay.dial import Dialer
 from gateway.relay.linger import Linger
@@ -56,6 +57,7 @@ class AgentCase(LogCase):
         heartbeat=15.0,
         dial_seconds=5.0,
         shutdown_timeout=30.0,
+        memory=0,
     ):
         """Put the parts together."""
         self.network = FakeNetwork()
@@ -63,6 +65,7 @@ class AgentCase(LogCase):
         texts = Texts(self.language)
         self.linger = Linger(self.clock)
         self.slots = Slots(streams)
+        self.memory = Budget(memory)
         self.targets = Targets(
             Dialer(
                 self.network,
@@ -72,6 +75,7 @@ class AgentCase(LogCase):
                 timeout_seconds=dial_seconds,
             ),
             self.slots,
+            self.memory,
             "127.0.0.1",
             dial_seconds,
             texts,
@@ -87,6 +91,7 @@ class AgentCase(LogCase):
                 timeout_seconds=10.0,
             ),
             targets=self.targets,
+            memory=self.memory,
             exposures=self.exposures,
             backoff=Backoff(
                 initial=5.0, multiplier=2.0, maximum=30.0, max_attempts=max_attempts

@@ -119,6 +119,18 @@ class DialTests(TargetsCase):
         self.open(3)
         self.assertEqual(1, self.slots.active)
 
+    def test_no_stream_begins_when_memory_is_short(self):
+        self.build(memory=800)
+        self.gateway = self.up()
+        self.memory.hold(701)
+        self.open(1)
+        self.assertEqual([(1, 0x06)], self.answers())
+        self.assertEqual((0, 1), (self.slots.total, self.memory.refused))
+        self.memory.let_go(701)
+        self.open(2)
+        self.network.attempts[-1].succeed()
+        self.assertEqual([(2, frames.SUCCESS)], self.answers())
+
     def test_a_bug_costs_one_stream(self):
         self.open(1)
         self.network.attempts[-1].fail(ZeroDivisionError())

@@ -377,7 +377,7 @@ class LaterTests(SynchronousTestCase):
             "health: {timeout: 5}",
             "metrics: {namespace: x}", "options: {auto_tls: 'true'}", "stats: true",
             "security: {tunnel: {enable_tls: true}}",
-            "security: {api: {enable_auth: true}}", "limits: {memory: 1000}",
+            "security: {api: {enable_auth: true}}", "limits: {handshakes: 200}",
             "limits: {connections_per_ip: 5}", "security: {api: {jwt_secret: x}}",
             "protocols: [{listen: ':1', target: 'a:1', options: {a: 1}}]",
             "protocols: [{name: http3, listen: ':1', target: 'a:1'}]",

@@ -75,12 +75,12 @@ class WholeFileTests(SynchronousTestCase):
         found = problems_of(GATEWAY)
         self.assertEqual([problem.split(":")[0] for problem in found], [
             "security.api.rate_limit", "limits.handshakes",
-            "limits.memory", "metrics", "health", "stats",
+            "metrics", "health", "stats",
         ])  # fmt: skip
         text = GATEWAY
         for on, off in (
             ("{requests: 100, per: 1}", "null"),
-            ("handshakes: 200, memory: 268435456", "handshakes: 0, memory: 0"),
+            ("handshakes: 200", "handshakes: 0"),
             ("metrics: {enabled: true", "metrics: {enabled: false"),
             ("health: {timeout: 5}", "health: null"),
             ("stats: {enabled: true", "stats: {enabled: false"),

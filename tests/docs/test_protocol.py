@@ -10,6 +10,7 @@ from gateway.mux import core, ids, legacy, liveness, negotiated, outbox, pauses,
 from gateway.wire import frames, hello, messages
 from tests.docs.diagram import state_diagram
 from tests.mux.doubles import Side, a_hello, an_ack
+from tests.strategies import raw_frame, split_frames
 from tests.wire.golden import FRAMES, VECTORS, frame_bytes
 
 PAGE = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -160,8 +161,18 @@ class SessionTests(SynchronousTestCase):
 
     def _said(self, who, name, side):
         found = b"".join(side.session.take())
+        if side.session.negotiated and not name.startswith("ping"):
+            found = self._without_question(found, side)
         self.assertEqual(found.hex(), frame_bytes(name).hex(), msg=f"{who}: {name}")
         return found
+
+    def _without_question(self, found, side):
+        """Answer the PING of the opening, which the page leaves out."""
+        said = split_frames(found)
+        for kind, payload in said:
+            if kind == 0x1A:
+                side.hear(raw_frame(kind, b"\x01" + payload[1:]))
+        return b"".join(raw_frame(*one) for one in said if one[0] != 0x1A)
 
     def test_the_page_shows_the_sessions_of_the_vectors(self):
         """Who says what, and its bytes."""

@@ -6,6 +6,7 @@ from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.edge.tcp import TcpEdge
+from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import Mapping
 
@@ -37,9 +38,17 @@ class TcpEdgeTests(SynchronousTestCase):
 
     def setUp(self):
         self.slots = Slots(2)
+        self.memory = Budget(1000)
         self.full: list[Any] = []
-        self.edge = TcpEdge(
-            MAPPING, self.slots, lambda edge, _addr: Guest(edge), self.full.append
+        self.edge = self.build(lambda edge, _addr: Guest(edge))
+
+    def build(self, admit):
+        return TcpEdge(
+            MAPPING,
+            self.slots,
+            self.memory,
+            admit,
+            lambda _addr, key: self.full.append(key),
         )
 
     def come(self):
@@ -49,7 +58,17 @@ class TcpEdgeTests(SynchronousTestCase):
         self.assertIsNotNone(self.come())
         self.assertIsNotNone(self.come())
         self.assertIsNone(self.come())
-        self.assertEqual((2, [None]), (len(self.edge.visits), self.full))
+        self.assertEqual(
+            (2, ["limits.connections"]), (len(self.edge.visits), self.full)
+        )
+
+    def test_no_visitor_is_admitted_when_memory_is_short(self):
+        self.memory.hold(900)
+        self.assertIsNone(self.come())
+        self.assertEqual(["limits.memory"], self.full)
+        self.assertEqual((0, 1), (self.slots.total, self.memory.refused))
+        self.memory.let_go(100)
+        self.assertIsNotNone(self.come())
 
     def test_who_leaves_gives_the_place_back(self):
         guest = self.come()
@@ -59,9 +78,7 @@ class TcpEdgeTests(SynchronousTestCase):
         self.assertIsNotNone(self.come())
 
     def test_the_limit_is_that_of_all_edges_together(self):
-        other = TcpEdge(
-            MAPPING, self.slots, lambda edge, _addr: Guest(edge), self.full.append
-        )
+        other = self.build(lambda edge, _addr: Guest(edge))
         other.buildProtocol(None)
         self.come()
         self.assertIsNone(self.come())
@@ -70,7 +87,7 @@ class TcpEdgeTests(SynchronousTestCase):
         def admit(edge, addr):
             raise ZeroDivisionError
 
-        edge = TcpEdge(MAPPING, self.slots, admit, self.full.append)
+        edge = self.build(admit)
         self.assertRaises(ZeroDivisionError, edge.buildProtocol, None)
         self.assertEqual(0, self.slots.active)
 

@@ -189,6 +189,7 @@ class LinkRig:
     def __init__(self, *, gateway, legacy_marks=(2 << 20, 1 << 20), **settings):
         settings.setdefault("window", WINDOW)
         settings.setdefault("max_frame", MAX_FRAME)
+        settings.setdefault("max_window", settings["window"])
         self.clock = Clock()
         self.linger = Linger(self.clock)
         greeting = None if gateway else Hello(instance=INSTANCE, window=WINDOW)

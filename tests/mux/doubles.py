@@ -6,7 +6,7 @@ from typing import Any
 from gateway.mux.core import SessionSettings
 from gateway.mux.session import Session
 from gateway.wire.hello import Hello, HelloAck
-from tests.strategies import json_frame, split_frames
+from tests.strategies import json_frame, raw_frame, split_frames
 
 INSTANCE = "0123456789abcdef"
 WINDOW = 65536
@@ -127,6 +127,7 @@ class Side:
     def __init__(self, *, gateway, answer=None, now=1000.0, **settings):
         settings.setdefault("window", WINDOW)
         settings.setdefault("max_frame", MAX_FRAME)
+        settings.setdefault("max_window", settings["window"])
         self.now = now
         self.observer = RecordingObserver(answer)
         numbers = itertools.count(1)
@@ -163,6 +164,13 @@ class Side:
     def said(self):
         """Return the frames that wait to be sent, and forget them."""
         return split_frames(b"".join(self.session.take()))
+
+    def settle(self):
+        """Answer the question for the round trip; nothing is left to say."""
+        for kind, payload in self.said():
+            if kind == 0x1A:
+                self.hear(raw_frame(0x1A, b"\x01" + payload[1:]))
+        self.observer.calls.clear()
 
     def later(self, seconds):
         """Let time pass; return what `tick` says."""
@@ -208,8 +216,7 @@ def negotiated_gateway(*, peer_window=WINDOW, peer_max_frame=MAX_FRAME, **settin
     """A gateway that has accepted a HELLO, with nothing left to say."""
     side = Side(gateway=True, answer=an_ack(), **settings)
     side.hear(hello_frame(window=peer_window, max_frame=peer_max_frame))
-    side.said()
-    side.observer.calls.clear()
+    side.settle()
     return side
 
 
@@ -218,8 +225,7 @@ def negotiated_agent(*, peer_window=WINDOW, peer_max_frame=MAX_FRAME, **settings
     side = Side(gateway=False, **settings)
     side.session.greet(a_hello())
     side.hear(ack_frame(window=peer_window, max_frame=peer_max_frame))
-    side.said()
-    side.observer.calls.clear()
+    side.settle()
     return side
 
 

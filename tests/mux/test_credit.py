@@ -1,5 +1,6 @@
 """Credit is neither lost nor minted."""
 
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -173,3 +174,60 @@ class ReceiveCreditTests(SynchronousTestCase):
         credit = ReceiveCredit(UNLIMITED)
         credit.charge(1 << 50)
         self.assertEqual(credit.due(0), 0)
+
+
+class GrowingTests(SynchronousTestCase):
+    """Windows that are too small for their path."""
+
+    def setUp(self):
+        self.credit = ReceiveCredit(WINDOW, now=10.0)
+
+    def spend(self, amount):
+        self.credit.charge(amount)
+
+    def test_a_window_used_up_within_a_round_trip_is_too_small(self):
+        self.spend(WINDOW)
+        self.assertTrue(self.credit.limits(held=0, now=10.09, round_trip=0.05))
+        self.assertFalse(self.credit.limits(held=0, now=10.11, round_trip=0.05))
+
+    def test_half_of_it_may_take_half_the_time(self):
+        self.spend(WINDOW // 2)
+        self.assertTrue(self.credit.limits(held=0, now=10.04, round_trip=0.05))
+        self.assertFalse(self.credit.limits(held=0, now=10.06, round_trip=0.05))
+
+    def test_a_reader_that_does_not_keep_up_needs_no_larger_one(self):
+        self.spend(WINDOW)
+        self.assertTrue(self.credit.limits(held=25, now=10.0, round_trip=1.0))
+        self.assertFalse(self.credit.limits(held=26, now=10.0, round_trip=1.0))
+
+    def test_what_a_window_grows_by_is_due(self):
+        self.spend(WINDOW)
+        self.credit.widen(3 * WINDOW)
+        self.assertEqual(self.credit.due(held=0), 4 * WINDOW)
+        self.spend(2 * WINDOW - 1)
+        self.assertEqual(self.credit.due(held=0), 0)
+        self.spend(1)
+        self.assertEqual(self.credit.due(held=0), 2 * WINDOW)
+
+    @given(
+        st.integers(0, 5 * WINDOW),
+        st.integers(0, 5 * WINDOW),
+        st.integers(0, 5 * WINDOW),
+    )
+    def test_a_window_shrinks_to_what_was_promised(self, growth, spent, held):
+        """Never below its first size, and nothing that was granted is taken back."""
+        credit = ReceiveCredit(WINDOW)
+        credit.widen(growth)
+        credit.due(0)
+        spent = min(spent, credit.unspent)
+        held = min(held, spent)
+        credit.charge(spent)
+        unspent = credit.unspent
+        shrunk = credit.narrow(held)
+        self.assertEqual(credit.window, WINDOW + growth - shrunk)
+        self.assertGreaterEqual(shrunk, 0)
+        self.assertEqual(credit.unspent, unspent)
+        self.assertEqual(credit.window, max(WINDOW, unspent + held))
+        due = credit.due(held)
+        self.assertLessEqual(credit.unspent + held, credit.window)
+        self.assertTrue(due == 0 or due * 2 >= credit.window)

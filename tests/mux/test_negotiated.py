@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.errors import PayloadError, ProtocolError
 from gateway.mux.stream import State
+from gateway.policy.budget import Budget
 from tests.mux.doubles import WINDOW, negotiated_agent, negotiated_gateway
 from tests.strategies import open_payload, raw_frame, with_id
 
@@ -542,3 +543,83 @@ class LossTests(SynchronousTestCase):
         self.assertEqual(len(end.endings), 1)
         side.hear(DATA)
         self.assertEqual(bytes(end.received), b"")
+
+
+class GrowthTests(SynchronousTestCase):
+    """Windows that grow, on a link with a round trip of 100 ms."""
+
+    def start(self, memory=0, most=8 * WINDOW):
+        """Open a stream at the agent; the peer has the whole window to send."""
+        self.budget = Budget(memory)
+        self.side = negotiated_agent(max_window=most, memory=self.budget)
+        self.side.core.round_trip = 0.1
+        self.side.hear(OPEN)
+        self.end = self.side.observer.ends[0]
+        self.side.rules.answer(self.end.stream, 0)
+        self.side.said()
+        self.left = WINDOW
+
+    def arrive(self, seconds, held=0):
+        """Let all that was granted arrive a while later; return the next grant."""
+        self.side.now += seconds
+        while self.left:
+            size = min(self.left, 16384)
+            self.side.hear(with_id(0x03, 1, bytes(size)))
+            self.left -= size
+        self.side.rules.repay(self.end.stream, held)
+        for kind, payload in self.side.said():
+            self.assertEqual(kind, 0x13)
+            self.left += struct.unpack("!I", payload[4:])[0]
+        return self.left
+
+    def test_a_window_used_up_in_a_round_trip_doubles_until_it_may_not(self):
+        self.start()
+        found = [self.arrive(0.1) for _ in range(5)]
+        self.assertEqual(found, [n * WINDOW for n in (2, 4, 8, 8, 8)])
+        self.assertEqual(self.budget.grown, 7 * WINDOW)
+
+    def test_a_window_that_lasts_longer_stays(self):
+        self.start()
+        self.assertEqual(self.arrive(0.21), WINDOW)
+        self.assertEqual(self.budget.grown, 0)
+
+    def test_a_pause_before_a_burst_is_not_counted_for_it(self):
+        self.start()
+        self.assertEqual(self.arrive(3600.0), WINDOW)
+        self.assertEqual(self.arrive(0.1), 2 * WINDOW)
+
+    def test_a_reader_that_falls_behind_gets_no_larger_window(self):
+        self.start()
+        self.assertEqual(self.arrive(0.1, held=WINDOW // 2), WINDOW // 2)
+        self.assertEqual(self.budget.grown, 0)
+
+    def test_memory_that_is_short_ends_growth(self):
+        self.start(memory=8 * WINDOW)
+        self.assertEqual(self.arrive(0.1), 2 * WINDOW)
+        self.assertEqual(self.arrive(0.1), 4 * WINDOW)
+        self.assertEqual(self.arrive(0.1), 4 * WINDOW)
+        self.assertEqual(self.budget.grown, 3 * WINDOW)
+
+    def test_where_memory_is_tight_windows_shrink(self):
+        """Nothing granted is taken back; the next grant is of the first window."""
+        self.start(memory=8 * WINDOW)
+        self.assertEqual(self.arrive(0.1), 2 * WINDOW)
+        self.budget.hold(6 * WINDOW)
+        self.assertEqual(self.arrive(0.1), WINDOW)
+        self.assertEqual(
+            (self.end.stream.receiving.window, self.budget.grown), (WINDOW, 0)
+        )
+
+    def test_where_memory_is_tight_who_holds_much_is_not_repaid(self):
+        self.start(memory=8 * WINDOW)
+        self.budget.hold(7 * WINDOW)
+        self.assertEqual(self.arrive(0.1, held=WINDOW // 2 + 1), 0)
+        self.side.rules.repay(self.end.stream, WINDOW // 2)
+        self.assertEqual([kind for kind, _ in self.side.said()], [0x13])
+
+    def test_a_stream_that_ends_gives_back_what_it_had_grown(self):
+        self.start()
+        self.arrive(0.1)
+        self.assertEqual(self.budget.grown, WINDOW)
+        self.side.hear(RESET)
+        self.assertEqual(self.budget.grown, 0)

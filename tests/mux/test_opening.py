@@ -179,7 +179,7 @@ class GatewayTests(SynchronousTestCase):
         side.hear(hello_frame(agent="office", window=16384, max_frame=4100))
         self.assertEqual(side.observer.names(), ["hello_received", "decided"])
         self.assertEqual(side.observer.last("hello_received").agent, "office")
-        [(kind, payload)] = side.said()
+        [(kind, payload), _] = side.said()
         self.assertEqual((kind, json.loads(payload)["window"]), (0x11, WINDOW))
         self.assertTrue(side.session.negotiated)
         self.assertEqual(side.session.liveness.interval, 7.0)
@@ -192,7 +192,7 @@ class GatewayTests(SynchronousTestCase):
         side = Side(gateway=True, answer=an_ack())
         self.patch(side.observer, "decided", lambda ack: side.open())
         side.hear(hello_frame(), KEEP_ALIVE)
-        self.assertEqual([kind for kind, _ in side.said()], [0x11, 0x14, 0x05])
+        self.assertEqual([kind for kind, _ in side.said()], [0x11, 0x1A, 0x14, 0x05])
 
     def test_a_refusal_ends_the_link(self):
         """The error is the last word."""
@@ -213,7 +213,7 @@ class GatewayTests(SynchronousTestCase):
         self.assertEqual(side.said(), [])
         self.assertEqual(side.core.counts, {"before_hello_ack": 2})
         side.session.accept(an_ack())
-        self.assertEqual([kind for kind, _ in side.said()], [0x11])
+        self.assertEqual([kind for kind, _ in side.said()], [0x11, 0x1A])
         self.assertTrue(side.session.negotiated)
 
     def test_nothing_may_come_between_hello_and_its_answer(self):
@@ -277,7 +277,7 @@ class GatewayTests(SynchronousTestCase):
         )
         self.assertTrue(side.session.negotiated)
         self.assertEqual(side.session.liveness.dead_seconds, 45.0)
-        self.assertEqual([kind for kind, _ in side.said()], [0x11])
+        self.assertEqual([kind for kind, _ in side.said()], [0x11, 0x1A])
 
     def test_a_late_hello_has_its_own_patience(self):
         """The time for its answer starts when it arrives."""
@@ -363,7 +363,7 @@ class GatewayTests(SynchronousTestCase):
         side = Side(gateway=True, answer=an_ack())
         for chunk in data.draw(cuts(stream)):
             side.hear(chunk)
-        self.assertEqual([kind for kind, _ in side.said()], [0x11, 0x1A, 0x18])
+        self.assertEqual([kind for kind, _ in side.said()], [0x11, 0x1A, 0x1A, 0x18])
 
 
 class StrictGatewayTests(SynchronousTestCase):

@@ -6,6 +6,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.wire.hello import Register, RegisterAck
 from tests.mux.doubles import (
+    Side,
+    a_hello,
+    ack_frame,
+    an_ack,
+    hello_frame,
     legacy_agent,
     legacy_gateway,
     negotiated_agent,
@@ -13,7 +18,7 @@ from tests.mux.doubles import (
 )
 from tests.strategies import json_frame, raw_frame, with_id
 
-NONCE = b"\x00\x00\x00\x00\x00\x00\x00\x01"  # the first of a `Side`
+NONCE = b"\x00\x00\x00\x00\x00\x00\x00\x02"  # of the first one after the opening
 
 
 class RoundTripTests(SynchronousTestCase):
@@ -66,8 +71,26 @@ class RoundTripTests(SynchronousTestCase):
         side.hear(raw_frame(0x1A, b"\x01otherone"))
         side.hear(raw_frame(0x1A, b"\x07" + NONCE))
         self.assertEqual(side.core.counts, {"ping_answer": 3})
-        self.assertIsNone(side.session.liveness.rtt_seconds)
+        self.assertEqual(side.session.liveness.rtt_seconds, 0.0)  # the opening's
         self.assertEqual(side.said(), [])
+
+    def test_the_round_trip_is_asked_for_when_the_link_is_decided(self):
+        """Before traffic makes it longer than the path is."""
+        for side in (
+            Side(gateway=True, answer=an_ack()),
+            Side(gateway=False),
+        ):
+            if side.session.core.settings.gateway:
+                side.hear(hello_frame())
+            else:
+                side.session.greet(a_hello())
+                side.said()
+                side.hear(ack_frame())
+            [question] = [found for found in side.said() if found[0] == 0x1A]
+            self.assertEqual(question[1][:1], b"\x00")
+            side.now += 0.03
+            side.hear(raw_frame(0x1A, b"\x01" + question[1][1:]))
+            self.assertAlmostEqual(side.core.round_trip, 0.03)
 
     def test_a_legacy_link_is_not_asked(self):
         """Its agent sends keep-alives, its gateway nothing."""

@@ -18,6 +18,7 @@ from gateway.interfaces import IListening, INetwork
 from gateway.link.protocol import LinkSettings
 from gateway.mux.core import SessionSettings
 from gateway.policy.access import OwnPorts, TargetRules
+from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import MappingWish
 from gateway.policy.ports import PublicPorts
@@ -271,6 +272,7 @@ class GatewayCase(LogCase):
             timeout_seconds=5.0,
         )
         self.slots = Slots(connections)
+        self.memory = Budget()
         self.mappings = Mappings(
             self.clock,
             self.network,
@@ -278,6 +280,7 @@ class GatewayCase(LogCase):
             PublicPorts(10000, last_port, blacklist),
             Router(self.clock, self.links, dialer, self.own, texts, 10.0, "t"),
             self.slots,
+            self.memory,
             MappingSettings(
                 tunnel_enabled=tunnel_enabled,
                 port_offset=10000,

@@ -134,7 +134,7 @@ class AdmissionTests(GatewayCase):
     def test_the_ack_tells_what_was_settled(self):
         self.build()
         agent = self.agent(features=["register", "telepathy"])
-        ((_, payload),) = agent.heard()
+        ((_, payload), _) = agent.heard()
         for part in (b'"features":["register"]', b'"open_timeout":10', b'"links":16'):
             self.assertIn(part, payload)
 

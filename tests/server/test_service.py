@@ -9,6 +9,7 @@ from twisted.internet.tcp import Port
 
 from gateway.errors import StoreError
 from gateway.policy.mapping import Mapping
+from gateway.relay.memory import MemoryWatch
 from gateway.server.service import (
     ApiEdge,
     GatewayParts,
@@ -80,6 +81,7 @@ class ServiceCase(GatewayCase):
                 links=self.links,
                 link_factory=self.factory,
                 mappings=self.mappings,
+                memory=MemoryWatch(self.clock, self.memory, list),
                 registrations=self.registrations,
                 configured=configured,
                 make_api=self.make_api,

@@ -152,9 +152,14 @@ class SimNetwork:
         self.poller = process.poller
         self.clock = process.reactor
         self.read_size = READ_SIZE
+        self.memory: Any = None
         self._process = process
         self._listening: list[SimListening] = []
         self._sockets: dict[int, Any] = {}
+
+    def count_by(self, memory):
+        """Count what waits in the transports that are made from now on."""
+        self.memory = memory
 
     def listen(self, address, port, factory, *, gathered=False):
         """Bind and listen without accepting yet."""
@@ -206,6 +211,7 @@ class SimNetwork:
             _address(name),
             gathered=gathered,
             read_size=self.read_size,
+            memory=self.memory,
         )
 
     def adopt(self, sock):

@@ -67,10 +67,28 @@ def credit_is_not_negative(world):
                 )
                 check(
                     "credit",
-                    receiving.unspent + held <= window,
+                    receiving.unspent + held <= receiving.window <= window,
                     f"stream {stream_id} at {process.name}: {held} held and "
-                    f"{receiving.unspent} unspent of a window of {window}",
+                    f"{receiving.unspent} unspent of a window of {receiving.window}, "
+                    f"{window} at most",
                 )
+
+
+def memory_is_counted(world):
+    """What a process thinks it holds is what waits in it, and no more has grown."""
+    for process, _ in world.windows():
+        ends = [end for link in world.links_of(process) for end in link.stream_ends()]
+        held = sum(one.unsent for one in process.poller.transports())
+        held += sum(end.waiting for end in ends)
+        windows = [end.stream.receiving for end in ends]
+        grown = sum(one.window - one.first for one in windows)
+        memory = process.network.memory
+        check(
+            "memory",
+            (memory.held, memory.grown) == (held, grown),
+            f"{process.name} thinks of {memory.held} held and {memory.grown} grown, "
+            f"and it is {held} and {grown}",
+        )
 
 
 def our_own_ends_keep_the_protocol(world):
@@ -341,6 +359,7 @@ ALWAYS = (
     bounds_were_kept,
     bytes_are_those_said,
     credit_is_not_negative,
+    memory_is_counted,
     nothing_was_logged_as_a_bug,
 )
 AT_THE_END = (

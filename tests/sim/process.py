@@ -8,6 +8,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from gateway.net.transports import TCPTransport
 from tests.sim.kernel import ERROR, HANGUP
 from tests.sim.network import SimNetwork
 
@@ -67,6 +68,10 @@ class SimPoller:
             self._active.pop(fd, None)
 
     drop = forget
+
+    def transports(self):
+        """Return the transports that are watched."""
+        return [one for one in self._watched.values() if isinstance(one, TCPTransport)]
 
     def at_turn_end(self, call):
         """Make `call` once after this batch, or soon if there is none."""

@@ -1,8 +1,10 @@
 """One seed: a random crowd, random faults, then peace, and every law is checked."""
 
+from random import Random
 from typing import Any
 
 from gateway.config.agent import AgentLimits, ReconnectConfig
+from gateway.config.common import FlowConfig
 from gateway.policy.mapping import MappingChanges
 from tests.sim import faults, oracles
 from tests.sim.kernel import Manner
@@ -44,6 +46,8 @@ class Storm(World):
         self.heartbeat = chance.choice((2.0, 3.0, 5.0))
         self.window = chance.choice((16384, 16384, 32768, 65536))
         self.agent_window = chance.choice((16384, 32768, 65536))
+        growth = Random(seed).choice((1, 1, 4, 16))
+        self.most, self.agent_most = self.window * growth, self.agent_window * growth
         self.frame = chance.choice((4100, 16384, 262144))
         self.read_size = 16384
         self.direct_bound = 65536 + 8 * self.read_size
@@ -77,6 +81,7 @@ class Storm(World):
         self.start_gateway(
             heartbeat_interval=self.heartbeat,
             window=self.window,
+            most=self.most,
             max_frame=self.frame,
             legacy_high_water=self.legacy_bound,
             legacy_low_water=self.legacy_bound // 2,
@@ -106,6 +111,7 @@ class Storm(World):
             name,
             heartbeat_interval=self.heartbeat,
             window=self.agent_window,
+            flow=FlowConfig(max_stream_window=self.agent_most),
             max_frame=self.frame,
             connections=self.links_each[name],
             dial_timeout=2.0,
@@ -212,15 +218,15 @@ class Storm(World):
     # -- what oracles ask ----------------------------------------------------------
 
     def windows(self):
-        """Return every process with links, and the window that it grants."""
-        yield self.gate, self.window
+        """Return every process with links, and the largest window it grants."""
+        yield self.gate, self.most
         for agent in self.agents:
             if not agent.process.dead:
-                yield agent.process, self.agent_window
+                yield agent.process, self.agent_most
 
     def window_towards(self, talker):
         """Return the credit that whoever serves a talker grants."""
-        return self.window if talker.visitor else self.agent_window
+        return self.most if talker.visitor else self.agent_most
 
     # -- the storm -----------------------------------------------------------------
 

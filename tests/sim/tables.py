@@ -5,6 +5,7 @@ No table is named here, so one that is added later is watched too.
 
 from collections import Counter, deque
 
+from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
 
 _CONTAINERS = (dict, set, frozenset, list, deque, bytearray)
@@ -30,6 +31,9 @@ def table_sizes(root):
                 waiting.extend(_entries(path, one))
         elif isinstance(one, Slots):
             sizes[f"{path}.active"] += one.active
+        elif isinstance(one, Budget):
+            sizes[f"{path}.held"] += one.held
+            sizes[f"{path}.grown"] += one.grown
         elif isinstance(one, tuple) or _is_ours(one):
             waiting.extend(_attributes(path, one))
     return sizes

@@ -5,13 +5,16 @@ from typing import Any, ClassVar
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.config.agent import AgentLimits
+from gateway.config.common import FlowConfig
+from gateway.config.gateway import LimitsConfig
 from gateway.mux.stream import State
 from tests.sim import oracles
 from tests.sim.kernel import FOREVER, Manner
-from tests.sim.talkers import Script
+from tests.sim.talkers import Script, TalkerFactory
 from tests.sim.world import CLOSED_PORT, SILENT_PORT, TARGETS, World
 
 PORT = 10_500
+BULK_PORT = 99
 ASK = Script(says=400, ends="finish")
 
 
@@ -20,9 +23,11 @@ class WorldCase(SynchronousTestCase):
 
     gateway_options: ClassVar[dict[str, Any]] = {}
     agent_options: ClassVar[dict[str, Any]] = {}
+    link: ClassVar[Manner] = Manner()
 
     def setUp(self):
         self.world = World(7)
+        self.world.link_manner = self.link
         self.addCleanup(self.world.close)
         self.addCleanup(self.check_laws)
         self.world.start_gateway(**self.gateway_options)
@@ -119,6 +124,151 @@ class OpeningTests(WorldCase):
         self.world.until(self.gone(visitor))
         self.assertIsNone(visitor.partner)
         self.assertEqual(visitor.ending, "broken")
+
+
+class EarlyDataTests(WorldCase):
+    """A link with a round trip of 50 ms."""
+
+    link = Manner(latency=0.025)
+
+    def test_what_a_visitor_says_first_saves_a_round_trip(self):
+        """One for the request and its answer; none for the opening before it."""
+        visitor = self.come("echo", Script(says=400, ends="stay"))
+        self.assert_between(0.05, self.took(lambda: visitor.heard > 0), 0.065)
+        self.assertEqual(visitor.ending, None)
+
+    def test_a_target_that_speaks_first_is_heard_as_soon(self):
+        visitor = self.come("source", Script(says=0, ends="stay"))
+        self.assert_between(0.05, self.took(lambda: visitor.heard > 0), 0.065)
+
+
+LONG = Manner(latency=0.05, pace=0.0005, buffer=131072, piece=16384)
+BULK_BYTES = 500_000
+FIRST_WINDOW = 16384
+
+
+class WindowTests(WorldCase):
+    """A link with a round trip of 100 ms, and much to carry."""
+
+    link = LONG
+
+    def restart(self, most, memory=0):
+        """Begin again with another largest window."""
+        self.world.close()
+        self.world = World(7)
+        self.world.link_manner = self.link
+        self.addCleanup(self.world.close)
+        self.world.start_gateway(
+            window=FIRST_WINDOW, most=most, limits=LimitsConfig(memory=memory)
+        )
+        host = self.world.open_targets("left")
+        script = Script(says=BULK_BYTES, ends="finish")
+        factory = TalkerFactory(self.world.crowd, script)
+        host.network.listen("", BULK_PORT, factory).startAccepting()
+        self.agent = self.world.start_agent(
+            "left", "left", flow=FlowConfig(max_stream_window=most)
+        )
+        self.world.until(lambda: self.agent.connected)
+        self.world.map(PORT, BULK_PORT)
+
+    def fetch(self, script=ASK):
+        """Return how long all of it takes."""
+        visitor = self.world.come(PORT, script)
+        seconds = self.took(self.gone(visitor), 600.0)
+        self.assertEqual((visitor.ending, visitor.heard), ("clean", BULK_BYTES))
+        return seconds
+
+    def windows(self):
+        """Return the largest window of each live stream at the gateway."""
+        return [
+            end.stream.receiving.window
+            for link in self.world.links_of(self.world.gate)
+            for end in link.stream_ends()
+        ]
+
+    def test_a_window_that_grows_fills_the_path(self):
+        """16384 bytes a round trip become as many as the link takes."""
+        self.restart(most=FIRST_WINDOW)
+        fixed = self.fetch()
+        self.restart(most=1 << 20)
+        grown = self.fetch()
+        self.assert_between(2.5, fixed, 7.0)
+        self.assertLess(grown * 4, fixed)
+
+    def test_the_largest_window_is_a_limit(self):
+        self.restart(most=1 << 16)
+        visitor = self.world.come(PORT, ASK)
+        widest = 0
+        while visitor.ending is None:
+            self.world.clock.run(0.05)
+            widest = max([widest, *self.windows()])
+        self.assertEqual(widest, 1 << 16)
+
+    def widest(self, script):
+        """Return the largest window of a visitor that fetches everything."""
+        self.restart(most=1 << 20)
+        visitor = self.world.come(PORT, script)
+        found = 0
+        while visitor.ending is None:
+            self.world.clock.run(0.1)
+            found = max([found, *self.windows()])
+        self.assertEqual((visitor.ending, visitor.heard), ("clean", BULK_BYTES))
+        return found
+
+    def test_the_window_of_a_slow_reader_grows_less(self):
+        """No further than the kernels on the way make it look fast."""
+        slow = self.widest(Script(says=400, reads="slowly"))
+        self.assertLess(slow, self.widest(ASK))
+
+    def test_what_has_grown_is_given_back(self):
+        self.restart(most=1 << 20, memory=1 << 26)
+        visitor = self.world.come(PORT, ASK)
+        memory = self.world.gate.network.memory
+        self.world.until(lambda: memory.grown > 0)
+        self.world.until(self.gone(visitor))
+        self.world.clock.run(1.0)
+        self.assertEqual((memory.held, memory.grown), (0, 0))
+
+    def test_windows_grow_within_half_of_the_memory(self):
+        self.restart(most=1 << 20, memory=1 << 17)
+        visitor = self.world.come(PORT, ASK)
+        memory = self.world.gate.network.memory
+        while visitor.ending is None:
+            self.world.clock.run(0.05)
+            self.assertLessEqual(memory.grown, 1 << 16)
+        self.assertEqual(visitor.ending, "clean")
+
+
+class MemoryTests(WorldCase):
+    """A gateway with little memory, and visitors that read nothing."""
+
+    memory = 1 << 20
+    gateway_options: ClassVar[dict[str, Any]] = {
+        "limits": LimitsConfig(memory=memory),
+        "most": 65536,
+    }
+
+    def test_who_reads_nothing_makes_room_for_who_does(self):
+        """A second after what was granted before has arrived, the limit holds."""
+        memory = self.world.gate.network.memory
+        deaf = [self.come("flood", Script(says=5, reads="never")) for _ in range(40)]
+        self.world.clock.run(2.0)
+        for _ in range(50):
+            self.world.clock.run(0.1)
+            self.assertLessEqual(memory.held, self.memory)
+        self.assertGreater(memory.broken, 0)
+        self.world.until(lambda: not memory.refusing, 20.0)
+        reader = self.come("source", ASK)
+        self.world.until(self.gone(reader))
+        for visitor in deaf:
+            visitor.excused = "it read nothing"
+
+    def test_slow_readers_are_never_broken_off(self):
+        slow = [self.come("flood", Script(says=400, reads="slowly")) for _ in range(10)]
+        for visitor in slow:
+            self.world.until(self.gone(visitor), 2000.0)
+            self.assertEqual((visitor.ending, visitor.heard), ("clean", 120_000))
+        self.assertEqual(self.world.gate.network.memory.broken, 0)
 
 
 class LimitTests(WorldCase):

@@ -9,7 +9,7 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
 from gateway.app import Surroundings, build_agent, build_gateway
 from gateway.config.agent import AgentConfig, AgentLimits, ReconnectConfig
-from gateway.config.common import BufferConfig
+from gateway.config.common import BufferConfig, FlowConfig
 from gateway.config.gateway import GatewayConfig, TunnelConfig
 from gateway.config.places import HostPort
 from gateway.errors import GatewayError
@@ -221,9 +221,13 @@ class World:
 
     # who is there
 
-    def start_gateway(self, *, shutdown_timeout=10.0, limits=None, **tunnel):
+    def start_gateway(
+        self, *, shutdown_timeout=10.0, limits=None, most=65536, **tunnel
+    ):
         """Build and start the gateway; its mappings come from the store."""
-        extra = {} if limits is None else {"limits": limits}
+        extra: dict[str, Any] = {"flow": FlowConfig(max_stream_window=most)}
+        if limits is not None:
+            extra["limits"] = limits
         tunnel = {"heartbeat_interval": 5.0, "window": 65536} | tunnel
         config = GatewayConfig(
             tunnel=TunnelConfig(**tunnel),
@@ -253,6 +257,7 @@ class World:
         chosen: dict[str, Any] = {
             "heartbeat_interval": 5.0,
             "window": 65536,
+            "flow": FlowConfig(max_stream_window=65536),
             "shutdown_timeout": 5.0,
             "reconnect": ReconnectConfig(initial=0.5, multiplier=2.0, max=4.0),
             "limits": AgentLimits(streams=1000),
