@@ -181,6 +181,20 @@ class RigCase(ProgramsCase):
         await self.agent_up(agent)
         return gateway, agent
 
+    async def start_crowd(self, mode: str, *numbers: int) -> Program:
+        """Start many sockets in a process of their own; see `crowd.py`."""
+        crowd = self.start(
+            sys.executable,
+            "-m",
+            "tests.integration.crowd",
+            mode,
+            *map(str, numbers),
+            name=mode,
+            folder=Path(__file__).parents[2],
+        )
+        await crowd.says("here" if mode == "visit" else "ready", 90.0)
+        return crowd
+
     async def gateway_up(self, gateway: Program, seconds: float = 30.0) -> None:
         """Wait until the gateway answers."""
 
