@@ -167,9 +167,10 @@ class Program(ProcessProtocol):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
     def cpu_seconds(self) -> float:
-        """Return the processor time that it has used."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Return the processor time that it has used, to the nanosecond."""
+        tasks = Path(f"/proc/{self.pid}/task").iterdir()
+        times = (int((task / "schedstat").read_text().split()[0]) for task in tasks)
+        return sum(times) / 1e9
 
     def memory_bytes(self) -> int:
         """Return its resident memory."""

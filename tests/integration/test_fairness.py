@@ -1,0 +1,117 @@
+"""What one visitor may cost the others."""
+
+from __future__ import annotations
+
+import socket
+import statistics
+import struct
+import sys
+import time
+
+from twisted.internet.threads import deferToThread
+
+from tests.integration.ports import take_ports
+from tests.integration.processes import Program, until
+from tests.integration.rig import RigCase
+
+PAIRS = 9
+ATTEMPTS = 3
+TALKERS = 20
+ROUNDS = 60
+MESSAGE = bytes(1024)
+COST = 1.05
+STALL_SECONDS = 0.3
+
+
+def connect(port: int) -> socket.socket:
+    """Return a plain connection to a port of this machine."""
+    return socket.create_connection(("127.0.0.1", port), 20)
+
+
+def deaf_visitor(port: int) -> socket.socket:
+    """Return a visitor that takes little and reads nothing, once it has stalled."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    sock.connect(("127.0.0.1", port))
+    sock.recv(1)
+    before = -1
+    while True:
+        waiting = len(sock.recv(1 << 20, socket.MSG_PEEK))
+        if waiting == before:
+            return sock
+        before = waiting
+        time.sleep(STALL_SECONDS)
+
+
+def reset(sock: socket.socket) -> None:
+    """Close a connection so that its far end sees a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def talk(talkers: list[socket.socket]) -> None:
+    """Exchange messages on all connections, `ROUNDS` times."""
+    for _ in range(ROUNDS):
+        for sock in talkers:
+            sock.sendall(MESSAGE)
+        for sock in talkers:
+            left = len(MESSAGE)
+            while left:
+                left -= len(sock.recv(left))
+
+
+class FairnessTests(RigCase):
+    """A gateway and an agent, both as processes."""
+
+    async def serve_crowd(self, mode: str) -> int:
+        """Start a target in a process of its own; return its public port."""
+        target_port = take_ports()
+        await self.start_crowd(mode, target_port)
+        return await self.map(target_port)
+
+    async def cost(
+        self, programs: tuple[Program, ...], talkers: list[socket.socket]
+    ) -> float:
+        """Return the processor time of both processes for the same messages."""
+        before = sum(program.cpu_seconds() for program in programs)
+        await deferToThread(talk, talkers)
+        return sum(program.cpu_seconds() for program in programs) - before
+
+    async def test_a_visitor_that_reads_nothing_costs_the_others_nothing(self):
+        """Less than 5 % of the time of each message, in the median of pairs."""
+        programs = await self.start_both()
+        echo, source = await self.serve_crowd("echo"), await self.serve_crowd("source")
+        talkers = [connect(echo) for _ in range(TALKERS)]
+        for sock in talkers:
+            self.addCleanup(sock.close)
+        await deferToThread(talk, talkers)
+        medians: list[float] = []
+        while len(medians) < ATTEMPTS and min(medians, default=2.0) > COST:
+            ratios = []
+            for _ in range(PAIRS):
+                alone = await self.cost(programs, talkers)
+                deaf = await deferToThread(deaf_visitor, source)
+                beside = await self.cost(programs, talkers)
+                reset(deaf)
+                ratios.append(beside / alone)
+            medians.append(statistics.median(ratios))
+        line = ", ".join(f"{median:.3f}" for median in medians)
+        print(f"beside a deaf visitor a message costs {line}", file=sys.stderr)  # noqa: T201
+        self.assertLessEqual(min(medians), COST)
+
+    async def test_a_stalled_visitor_that_resets_frees_its_place_within_a_second(self):
+        await self.start_both()
+        source = await self.serve_crowd("source")
+        deaf = await deferToThread(deaf_visitor, source)
+
+        async def places() -> int:
+            [row] = await self.mappings()
+            return int(row["connections"])
+
+        self.assertEqual(await places(), 1)
+        reset(deaf)
+
+        async def free() -> bool:
+            return await places() == 0
+
+        await until(free, "the place is free", 1.0)
