@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install test demo lint format types layers sim package all clean
+.PHONY: help install test demo lint format types layers sim ratios package all clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | \
@@ -51,10 +51,13 @@ layers: $(STAMP)  ## check that imports point downward
 sim: $(STAMP)  ## run the simulation; SEED=123 replays one seed
 	@$(BIN)/python -m $(if $(SEED),tests.sim $(SEED),twisted.trial tests.sim)
 
+ratios: $(STAMP)  ## compare the speed with a plain Twisted relay, twice if need be
+	$(BIN)/gotunnel bench --compare-stock || $(BIN)/gotunnel bench --compare-stock
+
 package: $(STAMP)  ## build the wheel and try it away from the checkout
 	@.ci/package $(BIN)/python $(CONSTRAINTS)
 
-all: lint types layers test package  ## everything that CI checks
+all: lint types layers test package ratios  ## everything that CI checks
 
 clean:  ## remove what the targets above made
 	rm -rf $(VENV) .tox build dist *.egg-info .coverage .coverage.* _trial_temp*

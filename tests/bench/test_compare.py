@@ -22,7 +22,7 @@ class RatioTests(SynchronousTestCase):
         self.assertEqual(len(ratios), 4)
         self.assertFalse(any(ratio.holds for ratio in ratios))
         self.assertEqual(
-            str(ratios[0]), "direct  msgs   0.79 of stock, floor 0.80: TOO SLOW"
+            str(ratios[0]), "direct  msgs   1.29 of stock, floor 1.30: TOO SLOW"
         )
 
     def test_one_slow_way_does_not_hide_behind_the_others(self):
