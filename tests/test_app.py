@@ -75,8 +75,8 @@ class GatewayTests(AppCase):
         return FarEnd(transport)
 
     def ack(self, far):
-        ((kind, payload), (ping, _)) = far.heard()
-        self.assertEqual((frames.HELLO_ACK, frames.PING), (kind, ping))
+        (kind, payload), *_ = far.heard()
+        self.assertEqual(frames.HELLO_ACK, kind)
         return json.loads(payload)
 
     def create(self, service, **wish):
