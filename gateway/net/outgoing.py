@@ -112,29 +112,32 @@ class Outgoing:
     def writeSequence(self, iovec: Iterable[Chunk]) -> None:
         """Send the pieces in order, as if they were one.
 
-        So much that a copy would cost more than a system call leaves at once, also
-        where a turn's writes are gathered.
+        A sequence is something gathered already, so it leaves at once also where a
+        turn's writes are gathered, unless it must wait behind others.
         """
         pieces = iovec if isinstance(iovec, list) else list(iovec)
         if self._mute:
             return
-        size = sum(map(len, pieces))
-        if size > _JOIN_LIMIT and (self._direct or self._idle()):
-            self._send_vector(pieces, size)
-        elif self._direct:
-            self.write(b"".join(pieces))
-        else:
+        if not self._direct and not self._idle():
             self._gather(pieces)
+            return
+        size = sum(map(len, pieces))
+        if size <= _JOIN_LIMIT:  # one copy is cheaper than a vector
+            pieces = [b"".join(pieces)]
+        self._send_pieces(pieces, size)
 
     def _idle(self) -> bool:
-        """Tell whether a gathered write may overtake the end of the turn."""
+        """Tell whether a sequence need not wait for the end of the turn."""
         pulled = self.producer is not None and not self._streaming
         return self._gathered and not (self._pieces or self._blocked or pulled)
 
-    def _send_vector(self, pieces: list[Chunk], size: int) -> None:
+    def _send_pieces(self, pieces: list[Chunk], size: int) -> None:
         while size:
             try:
-                sent = self._socket.sendmsg(pieces[:_VECTOR_LIMIT])
+                if len(pieces) == 1:
+                    sent = self._send(pieces[0])
+                else:
+                    sent = self._socket.sendmsg(pieces[:_VECTOR_LIMIT])
             except WOULD_BLOCK:
                 break
             except OSError:

@@ -147,18 +147,31 @@ class WritingTests(PlainPeerCase):
         ours.transport.unregisterProducer()
         await self.end(ours)
 
-    async def test_a_long_sequence_of_a_link_leaves_before_the_turn_ends(self):
+    async def test_a_sequence_of_a_link_leaves_before_the_turn_ends(self):
+        for size in (3, 70_000):
+            ours, peer = await self.accept(gathered=True)
+            seen: list[Any] = []
+
+            def answer(data, ours=ours, peer=peer, size=size, seen=seen):
+                ours.transport.writeSequence([b"head", memoryview(bytes(size))])
+                seen.append((ours.transport.unsent, len(self.read_all(peer))))
+
+            ours.on_data = answer
+            peer.send(b"?")
+            await self.until(lambda seen=seen: seen)
+            self.assertEqual(seen, [(0, size + 4)])
+            await self.end(ours)
+
+    async def test_a_sequence_of_a_link_overtakes_nothing(self):
         ours, peer = await self.accept(gathered=True)
-        seen = []
 
         def answer(data):
-            ours.transport.writeSequence([b"head", memoryview(bytes(70_000))])
-            seen.append((ours.transport.unsent, len(self.read_all(peer))))
+            ours.transport.write(b"first ")
+            ours.transport.writeSequence([b"second ", b"third"])
 
         ours.on_data = answer
         peer.send(b"?")
-        await self.until(lambda: seen)
-        self.assertEqual(seen, [(0, 70_004)])
+        await self.until(lambda: self.read_all(peer) == b"first second third")
         await self.end(ours)
 
     async def test_a_view_may_change_once_it_is_written(self):
