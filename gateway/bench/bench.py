@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from gateway.bench.cases import Case, Mode
 from gateway.bench.crew import Crew
 from gateway.bench.dialling import find
 from gateway.bench.greeting import Part
 from gateway.bench.loads import Load, Tally
+from gateway.bench.usage import Usage
 from gateway.bench.worker import PARTS
 from gateway.errors import BenchError
-
-BUSY: Final = 0.9  # of a core; a process above it has no more to give
 
 
 class Place(NamedTuple):
@@ -30,24 +29,24 @@ class Result:
     """What one case gave.
 
     Attributes:
-        far_share: CPU time of the far end, of one core; None if it does not tell.
+        far_usage: of the far end, as shares of the time; None if it does not tell.
         direct: the same without a relay, None if that was not measured.
     """
 
     case: Case
     tally: Tally
-    far_share: float | None
+    far_usage: Usage | None
     direct: Tally | None = None
 
     @property
     def load_was_limit(self) -> bool:
-        """Whether the load workers had no more to give."""
-        return self.tally.cpu_share > BUSY
+        """Whether a load worker never had to wait for anybody else."""
+        return self.tally.usage.was_limit
 
     @property
     def far_was_limit(self) -> bool:
-        """Whether the far end had no more to give."""
-        return (self.far_share or 0.0) > BUSY
+        """Whether the far end never had to wait for anybody else."""
+        return self.far_usage is not None and self.far_usage.was_limit
 
     @property
     def ratio(self) -> float | None:
@@ -115,15 +114,15 @@ class Bench:
         """
         if self._is_stopped():
             return None
-        measured, far_share = self._measure(self._place, case)
+        measured, far_usage = self._measure(self._place, case)
         if not measured.seconds and not measured.lost:
             return None
         direct = None
         if self._direct is not None and not self._is_stopped():
             direct, _ = self._measure(self._direct, case)
-        return Result(case=case, tally=measured, far_share=far_share, direct=direct)
+        return Result(case=case, tally=measured, far_usage=far_usage, direct=direct)
 
-    def _measure(self, place: Place, case: Case) -> tuple[Tally, float | None]:
+    def _measure(self, place: Place, case: Case) -> tuple[Tally, Usage | None]:
         part = PARTS[case.kind]
         address, _ = find(place.host, place.port, part)
         crew = Crew(
@@ -141,15 +140,15 @@ class Bench:
         )
         meter = _Meter(Place(address, place.port))
         tally = crew.run(meter.start)
-        return tally, meter.share()
+        return tally, meter.usage()
 
 
 class _Meter:
-    """The CPU time of a far end, which it tells with every greeting."""
+    """How busy a far end is, which it tells with every greeting."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._before: float | None = None
+        self._before: Usage | None = None
         self._started = 0.0
 
     def start(self) -> None:
@@ -157,8 +156,8 @@ class _Meter:
         _, self._before = find(*self._place, Part.ECHO)
         self._started = time.monotonic()
 
-    def share(self) -> float | None:
-        """Return how much of a core it was since; None if nobody knows."""
+    def usage(self) -> Usage | None:
+        """Return its shares of the time since then; None if nobody knows."""
         if self._before is None:
             return None
         passed = time.monotonic() - self._started
@@ -166,4 +165,4 @@ class _Meter:
             _, after = find(*self._place, Part.ECHO)
         except BenchError:  # the tally says what became of the connections
             return None
-        return None if after is None else (after - self._before) / passed
+        return None if after is None else after.share_since(self._before, passed)

@@ -9,7 +9,8 @@ import time
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from gateway.bench.greeting import LONGEST_LINE, Command, Part, cpu_seconds_of
+from gateway.bench.greeting import LONGEST_LINE, Command, Part, usage_of
+from gateway.bench.usage import Usage
 from gateway.errors import BenchError
 
 DIAL_SECONDS: Final = 10.0  # from the start of a batch until its last answer
@@ -23,20 +24,20 @@ class Dialled(NamedTuple):
         sockets: the connections that are ready, in blocking mode or not.
         lost: how many could not be made.
         fault: why the first of those could not, empty if all could.
-        cpu_seconds: what the far end had used by the last answer; None if it is a
-            plain echo server.
+        usage: what the far end had done by the last answer; None if it is a plain
+            echo server.
     """
 
     sockets: list[socket.socket]
     lost: int
     fault: str
-    cpu_seconds: float | None
+    usage: Usage | None
 
 
 def dial(host: str, port: int, command: Command, count: int) -> Dialled:
     """Make connections to a literal address, many at a time."""
     sockets: list[socket.socket] = []
-    fault, cpu_seconds = "", None
+    fault, usage = "", None
     for first in range(0, count, _BATCH):
         deadline = time.monotonic() + DIAL_SECONDS
         batch = [_begin(host, port) for _ in range(min(_BATCH, count - first))]
@@ -44,7 +45,7 @@ def dial(host: str, port: int, command: Command, count: int) -> Dialled:
             for place, sock in enumerate(batch):
                 if isinstance(sock, socket.socket):
                     try:
-                        cpu_seconds = step(sock, command, deadline)
+                        usage = step(sock, command, deadline)
                     except (OSError, ValueError) as error:
                         sock.close()
                         batch[place] = _reason(error)
@@ -54,15 +55,15 @@ def dial(host: str, port: int, command: Command, count: int) -> Dialled:
                 sockets.append(one)
             else:
                 fault = fault or one
-    return Dialled(sockets, count - len(sockets), fault, cpu_seconds)
+    return Dialled(sockets, count - len(sockets), fault, usage)
 
 
-def find(host: str, port: int, part: Part) -> tuple[str, float | None]:
+def find(host: str, port: int, part: Part) -> tuple[str, Usage | None]:
     """Return the literal address at which the far end answers.
 
     Returns:
-        the address, and the CPU time that the far end has used so far; None if it
-        is a plain echo server.
+        the address, and what the far end has done so far; None if it is a plain
+        echo server.
 
     Raises:
         BenchError: it does not answer, or cannot play `part`.
@@ -77,12 +78,12 @@ def find(host: str, port: int, part: Part) -> tuple[str, float | None]:
         dialled = dial(str(address[0]), port, Command(part, 1), 1)
         for sock in dialled.sockets:
             sock.close()
-            if dialled.cpu_seconds is None and part is not Part.ECHO:
+            if dialled.usage is None and part is not Part.ECHO:
                 raise BenchError(
                     f"{shown} only echoes; for one-way modes start the far end by "
                     "`gotunnel bench --listen`"
                 )
-            return str(address[0]), dialled.cpu_seconds
+            return str(address[0]), dialled.usage
         fault = dialled.fault
     raise BenchError(f"{shown}: {fault}")
 
@@ -111,7 +112,7 @@ def _say(sock: socket.socket, command: Command, deadline: float) -> None:
     sock.sendall(command.line())
 
 
-def _hear(sock: socket.socket, command: Command, deadline: float) -> float | None:
+def _hear(sock: socket.socket, command: Command, deadline: float) -> Usage | None:
     answer = b""
     while not answer.endswith(b"\n"):
         sock.settimeout(_left(deadline))
@@ -119,7 +120,7 @@ def _hear(sock: socket.socket, command: Command, deadline: float) -> float | Non
         if not piece:
             raise ValueError("no far end answers there; the connection is closed")
         answer += piece
-    return cpu_seconds_of(answer, command.line())
+    return usage_of(answer, command.line())
 
 
 def _left(deadline: float) -> float:

@@ -33,14 +33,16 @@ def _report(report: Report) -> dict[str, object]:
 
 
 def _result(result: Result) -> dict[str, object]:
-    case = result.case
+    case, far = result.case, result.far_usage
     return {
         "kind": case.kind.value,
         "connections": case.connections,
         "size_bytes": case.size,
         **_tally(result.tally),
-        "load_cpu_share": result.tally.cpu_share,
-        "far_cpu_share": result.far_share,
+        "load_cpu_share": result.tally.usage.ran,
+        "load_wait_share": result.tally.usage.waited,
+        "far_cpu_share": None if far is None else far.ran,
+        "far_wait_share": None if far is None else far.waited,
         "load_was_limit": result.load_was_limit,
         "far_was_limit": result.far_was_limit,
         "direct": None if result.direct is None else _tally(result.direct),

@@ -23,6 +23,7 @@ from gateway.bench.greeting import (
     answer_line,
 )
 from gateway.bench.polling import READABLE, WRITABLE, new_poll
+from gateway.bench.usage import used
 
 GREETING_SECONDS: Final = 10.0
 _TICK_SECONDS: Final = 0.25
@@ -71,7 +72,7 @@ class _Greeted:
             command = Command.of_line(self._line)
         except ValueError:
             return None
-        sock.sendall(answer_line(time.process_time()))
+        sock.sendall(answer_line(used()))
         if command.part is Part.SOURCE:
             return _Source(command.size)
         return _Sink() if command.part is Part.SINK else _Echo(self._room)

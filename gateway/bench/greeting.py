@@ -1,18 +1,20 @@
 """The first line each way, by which one port of the far end serves every mode.
 
     load to far end   gotunnel-bench 1 echo|source|sink SIZE
-    far end to load   gotunnel-bench 1 ok CPU-SECONDS
+    far end to load   gotunnel-bench 1 ok RAN WAITED
 
-After that, `echo` sends back what comes.  `source` waits for one byte and then
-pours, in writes of SIZE bytes, until the connection ends.  `sink` swallows, and
-tells the bytes it has had so far, as 8 big-endian bytes, whenever their number
-reaches or passes a multiple of `STEP`.
+RAN and WAITED are the seconds of `Usage`.  After that, `echo` sends back what
+comes.  `source` waits for one byte and then pours, in writes of SIZE bytes, until
+the connection ends.  `sink` swallows, and tells the bytes it has had so far, as 8
+big-endian bytes, whenever their number reaches or passes a multiple of `STEP`.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
 from typing import Final, NamedTuple
+
+from gateway.bench.usage import Usage
 
 LONGEST_LINE: Final = 64  # bytes, the newline included
 STEP: Final = 1 << 18  # bytes
@@ -60,17 +62,17 @@ class Command(NamedTuple):
         return command
 
 
-def answer_line(cpu_seconds: float) -> bytes:
+def answer_line(usage: Usage) -> bytes:
     """Return what the far end says to a command that it understands."""
-    return f"{_NAME} {_VERSION} ok {cpu_seconds:.6f}\n".encode("ascii")
+    return f"{_NAME} {_VERSION} ok {usage.ran:.6f} {usage.waited:.6f}\n".encode("ascii")
 
 
-def cpu_seconds_of(answer: bytes, command: bytes) -> float | None:
+def usage_of(answer: bytes, command: bytes) -> Usage | None:
     """Read an answer.
 
     Returns:
-        the CPU time that the far end has used so far; None if a plain echo server
-        sent the command back.
+        what the far end has done so far; None if a plain echo server sent the
+        command back.
 
     Raises:
         ValueError: whoever answers is neither.
@@ -78,6 +80,6 @@ def cpu_seconds_of(answer: bytes, command: bytes) -> float | None:
     if answer == command:
         return None
     match answer.decode("ascii").split():
-        case [name, version, "ok", seconds] if (name, version) == (_NAME, _VERSION):
-            return float(seconds)
+        case [name, version, "ok", ran, waited] if (name, version) == (_NAME, _VERSION):
+            return Usage(float(ran), float(waited))
     raise ValueError("no far end of a benchmark")

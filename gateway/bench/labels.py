@@ -50,14 +50,16 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
     "size_is": ("size {size}", "数据包大小 {size}"),
     "each": ("duration {seconds} s", "时长 {seconds} s"),
     "workers": ("load workers {count}", "负载进程 {count}"),
-    "load_limit": (
-        "the load generator was the limit ({share} of a core); try more --workers",
-        "负载生成器是瓶颈 (占一个核的 {share}); 请增加 --workers",
+    "load_limit": ("the load generator was the limit", "负载生成器是瓶颈"),
+    "far_limit": ("the far end was the limit", "远端是瓶颈"),
+    "limit": (
+        "{who}{where}: it ran {ran} of the time{what}",
+        "{who}{where}: 运行时间占 {ran}{what}",
     ),
-    "far_limit": (
-        "the far end was the limit ({share} of a core)",
-        "远端是瓶颈 (占一个核的 {share})",
-    ),
+    "waited": (" and waited {share} for a free core", ", 等待空闲核占 {share}"),
+    "limit_in": (" in {cases}", " ({cases})"),
+    "limit_often": (" in {some} of {all} rows", " (占 {some}/{all} 行)"),
+    "more_workers": ("; try more --workers", "; 请增加 --workers"),
     "fault": ("first fault: {fault}", "首个错误: {fault}"),
 }
 

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from gateway.bench.latency import Latencies
+from gateway.bench.usage import Usage
 
 LARGEST_MESSAGE: Final = 16 << 20  # bytes
 SMALLEST_CHECKED: Final = 9  # bytes; a sequence number and one byte behind it
@@ -69,7 +70,7 @@ class Tally:
         lost: connections that could not be made, or ended too early.
         size_bytes: payload that arrived, counted once if it is echoed.
         latencies: the time from each message to its echo.
-        cpu_share: of one core, by the busiest of the workers.
+        usage: shares of the time, of the busiest of the workers.
         fault: the first thing that went wrong, empty if nothing did.
     """
 
@@ -79,7 +80,7 @@ class Tally:
     lost: int = 0
     size_bytes: int = 0
     latencies: Latencies = field(default_factory=Latencies)
-    cpu_share: float = 0.0
+    usage: Usage = field(default_factory=Usage)
     fault: str = ""
 
     def note(self, fault: str) -> None:
@@ -116,7 +117,8 @@ class Tally:
     def of_content(cls, content: dict[str, object]) -> Tally:
         """Read what `content` has returned."""
         latencies = Latencies.of_content(content.pop("latencies"))
-        return cls(latencies=latencies, **content)  # type: ignore[arg-type] # own JSON
+        usage = Usage(*content.pop("usage"))  # type: ignore[misc] # own JSON
+        return cls(latencies=latencies, usage=usage, **content)  # type: ignore[arg-type] # own JSON
 
     @classmethod
     def together(cls, tallies: Sequence[Tally]) -> Tally:
@@ -124,7 +126,7 @@ class Tally:
         whole = cls(
             seconds=max((one.seconds for one in tallies), default=0.0),
             latencies=Latencies.together([one.latencies for one in tallies]),
-            cpu_share=max((one.cpu_share for one in tallies), default=0.0),
+            usage=max((one.usage for one in tallies), key=sum, default=Usage()),
         )
         for one in tallies:
             whole.messages += one.messages
@@ -141,6 +143,6 @@ _PLAIN_FIELDS: Final = (
     "failed",
     "lost",
     "size_bytes",
-    "cpu_share",
+    "usage",
     "fault",
 )

@@ -16,7 +16,10 @@ from gateway.bench.figures import megabytes, size_text
 from gateway.bench.labels import LABELS
 from gateway.bench.latency import Latency
 from gateway.bench.style import Style
+from gateway.bench.usage import Usage
 
+SCARCE: Final = 0.1  # of the time; who waits longer for a core has too few of them
+NAMED: Final = 3  # so many rows are named, more are counted
 _TABLED: Final = (Mode.CONCURRENT, Mode.SIZES, Mode.BANDWIDTH)
 
 
@@ -58,12 +61,32 @@ def _notes(report: Report, style: Style) -> Iterator[str]:
     faults = [result.tally.fault for result in report.results if result.tally.fault]
     if faults:
         yield style.say("fault", fault=faults[0])
-    loads = [r.tally.cpu_share for r in report.results if r.load_was_limit]
+    loads = [(r, r.tally.usage) for r in report.results if r.load_was_limit]
     if loads:
-        yield style.say("load_limit", share=f"{max(loads):.0%}")
-    fars = [r.far_share or 0.0 for r in report.results if r.far_was_limit]
+        yield _limit("load_limit", loads, report, style)
+    fars = [(r, r.far_usage) for r in report.results if r.far_usage and r.far_was_limit]
     if fars:
-        yield style.say("far_limit", share=f"{max(fars):.0%}")
+        yield _limit("far_limit", fars, report, style)
+
+
+def _limit(
+    who: str, busy: Sequence[tuple[Result, Usage]], report: Report, style: Style
+) -> str:
+    """Say who was the limit, in which cases if not in all, and whether cores lacked."""
+    usage = max((usage for _, usage in busy), key=sum)
+    where = what = ""
+    if NAMED < len(busy) < len(report.results):
+        where = style.say("limit_often", some=len(busy), all=len(report.results))
+    elif len(busy) < len(report.results):
+        cases = ", ".join(_name_of(result, report.mode, style) for result, _ in busy)
+        where = style.say("limit_in", cases=cases)
+    if usage.waited >= SCARCE:
+        what = style.say("waited", share=f"{usage.waited:.0%}")
+    elif who == "load_limit":
+        what = style.say("more_workers")
+    return style.say(
+        "limit", who=style.say(who), where=where, ran=f"{usage.ran:.0%}", what=what
+    )
 
 
 def _box(mode: Mode, result: Result, style: Style) -> Table:
@@ -189,6 +212,14 @@ def _table(
     return table
 
 
+def _name_of(result: Result, mode: Mode, style: Style) -> str:
+    """Return what tells a row of a table from the others."""
+    connections, size = result.case.connections, size_text(result.case.size)
+    if mode is Mode.CONCURRENT:
+        return style.say("connections_are", count=connections)
+    return size if mode is Mode.SIZES else f"{connections} x {size}"
+
+
 class _Winner(NamedTuple):
     """The best result in one respect.
 
@@ -201,12 +232,7 @@ class _Winner(NamedTuple):
 
     def line(self, mode: Mode, style: Style) -> str:
         """Return the line that praises it."""
-        case, tally = self.result.case, self.result.tally
-        what = {
-            Mode.CONCURRENT: style.say("connections_are", count=case.connections),
-            Mode.SIZES: size_text(case.size),
-            Mode.BANDWIDTH: f"{case.connections} x {size_text(case.size)}",
-        }[mode]
+        what, tally = _name_of(self.result, mode, style), self.result.tally
         mark, figure = {
             "fastest": (f"{style.fastest} ", _speed_text(self.result)),
             "widest": (f"{style.widest} ", _speed_text(self.result)),

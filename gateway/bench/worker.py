@@ -23,6 +23,7 @@ from gateway.bench.greeting import Command, Part
 from gateway.bench.loads import Kind, Load, Tally
 from gateway.bench.oneway import Download, Upload
 from gateway.bench.pingpong import PingPong
+from gateway.bench.usage import used
 from gateway.bench.watch import Watch
 
 PARTS: Final = {
@@ -82,9 +83,9 @@ def perform(load: Load, dialled: Dialled, on_progress: Callable[[int], bool]) ->
             tally=tally,
             watch=watch,
         )
-    used, began = time.process_time(), time.monotonic()
+    before, began = used(), time.monotonic()
     course.run()
-    tally.cpu_share = (time.process_time() - used) / (time.monotonic() - began)
+    tally.usage = used().share_since(before, time.monotonic() - began)
     return tally
 
 

@@ -168,7 +168,7 @@ def greeted(sock: socket.socket) -> None:
     line = b""
     while not line.endswith(b"\n"):
         line += sock.recv(1)
-    sock.sendall(b"gotunnel-bench 1 ok 0.5\n")
+    sock.sendall(b"gotunnel-bench 1 ok 0.5 0.1\n")
 
 
 def messages(sock: socket.socket, size: int):

@@ -53,7 +53,10 @@ class ModesTests(BenchCase):
         latency = result["latency_seconds"]
         ordered = [latency[name] for name in ("least", "p50", "p95", "p99", "most")]
         self.assertEqual(ordered, sorted(ordered))
-        self.assertIsNotNone(result["far_cpu_share"])
+        for key in ("load_cpu_share", "far_cpu_share"):
+            self.assertGreater(result[key], 0)
+        for key in ("load_wait_share", "far_wait_share"):
+            self.assertGreaterEqual(result[key], 0)
 
     def test_reliability(self):
         (result,) = self.measure("reliability", *SHORT)
@@ -241,6 +244,7 @@ class FailureTests(BenchCase):
         (result,) = self.measured(*words, "--mode", "speed")
         self.assertGreater(result["messages"], 0)
         self.assertIsNone(result["far_cpu_share"])
+        self.assertIsNone(result["far_wait_share"])
         _, errors = self.run_bench(*words, "--mode", "upload", code=1)
         self.assertIn("only echoes", errors)
 

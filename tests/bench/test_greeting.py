@@ -9,8 +9,9 @@ from gateway.bench.greeting import (
     Command,
     Part,
     answer_line,
-    cpu_seconds_of,
+    usage_of,
 )
+from gateway.bench.usage import Usage
 
 COMMANDS = st.builds(Command, st.sampled_from(Part), st.integers(1, 1 << 30))
 
@@ -25,23 +26,27 @@ class GreetingTests(SynchronousTestCase):
         self.assertTrue(line.endswith(b"\n"))
         self.assertEqual(Command.of_line(line), command)
 
-    @given(st.floats(0, 1e9))
-    def test_an_answer_brings_the_cpu_time(self, seconds):
-        answer = answer_line(seconds)
+    @given(st.floats(0, 1e9), st.floats(0, 1e9))
+    def test_an_answer_brings_the_usage(self, ran, waited):
+        answer = answer_line(Usage(ran, waited))
         self.assertLessEqual(len(answer), LONGEST_LINE)
-        found = cpu_seconds_of(answer, Command(Part.ECHO, 1).line())
-        self.assertAlmostEqual(found, seconds, places=5)
+        found = usage_of(answer, Command(Part.ECHO, 1).line())
+        assert found is not None
+        self.assertAlmostEqual(found.ran, ran, places=5)
+        self.assertAlmostEqual(found.waited, waited, places=5)
 
     @given(COMMANDS)
     def test_a_plain_echo_is_known(self, command):
-        self.assertIsNone(cpu_seconds_of(command.line(), command.line()))
+        self.assertIsNone(usage_of(command.line(), command.line()))
 
     def test_the_lines_are_those_of_the_document(self):
         """Both ends may be of different releases."""
         self.assertEqual(
             Command(Part.SINK, 65536).line(), b"gotunnel-bench 1 sink 65536\n"
         )
-        self.assertEqual(answer_line(1.5), b"gotunnel-bench 1 ok 1.500000\n")
+        self.assertEqual(
+            answer_line(Usage(1.5, 0.25)), b"gotunnel-bench 1 ok 1.500000 0.250000\n"
+        )
 
     def test_strangers_are_refused(self):
         for line in (
@@ -51,7 +56,8 @@ class GreetingTests(SynchronousTestCase):
             b"gotunnel-bench 1 source 0\n",
             b"gotunnel-bench 1 source x\n",
             b"gotunnel-bench 1 source 99999999999\n",
+            b"gotunnel-bench 1 ok 1\n",
             b"\xff\n",
         ):
             self.assertRaises(ValueError, Command.of_line, line)
-            self.assertRaises(ValueError, cpu_seconds_of, line, b"")
+            self.assertRaises(ValueError, usage_of, line, b"")

@@ -44,7 +44,7 @@ class PageTests(SynchronousTestCase):
         (case,) = cases_of(Mode.SPEED, None, None)
         tally = Tally(seconds=1.0, messages=1)
         tally.latencies.recent.append(1.0)
-        result = Result(case=case, tally=tally, far_share=None, direct=tally)
+        result = Result(case=case, tally=tally, far_usage=None, direct=tally)
         report = Report(mode=Mode.SPEED, seconds=1, workers=1, results=[result])
         document = document_of([report], interrupted=False)
         for key in re.findall(r'"([a-z0-9_]+)":', json.dumps(document)):

@@ -16,6 +16,7 @@ from gateway.bench.labels import LABELS
 from gateway.bench.loads import Tally
 from gateway.bench.style import PLAIN, Style
 from gateway.bench.tables import drawn
+from gateway.bench.usage import Usage
 
 
 def tally_of(speed=1e6, *, latency=0.001, messages=1000, **changes):
@@ -27,7 +28,7 @@ def tally_of(speed=1e6, *, latency=0.001, messages=1000, **changes):
 
 def result_of(case, tally, **changes):
     """Return a result without a remark."""
-    return Result(case=case, tally=tally, **{"far_share": 0.5, **changes})
+    return Result(case=case, tally=tally, **{"far_usage": Usage(0.5), **changes})
 
 
 def report_of(mode, tallies, **changes):
@@ -215,17 +216,50 @@ class NoteTests(SynchronousTestCase):
     """What a figure does not say by itself."""
 
     def test_a_busy_load_is_said(self):
-        text = text_of(report_of(Mode.SPEED, [tally_of(cpu_share=0.97)]))
-        self.assertIn("the load generator was the limit (97% of a core)", text)
-        self.assertIn("--workers", text)
+        text = text_of(report_of(Mode.SPEED, [tally_of(usage=Usage(0.97, 0.02))]))
+        self.assertIn(
+            "the load generator was the limit: it ran 97% of the time; "
+            "try more --workers\n",
+            text,
+        )
 
     def test_a_busy_far_end_is_said(self):
-        text = text_of(report_of(Mode.SPEED, [tally_of()], far_share=0.95))
-        self.assertIn("the far end was the limit (95% of a core)", text)
+        report = report_of(Mode.SPEED, [tally_of()], far_usage=Usage(0.95))
+        said = "the far end was the limit: it ran 95% of the time\n"
+        self.assertIn(said, text_of(report))
+
+    def test_who_lacks_a_core_is_a_limit_that_more_workers_do_not_move(self):
+        scarce = Usage(0.32, 0.61)
+        tally = tally_of(usage=scarce)
+        text = text_of(report_of(Mode.SPEED, [tally], far_usage=scarce))
+        for who in ("load generator", "far end"):
+            self.assertIn(
+                f"the {who} was the limit: it ran 32% of the time and waited 61% for "
+                "a free core\n",
+                text,
+            )
+        self.assertNotIn("--workers", text)
+
+    def test_many_rows_are_counted(self):
+        report = report_of(Mode.SIZES, [tally_of(usage=Usage(0.95))] * 4 + [tally_of()])
+        self.assertIn("was the limit in 4 of 5 rows: it ran 95% of", text_of(report))
+
+    def test_rows_are_named_if_some_had_room(self):
+        busy, idle = tally_of(usage=Usage(0.95)), tally_of()
+        for mode, name in (
+            (Mode.CONCURRENT, "connections 2"),
+            (Mode.SIZES, "256 B"),
+            (Mode.BANDWIDTH, "5 x 64 KiB"),
+        ):
+            text = text_of(report_of(mode, [idle, busy, idle]))
+            self.assertIn(f"was the limit in {name}: it ran 95% of", text)
+            text = text_of(report_of(mode, [busy] * 7))
+            self.assertIn("was the limit: it ran 95% of", text)
 
     def test_nothing_is_said_of_processes_with_room(self):
-        for share in (0.89, None):
-            report = report_of(Mode.SPEED, [tally_of(cpu_share=0.89)], far_share=share)
+        most = Usage(0.5, 0.39)
+        for usage in (most, None):
+            report = report_of(Mode.SPEED, [tally_of(usage=most)], far_usage=usage)
             self.assertNotIn("limit", text_of(report))
 
     def test_labels_have_both_languages(self):
