@@ -39,6 +39,11 @@ class Result:
     direct: Tally | None = None
 
     @property
+    def tallies(self) -> tuple[Tally, ...]:
+        """What was counted, with a relay and perhaps without."""
+        return (self.tally,) if self.direct is None else (self.tally, self.direct)
+
+    @property
     def load_was_limit(self) -> bool:
         """Whether a load worker never had to wait for anybody else."""
         return self.tally.usage.was_limit
@@ -73,7 +78,7 @@ class Report:
     @property
     def sound(self) -> bool:
         """Whether every message came back right and no connection was lost."""
-        return all(result.tally.sound for result in self.results)
+        return all(tally.sound for one in self.results for tally in one.tallies)
 
 
 class Bench:

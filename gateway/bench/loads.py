@@ -64,7 +64,8 @@ class Tally:
     """What was counted.
 
     Attributes:
-        seconds: from the first byte to the last that is counted.
+        seconds: from the first byte to the last that is counted, or to the end of
+            sending if that came later.
         messages: echoes that came back right; 0 if the way is one-way.
         failed: echoes that came back wrong or not at all.
         lost: connections that could not be made, or ended too early.

@@ -54,7 +54,10 @@ class Download:
             now = _clock()
         self._tally.seconds = now - watch.started
         for fd in list(sockets):
-            self._drop(fd)
+            if arrived or watch.asked_to_stop:
+                self._drop(fd)
+            else:
+                self._lose(fd, "nothing came")
 
     def _lose(self, fd: int, fault: str) -> None:
         self._tally.lost += 1
@@ -156,8 +159,7 @@ class Upload:
         self._lanes.pop(fd).sock.close()
 
     def _end(self) -> None:
-        if not self._tally.size_bytes:
-            self._tally.seconds = _clock() - self._watch.started
+        self._tally.seconds = self._watch.lasted(self._tally.seconds)
         for fd in list(self._lanes):
             if self._watch.asked_to_stop:
                 self._drop(fd)

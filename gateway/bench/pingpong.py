@@ -223,8 +223,7 @@ class PingPong:
 
     def _end(self) -> None:
         """Count what is still under way as failed, unless somebody asked to stop."""
-        if not self._tally.messages or self._watch.asked_to_stop:
-            self._tally.seconds = _clock() - self._watch.started
+        self._tally.seconds = self._watch.lasted(self._tally.seconds)
         for lane in list(self._lanes.values()):
             if lane.at and not self._watch.asked_to_stop:
                 self._tally.failed += 1

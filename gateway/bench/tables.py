@@ -58,7 +58,8 @@ def _settings(report: Report, style: Style) -> Iterator[str]:
 
 
 def _notes(report: Report, style: Style) -> Iterator[str]:
-    faults = [result.tally.fault for result in report.results if result.tally.fault]
+    tallies = (tally for result in report.results for tally in result.tallies)
+    faults = [tally.fault for tally in tallies if tally.fault]
     if faults:
         yield style.say("fault", fault=faults[0])
     loads = [(r, r.tally.usage) for r in report.results if r.load_was_limit]

@@ -40,6 +40,18 @@ class Watch:
         """Whether the end came before its time."""
         return not self.until
 
+    def lasted(self, until_last: float) -> float:
+        """Return how many seconds the load has lasted, now that it is over.
+
+        A silence before the end of sending counts: what stopped halfway was not fast.
+
+        Args:
+            until_last: seconds until the last byte that was counted.
+        """
+        now = _clock()
+        end = now if self.asked_to_stop else min(now, self.until)
+        return max(until_last, end - self.started)
+
     def goes_on(self, now: float) -> bool:
         """Let pass what is due; return False once nothing is waited for any more."""
         if now >= self.next_tick:

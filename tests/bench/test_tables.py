@@ -256,6 +256,14 @@ class NoteTests(SynchronousTestCase):
             text = text_of(report_of(mode, [busy] * 7))
             self.assertIn("was the limit: it ran 95% of", text)
 
+    def test_a_failure_without_the_relay_is_one(self):
+        """What a ratio is made of must be sound, too."""
+        twin = tally_of(lost=1, fault="reset")
+        report = report_of(Mode.SPEED, [tally_of()], direct=twin)
+        self.assertFalse(report.sound)
+        self.assertIn("first fault: reset", text_of(report))
+        self.assertTrue(report_of(Mode.SPEED, [tally_of()], direct=tally_of()).sound)
+
     def test_nothing_is_said_of_processes_with_room(self):
         most = Usage(0.5, 0.39)
         for usage in (most, None):

@@ -187,6 +187,52 @@ class OddServerTests(WorkerCase):
         self.assertEqual((tally.messages, tally.failed), (0, 2))
         self.assertEqual(tally.fault, "no echo came")
 
+    def test_a_silence_is_part_of_the_time(self):
+        """What stops in the middle is not as fast as before."""
+        self.patch(watch, "PATIENCE_SECONDS", 0.1)
+
+        def tiring(sock):
+            greeted(sock)
+            for number, message in enumerate(messages(sock, 1024)):
+                if number < 3:
+                    sock.sendall(message)
+
+        def sated(sock):
+            greeted(sock)
+            left = STEP
+            while left:
+                left -= len(sock.recv(left))
+            sock.sendall(STEP.to_bytes(8, "big"))
+            while sock.recv(1 << 16):
+                pass
+
+        for serve, kind in ((tiring, Kind.ECHO), (sated, Kind.UPLOAD)):
+            tally = self.perform(self.odd(serve), kind, seconds=0.5)
+            self.assertGreater(tally.size_bytes, 0)
+            self.assertGreaterEqual(tally.seconds, 0.5, kind)
+
+    def test_a_load_that_loses_all_connections_ends_then(self):
+        def brief(sock):
+            greeted(sock)
+            for message in messages(sock, 1024):
+                sock.sendall(message)
+                return
+
+        for kind in (Kind.ECHO, Kind.UPLOAD):
+            tally = self.perform(self.odd(brief), kind, seconds=SECONDS)
+            self.assertEqual(tally.lost, 2)
+            self.assertTrue(0 < tally.seconds < SECONDS)
+
+    def test_a_source_that_pours_nothing_is_a_failure(self):
+        def dry(sock):
+            greeted(sock)
+            while sock.recv(1 << 16):
+                pass
+
+        tally = self.perform(self.odd(dry), Kind.DOWNLOAD)
+        self.assertEqual((tally.size_bytes, tally.lost), (0, 2))
+        self.assertEqual(tally.fault, "nothing came")
+
     def test_an_end_in_the_middle_of_a_download_is_counted(self):
         def tired(sock):
             greeted(sock)
