@@ -20,6 +20,7 @@ from gateway.bench.usage import Usage
 
 SCARCE: Final = 0.1  # of the time; who waits longer for a core has too few of them
 NAMED: Final = 3  # so many rows are named, more are counted
+_ENDLESS: Final = 1000  # columns
 _TABLED: Final = (Mode.CONCURRENT, Mode.SIZES, Mode.BANDWIDTH)
 
 
@@ -171,7 +172,10 @@ _COLUMNS: Final = {
     Mode.BANDWIDTH: (_CONNECTIONS, _SIZE, *_FIGURES),
 }
 # what a narrow terminal can do without; the JSON has it all
-_LEAST_FIRST: Final = ("P95", "P50", "total", "short_lost", "scaling", "packets/s")
+_LEAST_FIRST: Final = (
+    *("P95", "P50", "total", "short_lost", "scaling", "packets/s"),
+    *("direct", "short_mean", "P99", "success"),
+)
 _DIRECT: Final = (
     _Column(
         "direct",
@@ -185,7 +189,8 @@ def _fitting(report: Report, style: Style, winner: Result | None, width: int) ->
     columns = list(_COLUMNS[report.mode])
     if any(result.direct is not None for result in report.results):
         columns += _DIRECT
-    ruler = Console(width=1000)
+    # with its height it does not ask how wide a dumb terminal is
+    ruler = Console(width=_ENDLESS, height=1)
     table = _table(report, style, winner, columns)
     for heading in _LEAST_FIRST:
         if ruler.measure(table).maximum <= width:
@@ -245,10 +250,14 @@ class _Winner(NamedTuple):
 
 
 def _winners(report: Report) -> list[_Winner]:
-    """Return the best of each respect, the one that gets the mark first."""
+    """Return the best of each respect, the one that gets the mark first.
+
+    A result with failures is best only among its like.
+    """
     ran = [result for result in report.results if result.tally.messages]
     if not ran:
         return []
+    ran = [result for result in ran if result.tally.sound] or ran
     fastest = max(ran, key=lambda result: result.tally.bytes_a_second)
     if report.mode is Mode.BANDWIDTH:
         return [_Winner("widest", fastest)]

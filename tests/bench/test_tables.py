@@ -1,6 +1,7 @@
 """What is printed."""
 
 import io
+import os
 import re
 
 from hypothesis import given, settings
@@ -204,6 +205,29 @@ class TableTests(SynchronousTestCase):
             for word in ("MB/s", "success", "P99", "ratio", "1500.00", "12.346 ms"):
                 self.assertIn(word, text)
             self.assertIn("P95", text_of(report))
+
+    def test_no_terminal_cuts_a_cell(self):
+        """Neither a slim one nor one that lets nobody move a cursor."""
+        for terminal in ("xterm", "dumb"):
+            self.patch(os, "environ", {**os.environ, "TERM": terminal})
+            for mode in (Mode.CONCURRENT, Mode.SIZES, Mode.BANDWIDTH):
+                tallies = [tally_of(1.5e9, latency=0.0123456)] * 3
+                report = report_of(mode, tallies, direct=tally_of(1.6e9))
+                for language in ("en", "zh"):
+                    for width in (48, 60, 80, 100, 120):
+                        text = text_of(report, Style(language), width)
+                        rows = re.findall("^ .* 1500.00 .* 0.94", text, re.MULTILINE)
+                        self.assertEqual(len(rows), 3, (terminal, mode, width))
+                        self.assertNotIn("…", text)
+
+    def test_a_row_with_failures_wins_nothing_from_one_without(self):
+        fast = tally_of(9e6, latency=1e-6, failed=1)
+        for mode in (Mode.CONCURRENT, Mode.SIZES, Mode.BANDWIDTH):
+            text = text_of(report_of(mode, [tally_of(1e6), fast, tally_of(2e6)]))
+            self.assertRegex(text, r"(🚀 fastest|🏆 maximum bandwidth): .*, 2\.00 MB/s")
+            self.assertNotIn(": 9.00", text)
+            text = text_of(report_of(mode, [fast]))
+            self.assertRegex(text, r"(🚀 fastest|🏆 maximum bandwidth): .*, 9\.00 MB/s")
 
     def test_plain_terminals_get_plain_signs(self):
         lines = text_of(self.concurrent(), PLAIN).splitlines()
