@@ -114,7 +114,7 @@ def _say(sock: socket.socket, command: Command, deadline: float) -> None:
 
 def _hear(sock: socket.socket, command: Command, deadline: float) -> Usage | None:
     answer = b""
-    while not answer.endswith(b"\n"):
+    while not answer.endswith(b"\n") and len(answer) < LONGEST_LINE:
         sock.settimeout(_left(deadline))
         piece = sock.recv(LONGEST_LINE - len(answer))
         if not piece:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 from gateway.bench.bench import Report, Result
 from gateway.bench.cases import Mode
 from gateway.bench.figures import size_text
+from gateway.bench.style import Style
+from gateway.bench.tables import settings_of
 from gateway.errors import BenchError
 
 if TYPE_CHECKING:
@@ -34,6 +36,10 @@ def check_plotting() -> None:
 def plot(reports: Sequence[Report], path: str) -> None:
     """Draw the curves into a file; its name's ending says in which form.
 
+    Args:
+        reports: at least one of a mode that is `PLOTTED`.
+        path: of the file.
+
     Raises:
         BenchError: the file cannot be written.
     """
@@ -44,6 +50,7 @@ def plot(reports: Sequence[Report], path: str) -> None:
     for place, report in enumerate(curves, 1):
         axes = figure.add_subplot(len(curves), 1, place)
         results = [result for result in report.results if result.tally.messages]
+        axes.set_title(f"{report.mode}: {', '.join(settings_of(report, Style()))}")
         _draw_speeds(axes, report.mode, results)
         _draw_spans(axes.twinx(), results)
     try:

@@ -40,13 +40,13 @@ def drawn(report: Report, style: Style, width: int) -> Iterator[Table | Text]:
     else:
         for result in report.results:
             yield _box(report.mode, result, style)
-    yield Text(style.say("parameters", settings=", ".join(_settings(report, style))))
+    yield Text(style.say("parameters", settings=", ".join(settings_of(report, style))))
     for note in _notes(report, style):
         yield Text(note, style="yellow")
     yield Text()
 
 
-def _settings(report: Report, style: Style) -> Iterator[str]:
+def settings_of(report: Report, style: Style) -> Iterator[str]:
     """Name what every case of a report has in common."""
     connections = {result.case.connections for result in report.results}
     sizes = {result.case.size for result in report.results}

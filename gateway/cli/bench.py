@@ -16,7 +16,15 @@ from gateway.bench.crew import far_process
 from gateway.bench.loads import LARGEST_MESSAGE, SMALLEST_CHECKED
 from gateway.bench.plot import PLOTTED, SUFFIXES, check_plotting
 from gateway.cli.bench_rivals import compare_with_stock
-from gateway.cli.bench_run import Stop, Wish, listening, measure, serve
+from gateway.cli.bench_run import (
+    STANDARD,
+    Stop,
+    Wish,
+    check_writable,
+    listening,
+    measure,
+    serve,
+)
 from gateway.cli.exits import Exit, FailedError
 from gateway.cli.kinds import listening_place
 from gateway.cli.output import printable_lines
@@ -30,6 +38,9 @@ USUAL_LISTEN: Final = HostPort("127.0.0.1", 9900)
 USUAL_CONNECT: Final = HostPort("127.0.0.1", 9901)
 MOST_CONNECTIONS: Final = 10000
 MOST_WORKERS: Final = 64
+_CONNECT_HINT: Final = (
+    "--connect names the port that leads to the far end, such as that of a mapping"
+)
 _ALL: Final = "all"
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0}
 _SHORTEST_SECONDS: Final = 0.05
@@ -180,7 +191,10 @@ def bench(
             far = (listen or USUAL_LISTEN) if is_local else None
             _measure(wish, far, Place(*(connect or USUAL_CONNECT)), direct, stop)
     except BenchError as fault:
-        raise FailedError(printable_lines(str(fault))) from None
+        text = str(fault)
+        if connect is None and str(USUAL_CONNECT) in text:
+            text += f"\n{_CONNECT_HINT}"
+        raise FailedError(printable_lines(text)) from None
 
 
 def _prepare(stop: Stop) -> None:
@@ -238,8 +252,10 @@ def _check(wish: Wish) -> None:
         raise click.UsageError(
             f"--size must be at least {SMALLEST_CHECKED} with --mode reliability"
         )
+    if wish.as_json not in (None, STANDARD):
+        check_writable(wish.as_json)
     if wish.plot_file is not None:
-        if Path(wish.plot_file).suffix not in SUFFIXES:
+        if Path(wish.plot_file).suffix.lower() not in SUFFIXES:
             raise click.UsageError(f"--plot takes a file {' or '.join(SUFFIXES)}")
         if not modes & set(PLOTTED):
             raise click.UsageError(
@@ -247,3 +263,4 @@ def _check(wish: Wish) -> None:
                 f"{', '.join(PLOTTED)} or {_ALL}"
             )
         check_plotting()
+        check_writable(wish.plot_file)

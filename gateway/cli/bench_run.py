@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -20,12 +21,12 @@ from gateway.bench.bench import Bench, Place, Report, Result
 from gateway.bench.cases import Mode, cases_of
 from gateway.bench.document import document_of
 from gateway.bench.far import FarEnd
-from gateway.bench.plot import plot
+from gateway.bench.plot import PLOTTED, plot
 from gateway.bench.progress import Gauge
 from gateway.bench.style import style_for
 from gateway.bench.tables import drawn
 from gateway.cli.exits import FailedError
-from gateway.cli.output import show_json
+from gateway.cli.output import printable, show_json
 from gateway.config.places import HostPort
 from gateway.errors import BenchError
 from gateway.texts import Language
@@ -93,9 +94,9 @@ def listening(place: HostPort) -> Iterator[socket.socket]:
     try:
         listener = socket.create_server(place, family=family, backlog=_BACKLOG)
     except OSError as fault:
-        raise BenchError(
-            f"the far end cannot listen on {place}: {fault.strerror or fault}"
-        ) from None
+        # the text of the fault itself repeats the place in Python's words
+        detail = os.strerror(fault.errno) if fault.errno else fault
+        raise BenchError(f"the far end cannot listen on {place}: {detail}") from None
     with listener:
         yield listener
 
@@ -138,6 +139,25 @@ def measure(
     return all(report.sound for report in reports) and not stop()
 
 
+def check_writable(path: str) -> None:
+    """Return if a file can be written, as far as one can tell without writing.
+
+    Raises:
+        BenchError: it cannot.
+    """
+    file = Path(path)
+    place = file if file.exists() else file.parent
+    if not place.exists():
+        code = errno.ENOENT
+    elif (place == file) == place.is_dir():
+        code = errno.EISDIR if place == file else errno.ENOTDIR
+    elif not os.access(place, os.W_OK):
+        code = errno.EACCES
+    else:
+        return
+    raise BenchError(f"cannot write {path}: {os.strerror(code)}")
+
+
 def _write(wish: Wish, reports: list[Report], *, interrupted: bool) -> None:
     document = document_of(reports, interrupted=interrupted)
     if wish.as_json == STANDARD:
@@ -148,8 +168,13 @@ def _write(wish: Wish, reports: list[Report], *, interrupted: bool) -> None:
         except OSError as fault:
             detail = fault.strerror or fault
             raise FailedError(f"cannot write {wish.as_json}: {detail}") from None
-    if wish.plot_file is not None:
+    if wish.plot_file is None:
+        return
+    if any(report.mode in PLOTTED for report in reports):
         plot(reports, wish.plot_file)
+    else:
+        text = f"no curve was measured; {wish.plot_file} is not written"
+        click.echo(printable(text), err=True)
 
 
 class _Run:

@@ -35,6 +35,10 @@ class BenchCase(SynchronousTestCase):
         """Start `gotunnel bench`; it is killed at the end if it still runs."""
         return self._start([*COMMAND, "bench", *map(str, words)])
 
+    def run_program(self, *argv: object) -> subprocess.Popen[str]:
+        """Start another program, which is killed at the end if it still runs."""
+        return self._start([*map(str, argv)])
+
     def _start(
         self, argv: list[str], *, errors: int = subprocess.PIPE
     ) -> subprocess.Popen[str]:

@@ -4,6 +4,7 @@ import json
 import select
 import signal
 import socket
+import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -144,7 +145,7 @@ class BothEndsTests(BenchCase):
         folder.mkdir()
         for mode, name, beginning in (
             ("all", "x.svg", b"<?xml"),
-            ("concurrent", "x.png", b"\x89PNG"),
+            ("concurrent", "x.PNG", b"\x89PNG"),
         ):
             words = ("--mode", mode, "--plot", folder / name)
             output, _ = self.run_bench(*self.ends, *SHORTEST, *words)
@@ -172,14 +173,40 @@ class BothEndsTests(BenchCase):
     def test_a_taken_port_is_told(self):
         with socket.create_server(("127.0.0.1", self.port)):
             _, errors = self.run_bench(*self.ends, code=1)
-        self.assertIn(f"cannot listen on 127.0.0.1:{self.port}", errors)
+        place = f"127.0.0.1:{self.port}"
+        self.assertEqual(
+            errors,
+            f"Error: the far end cannot listen on {place}: Address already in use\n",
+        )
 
-    def test_a_file_that_cannot_be_written_is_told(self):
+    def test_the_package_is_a_program_too(self):
+        module = (sys.executable, "-m", "gateway.bench")
+        words = (*self.ends, "--mode", "speed", *SHORTEST)
+        process = self.run_program(*module, *words)
+        output, errors = process.communicate(timeout=SECONDS)
+        self.assertEqual((process.returncode, errors), (0, ""))
+        self.assertIn("100.00 % ✓", output)
+        process = self.run_program(*module, "--mode", "fast")
+        _, errors = process.communicate(timeout=SECONDS)
+        self.assertEqual(process.returncode, 2)
+        self.assertIn("Usage: python -m gateway.bench [OPTIONS]", errors)
+
+    def test_a_file_that_cannot_be_written_is_told_before_anything_else(self):
         words = (*self.ends, "--mode", "concurrent", *SHORTEST)
-        for option, name in (("--json", "/nowhere/x"), ("--plot", "/nowhere/x.png")):
+        for option, name in (
+            ("--json", "/nowhere/x"),
+            ("--plot", "/nowhere/x.png"),
+            ("--json", "/proc/version/x"),
+        ):
             output, errors = self.run_bench(*words, option, name, code=1)
             self.assertIn(f"cannot write {name}", errors)
-            self.assertIn("fastest", output)
+            self.assertEqual(output, "")
+
+    def test_a_full_disk_costs_the_file_alone(self):
+        words = (*self.ends, "--mode", "concurrent", *SHORTEST)
+        output, errors = self.run_bench(*words, "--json", "/dev/full", code=1)
+        self.assertIn("cannot write /dev/full", errors)
+        self.assertIn("fastest", output)
 
     def test_an_interrupt_shows_what_there_is(self):
         """The case under way included."""
@@ -205,6 +232,19 @@ class BothEndsTests(BenchCase):
         process.kill()
         # pipes end when the last process that holds them has
         process.communicate(timeout=SECONDS)
+
+    def test_an_interrupt_before_the_curves_draws_none(self):
+        file = Path(self.mktemp() + ".png")
+        words = (*self.ends, "--duration", "10m", "--plot", file)
+        process = self.start(*words)
+        self.wait_until_connected(self.port)
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=SECONDS)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn("success", output)
+        self.assertIn(f"no curve was measured; {file} is not written", errors)
+        self.assertNotIn("Traceback", errors)
+        self.assertFalse(file.exists())
 
     def wait_until_connected(self, port):
         """Return once a few thousand bytes may have gone over the port."""
@@ -253,10 +293,27 @@ class FailureTests(BenchCase):
             words = self.odd(lambda sock, answer=answer: sock.sendall(answer))
             _, errors = self.run_bench(*words, *SHORT, code=1)
             self.assertRegex(errors, "no far end|reset")
+        words = self.odd(lambda sock: sock.sendall(b"x" * 100) or sock.recv(1000))
+        _, errors = self.run_bench(*words, *SHORT, code=1)
+        self.assertNotIn("closed", errors)
+
+    def test_who_names_no_port_is_told_which_it_is(self):
+        port = take_ports()  # the usual one may be somebody's
+        program = (
+            "from gateway.cli import bench\n"
+            f"bench.USUAL_CONNECT = bench.HostPort('127.0.0.1', {port})\n"
+            "bench.bench()"
+        )
+        words = ("--listen", take_ports(), "--direct")
+        process = self.run_program(sys.executable, "-c", program, *words)
+        _, errors = process.communicate(timeout=SECONDS)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn(f"127.0.0.1:{port}: nothing listens there\n", errors)
+        self.assertIn("--connect names the port that leads to the far end", errors)
 
     def test_a_port_where_nobody_listens_is_told(self):
         _, errors = self.run_bench("--connect", take_ports(), code=1)
-        self.assertIn("nothing listens there", errors)
+        self.assertTrue(errors.endswith(": nothing listens there\n"), errors)
 
     def test_what_was_measured_before_a_failure_is_shown(self):
         calls = []
