@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import statistics
 import struct
 import sys
-import time
 
 from twisted.internet.threads import deferToThread
 
 from tests.integration.ports import take_ports
-from tests.integration.processes import Program, until
+from tests.integration.processes import Program, pause, until
 from tests.integration.rig import RigCase
 
 PAIRS = 9
@@ -28,19 +28,21 @@ def connect(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), 20)
 
 
-def deaf_visitor(port: int) -> socket.socket:
+async def deaf_visitor(port: int) -> socket.socket:
     """Return a visitor that takes little and reads nothing, once it has stalled."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-    sock.connect(("127.0.0.1", port))
-    sock.recv(1)
+    await deferToThread(sock.connect, ("127.0.0.1", port))
+    await deferToThread(sock.recv, 1)
     before = -1
     while True:
-        waiting = len(sock.recv(1 << 20, socket.MSG_PEEK))
+        waiting = 0
+        with contextlib.suppress(BlockingIOError):
+            waiting = len(sock.recv(1 << 20, socket.MSG_PEEK | socket.MSG_DONTWAIT))
         if waiting == before:
             return sock
         before = waiting
-        time.sleep(STALL_SECONDS)
+        await pause(STALL_SECONDS)
 
 
 def reset(sock: socket.socket) -> None:
@@ -90,7 +92,7 @@ class FairnessTests(RigCase):
             ratios = []
             for _ in range(PAIRS):
                 alone = await self.cost(programs, talkers)
-                deaf = await deferToThread(deaf_visitor, source)
+                deaf = await deaf_visitor(source)
                 beside = await self.cost(programs, talkers)
                 reset(deaf)
                 ratios.append(beside / alone)
@@ -102,7 +104,7 @@ class FairnessTests(RigCase):
     async def test_a_stalled_visitor_that_resets_frees_its_place_within_a_second(self):
         await self.start_both()
         source = await self.serve_crowd("source")
-        deaf = await deferToThread(deaf_visitor, source)
+        deaf = await deaf_visitor(source)
 
         async def places() -> int:
             [row] = await self.mappings()
