@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from random import SystemRandom
 from typing import Final, cast
 
-from twisted.internet.interfaces import IReactorTCP, IReactorThreads
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IProtocol,
+    IProtocolFactory,
+    IReactorThreads,
+)
 
 from gateway import __version__
 from gateway.agent.expose import Exposures
@@ -23,16 +28,20 @@ from gateway.agent.targets import Targets
 from gateway.api.app import Api
 from gateway.api.settings import ApiSettings
 from gateway.api.site import make_site
-from gateway.config.agent import AgentConfig
-from gateway.config.gateway import Forward, GatewayConfig
+from gateway.config.agent import AgentConfig, AgentTLS
+from gateway.config.gateway import CertificateConfig, Forward, GatewayConfig
 from gateway.errors import GatewayError
 from gateway.interfaces import IMappingStore, INetwork
 from gateway.link.protocol import LinkSettings
 from gateway.mux.core import SessionSettings
+from gateway.net.certificates import Credentials
 from gateway.net.local import is_local
 from gateway.net.network import INetworkReactor, Network
+from gateway.net.tls import ClientTLS, ServerTLS
+from gateway.ops.certificates import CertificateWatch
 from gateway.ops.health import CheckResult, HealthChecks, HealthStatus
 from gateway.ops.process import IProcessReactor
+from gateway.ops.refusals import RefusalLog
 from gateway.policy.access import OwnPorts, TargetRules
 from gateway.policy.backoff import Backoff
 from gateway.policy.budget import Budget
@@ -56,7 +65,7 @@ SOFTWARE: Final = f"gotunnel {__version__}"
 _RANDOM: Final = SystemRandom()
 
 
-class IGatewayReactor(INetworkReactor, IReactorTCP, IReactorThreads, IProcessReactor):
+class IGatewayReactor(INetworkReactor, IReactorThreads, IProcessReactor):
     """What a whole process needs of the reactor."""
 
 
@@ -123,6 +132,10 @@ def build_gateway(
         world.random_bytes,
         world.wall_clock,
     )
+    link_tls = _link_tls(config, links.note_refused)
+    api_refusals = RefusalLog(reactor)
+    api_tls = _api_tls(config, api_refusals.note)
+    sealed = {"the link port": link_tls, "the API": api_tls}
     own = OwnPlaces(OwnPorts(_own_listeners(config)), is_local)
     dialer = Dialer(
         network,
@@ -164,7 +177,6 @@ def build_gateway(
     return GatewayService(
         GatewayParts(
             clock=reactor,
-            reactor=reactor,
             network=network,
             store=store,
             links=links,
@@ -176,9 +188,22 @@ def build_gateway(
                 _forward(one, int(world.wall_clock())) for one in config.forwards
             ],
             make_api=lambda draining: _api(
-                config, reactor, language, mappings, links, health, draining
+                config,
+                reactor,
+                language,
+                mappings,
+                links,
+                health,
+                api_refusals,
+                draining,
             ),
             fatal=fatal,
+            certificates=CertificateWatch(
+                reactor,
+                {name: tls.read_again for name, tls in sealed.items() if tls},
+            ),
+            link_tls=link_tls,
+            api_tls=api_tls,
         ),
         link_place=(config.tunnel.bind, config.tunnel.listen_port)
         if config.tunnel.enabled
@@ -198,7 +223,9 @@ def _admission(config: GatewayConfig, memory: Budget) -> AdmissionSettings:
     tunnel = config.tunnel
     token = tunnel.auth_token
     allow_legacy = (
-        token is None if tunnel.allow_legacy == "auto" else bool(tunnel.allow_legacy)
+        not config.asks_credential
+        if tunnel.allow_legacy == "auto"
+        else bool(tunnel.allow_legacy)
     )
     return AdmissionSettings(
         token=None if token is None else token.get_secret_value(),
@@ -223,6 +250,42 @@ def _admission(config: GatewayConfig, memory: Budget) -> AdmissionSettings:
             legacy_low_water=tunnel.legacy_low_water,
             memory=memory,
         ),
+        by_certificate=config.asks_certificate,
+    )
+
+
+def _link_tls(
+    config: GatewayConfig, refused: Callable[[str, str], None]
+) -> ServerTLS | None:
+    tunnel, security = config.tunnel, config.security
+    if not (tunnel.enabled and security.tunnel.enable_tls):
+        return None
+    return _server_tls(security.tunnel, config, refused)
+
+
+def _api_tls(
+    config: GatewayConfig, refused: Callable[[str, str], None]
+) -> ServerTLS | None:
+    return (
+        _server_tls(config.api.tls, config, refused) if config.api.tls.enabled else None
+    )
+
+
+def _server_tls(
+    files: CertificateConfig,
+    config: GatewayConfig,
+    refused: Callable[[str, str], None],
+) -> ServerTLS:
+    return ServerTLS(
+        Credentials(
+            cert_file=files.cert_file,
+            key_file=files.key_file,
+            ca_file=files.client_ca,
+            allow_readable_key="readable_keys" in config.security.allow_unsafe,
+        ),
+        limit=config.limits.handshakes,
+        seconds=config.security.handshake_timeout,
+        refused=refused,
     )
 
 
@@ -307,6 +370,7 @@ def _api(
     mappings: Mappings,
     links: Links,
     health: HealthChecks,
+    refusals: RefusalLog,
     draining: Callable[[], bool],
 ) -> ApiEdge:
     security = config.security.api
@@ -323,6 +387,7 @@ def _api(
             request_timeout_seconds=config.api.request_timeout,
         ),
         clock=reactor,
+        refusals=refusals,
         draining=draining,
     )
     site = make_site(api, reactor)
@@ -378,13 +443,7 @@ def build_agent(
     )
     parts = AgentParts(
         clock=reactor,
-        dialer=Dialer(
-            GatheredNetwork(network),
-            reactor,
-            TargetRules.parse(None),
-            own_ports=None,
-            timeout_seconds=10.0,
-        ),
+        dial=_gateway_dial(config, reactor, network),
         targets=targets,
         memory=memory,
         exposures=Exposures(reactor, _wishes(config), announce),
@@ -430,6 +489,44 @@ def build_agent(
         dial_seconds=config.dial_timeout,
     )
     return AgentService(settings, parts, gave_up, config.shutdown_timeout)
+
+
+def _gateway_dial(
+    config: AgentConfig, reactor: IGatewayReactor, network: INetwork
+) -> Callable[[str, int, IProtocolFactory, float], Deferred[IProtocol]]:
+    """Return how gateways are reached, each known by its own name."""
+    dialers = {}
+    for host in {server.host for server in config.server}:
+        tls = _client_tls(config.tls, host) if config.tls.enabled else None
+        if tls is not None:
+            tls.check()
+        dialers[host] = Dialer(
+            GatheredNetwork(network, tls),
+            reactor,
+            TargetRules.parse(None),
+            own_ports=None,
+            timeout_seconds=10.0,
+        )
+
+    def dial(
+        host: str, port: int, factory: IProtocolFactory, seconds: float
+    ) -> Deferred[IProtocol]:
+        return dialers[host].dial(host, port, factory, seconds)
+
+    return dial
+
+
+def _client_tls(settings: AgentTLS, host: str) -> ClientTLS:
+    return ClientTLS(
+        Credentials(
+            cert_file=settings.cert_file,
+            key_file=settings.key_file,
+            ca_file=settings.ca_file,
+            allow_readable_key=settings.allow_readable_key,
+        ),
+        settings.server_name or host,
+        fingerprint=settings.fingerprint,
+    )
 
 
 def _wishes(config: AgentConfig) -> list[Register]:

@@ -130,6 +130,18 @@ class ISplicing(Interface):
         """
 
 
+class ICertified(Interface):
+    """A transport whose far end may have shown a certificate."""
+
+    peer_names: frozenset[str] = Attribute(
+        "what that certificate calls it; empty without one"
+    )
+
+
+class ITLS(Interface):
+    """How connections are sealed; made and looked into by `gateway.net` alone."""
+
+
 class IListening(Interface):
     """A public port that is reserved, and later served."""
 
@@ -165,7 +177,12 @@ class INetwork(Interface):
         """
 
     def listen(
-        address: str, port: int, factory: IProtocolFactory, *, gathered: bool = False
+        address: str,
+        port: int,
+        factory: IProtocolFactory,
+        *,
+        gathered: bool = False,
+        tls: ITLS | None = None,
     ) -> IListening:
         """Bind and listen without accepting yet.
 
@@ -176,6 +193,8 @@ class INetwork(Interface):
                 transports provide `IByteTransport`.  None from `buildProtocol`
                 resets the connection.
             gathered: writes of one turn leave together at its end (links).
+            tls: how connections are sealed; the factory is asked for a protocol when
+                the handshake is over.
 
         Raises:
             OSError: as the system says it.
@@ -188,8 +207,9 @@ class INetwork(Interface):
         timeout_seconds: float,
         *,
         gathered: bool = False,
+        tls: ITLS | None = None,
     ) -> Deferred[IProtocol]:
-        """Connect to a literal address.
+        """Connect to a literal address, and shake hands there with `tls`.
 
         Returns:
             A Deferred of the protocol that `factory` built.  It fails with

@@ -83,7 +83,11 @@ def makeService(options: Options) -> IService:
     connections, clamped = fitting_limit(
         "limits.connections", config.limits.connections, raise_descriptor_limit()
     )
-    end = ProcessEnd(reactor, lambda: service.force())
+    end = ProcessEnd(
+        reactor,
+        lambda: service.force(),
+        lambda: service.reload(),
+    )
     service = build_gateway(
         config,
         reactor,

@@ -210,7 +210,7 @@ class Built:
 
     def __init__(self):
         self.given: tuple[Any, ...] = ()
-        self.forced = 0
+        self.forced = self.reloads = 0
 
     def __call__(self, *given, **limits):
         self.given = given
@@ -219,6 +219,9 @@ class Built:
 
     def force(self):
         self.forced += 1
+
+    def reload(self):
+        self.reloads += 1
 
 
 class ServiceTests(TapCase):
@@ -234,8 +237,9 @@ class ServiceTests(TapCase):
         class End:
             """Notes what a process end is given."""
 
-            def __init__(self, reactor, force):
+            def __init__(self, reactor, force, reload=None):
                 self.force = force
+                self.reload = reload
                 self.failures = []
                 self.watched = False
                 test.ends_made.append(self)
@@ -278,7 +282,8 @@ class ServiceTests(TapCase):
         fatal("no store")
         self.assertEqual(["no store"], end.failures)
         end.force()
-        self.assertEqual(1, self.built.forced)
+        end.reload()
+        self.assertEqual((1, 1), (self.built.forced, self.built.reloads))
         twistd, how = self.chosen
         self.assertEqual({"nodaemon": 1}, twistd)
         self.assertEqual("error", how["level"])

@@ -24,14 +24,13 @@ from zope.interface import implementer
 from gateway.agent.expose import Exposures
 from gateway.agent.targets import TargetDial, Targets
 from gateway.errors import DialError, ProtocolError
-from gateway.interfaces import INetwork
+from gateway.interfaces import ITLS, INetwork
 from gateway.link.protocol import LinkProtocol, LinkSettings
 from gateway.link.stream import StreamListener, StreamTransport
 from gateway.mux.core import SessionSettings
 from gateway.mux.session import Session
 from gateway.policy.backoff import Backoff
 from gateway.policy.budget import Budget
-from gateway.relay.dial import Dialer
 from gateway.relay.linger import Linger
 from gateway.relay.memory import MemoryWatch
 from gateway.texts import Texts
@@ -72,7 +71,7 @@ class AgentParts:
 
     Attributes:
         clock: the reactor's clock.
-        dialer: for gateways, without target rules, over a `GatheredNetwork`.
+        dial: connects to a gateway by host and port, within so many seconds.
         targets: for streams.
         memory: what all streams share.
         exposures: public ports to ask for.
@@ -84,7 +83,7 @@ class AgentParts:
     """
 
     clock: IReactorTime
-    dialer: Dialer
+    dial: Callable[[str, int, IProtocolFactory, float], Deferred[IProtocol]]
     targets: Targets
     memory: Budget
     exposures: Exposures
@@ -99,8 +98,15 @@ class AgentParts:
 class GatheredNetwork:
     """A network whose connections are links: writes of a turn leave together."""
 
-    def __init__(self, network: INetwork) -> None:
+    def __init__(self, network: INetwork, tls: ITLS | None = None) -> None:
+        """Change how a network connects.
+
+        Args:
+            network: makes the connections.
+            tls: seals them; None = they are plain.
+        """
         self._network = network
+        self._tls = tls
         self.listen = network.listen
         self.resolve = network.resolve
         self.count_by = network.count_by
@@ -114,10 +120,16 @@ class GatheredNetwork:
         timeout_seconds: float,
         *,
         gathered: bool = True,
+        tls: ITLS | None = None,
     ) -> Deferred[IProtocol]:
         """Connect to a literal address."""
         outcome: Deferred[IProtocol] = self._network.connect(
-            address, port, factory, timeout_seconds, gathered=gathered
+            address,
+            port,
+            factory,
+            timeout_seconds,
+            gathered=gathered,
+            tls=tls or self._tls,
         )
         return outcome
 
@@ -265,11 +277,8 @@ class LinkKeeper:
         self._unwanted = False
         self._server = next(self._servers)
         host, port = self._server
-        connecting = self._parts.dialer.dial(
-            host,
-            port,
-            _LinkFactory(self),
-            self._settings.connect_seconds,
+        connecting = self._parts.dial(
+            host, port, _LinkFactory(self), self._settings.connect_seconds
         )
         if not connecting.called:
             self._connecting = connecting

@@ -71,6 +71,7 @@ class Api:
         health: HealthChecks,
         settings: ApiSettings,
         clock: IReactorTime,
+        refusals: RefusalLog,
         draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self._mappings = mappings
@@ -79,7 +80,7 @@ class Api:
         self.settings: Final = settings
         self._clock = clock
         self._draining = draining
-        self._refusals = RefusalLog(clock)
+        self._refusals = refusals
         self._gate = Gate(settings, self._refusals)
 
     def resource(self) -> IResource:

@@ -5,12 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Final
 
-from twisted.internet.interfaces import (
-    IAddress,
-    IReactorTime,
-    ISSLTransport,
-    ITCPTransport,
-)
+from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
@@ -159,10 +154,7 @@ class ApiChannel(http.HTTPChannel):
         self._linger(LINGER_SECONDS)
         language = self.site.language_of(self.requests[-1] if self.requests else None)
         self.transport.write(whole_refusal(fault, language))
-        if _can_half_close(self.transport):
-            self.transport.loseWriteConnection()
-        else:
-            self.loseConnection()
+        self.transport.loseWriteConnection()
 
     def _linger(self, seconds: float) -> None:
         self._lingering = LINGER_BYTES
@@ -173,12 +165,6 @@ class ApiChannel(http.HTTPChannel):
         self._lingering -= amount
         if self._lingering < 0:
             self.transport.abortConnection()
-
-
-def _can_half_close(transport: object) -> bool:
-    return ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(
-        transport
-    )
 
 
 class _ApiRequest(Request):

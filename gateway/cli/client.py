@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from collections.abc import Mapping
 from http.client import HTTPException, HTTPResponse
@@ -44,7 +45,17 @@ class ApiClient:
         api_key: str | None,
         timeout_seconds: float,
         language: Language,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        """Remember how to call.
+
+        Args:
+            url: where the API is, without a path.
+            api_key: what to show; None = nothing.
+            timeout_seconds: for a whole answer.
+            language: of messages.
+            tls: for https; None = as this system has it.
+        """
         self.url: Final = url
         self._timeout_seconds = timeout_seconds
         self._headers = {"Accept-Language": language, "User-Agent": "gotunnel"}
@@ -55,7 +66,7 @@ class ApiClient:
         # carry the key to another host
         self._opener = OpenerDirector()
         self._opener.add_handler(HTTPHandler())
-        self._opener.add_handler(HTTPSHandler())
+        self._opener.add_handler(HTTPSHandler(context=tls))
 
     def mappings(self) -> MappingList:
         """Return all mappings, ordered by port."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec
@@ -17,6 +18,7 @@ from gateway.cli.kinds import Seconds
 from gateway.config.language import language_of
 
 USUAL_URL: Final = "http://127.0.0.1:8080"
+_TLS_FILES: Final = ("ca", "cert", "cert_key")
 USUAL_TIMEOUT_SECONDS: Final = 15.0  # longer than the gateway's own limit
 
 Parameters = ParamSpec("Parameters")
@@ -43,6 +45,28 @@ def asks_api(
         "GOTUNNEL_API_KEY_FILE names the file.",
     )
     @click.option(
+        "--ca-file",
+        envvar="GOTUNNEL_API_CA_FILE",
+        show_envvar=True,
+        type=click.Path(dir_okay=False),
+        help="Issuers that the gateway's certificate must be from; else those of this "
+        "system.",
+    )
+    @click.option(
+        "--cert-file",
+        envvar="GOTUNNEL_API_CERT_FILE",
+        show_envvar=True,
+        type=click.Path(dir_okay=False),
+        help="Certificate to show, if the gateway asks for one; the key may be in it.",
+    )
+    @click.option(
+        "--cert-key-file",
+        envvar="GOTUNNEL_API_CERT_KEY_FILE",
+        show_envvar=True,
+        type=click.Path(dir_okay=False),
+        help="Private key of the certificate.",
+    )
+    @click.option(
         "--timeout",
         type=Seconds(0.1),
         default=USUAL_TIMEOUT_SECONDS,
@@ -55,6 +79,7 @@ def asks_api(
         options: dict[str, object] = kwargs
         client = ApiClient(
             str(options.pop("url")),
+            tls=_tls(*(options.pop(f"{name}_file") for name in _TLS_FILES)),
             api_key=_api_key(options.pop("api_key_file")),
             timeout_seconds=float(str(options.pop("timeout"))),
             language=language_of(None, os.environ),
@@ -90,6 +115,25 @@ def _is_plain_url(text: str) -> bool:
         and text.isascii()
         and not any(letter <= " " for letter in text)
     )
+
+
+def _tls(ca_file: object, cert_file: object, key_file: object) -> ssl.SSLContext:
+    """Return how the gateway is told apart from others, and who we are there."""
+    try:
+        context = ssl.create_default_context(
+            cafile=None if ca_file is None else str(ca_file)
+        )
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if cert_file is not None:
+            context.load_cert_chain(
+                str(cert_file), None if key_file is None else str(key_file)
+            )
+    except OSError as fault:  # SSLError is one
+        named = [str(one) for one in (ca_file, cert_file, key_file) if one is not None]
+        raise FailedError(
+            f"cannot use {', '.join(named)}: {fault.strerror or fault}"
+        ) from None
+    return context
 
 
 def _api_key(option: object) -> str | None:

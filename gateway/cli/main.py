@@ -8,6 +8,7 @@ from twisted.internet import reactor
 from gateway import __version__
 from gateway.cli.archive import backup, restore
 from gateway.cli.bench import bench
+from gateway.cli.cert import cert
 from gateway.cli.demo import demo
 from gateway.cli.forward import forward, proxy
 from gateway.cli.map import mappings
@@ -29,7 +30,18 @@ def gotunnel() -> None:
 
 
 gotunnel.add_command(mappings, "map")
-for _command in (status, server, agent, forward, proxy, backup, restore, demo, bench):
+for _command in (
+    status,
+    server,
+    agent,
+    forward,
+    proxy,
+    cert,
+    backup,
+    restore,
+    demo,
+    bench,
+):
     gotunnel.add_command(_command)
 
 

@@ -24,6 +24,7 @@ from gateway.config.fields import (
     AsTuple,
     Block,
     FileName,
+    Fingerprint,
     GatewayAddress,
     Host,
     LocalPlace,
@@ -57,6 +58,27 @@ class ReconnectConfig(Block):
     """Share of each wait that is random."""
     max_attempts: Annotated[int, Field(ge=0, le=1000000)] = 0
     """Tries without success after which the agent ends; 0 = never."""
+
+
+class AgentTLS(Block):
+    """TLS of links; files are read again at each connection."""
+
+    enabled: bool = False
+    """Whether links are sealed, and the gateway has to prove who it is."""
+    ca_file: FileName | None = None
+    """Issuers of certificates that are trusted, PEM; null = those of this system."""
+    fingerprint: Fingerprint | None = None
+    """SHA-256 of the gateway's certificate; it stands in for the name, and without
+    `ca_file` for the issuer, too."""
+    server_name: Host | None = None
+    """Name that the gateway's certificate must be for; null = that of `server`."""
+    cert_file: FileName | None = None
+    """Certificate of this agent, PEM, followed by those of its issuers; null = it
+    shows none."""
+    key_file: FileName | None = None
+    """Private key of the certificate; null = it is in `cert_file`."""
+    allow_readable_key: bool = False
+    """Accept a private key that every user of this machine can read."""
 
 
 class AgentLimits(Block):
@@ -135,6 +157,7 @@ class AgentConfig(Block):
     """Least severity that is logged."""
     shutdown_timeout: ShutdownSeconds = 30.0
     """Seconds that running streams have to finish when the agent is stopped."""
+    tls: AgentTLS = AgentTLS()
     reconnect: ReconnectConfig = ReconnectConfig()
     limits: AgentLimits = AgentLimits()
     flow: FlowConfig = FlowConfig()

@@ -15,7 +15,15 @@ from gateway.errors import ConfigError
 
 # read by the command line client or by nobody
 FOREIGN_VARIABLES: Final = frozenset(
-    {"GOTUNNEL_API_KEY_FILE", "GOTUNNEL_CONFIG", "GOTUNNEL_ENV", "GOTUNNEL_URL"}
+    {
+        "GOTUNNEL_API_CA_FILE",
+        "GOTUNNEL_API_CERT_FILE",
+        "GOTUNNEL_API_CERT_KEY_FILE",
+        "GOTUNNEL_API_KEY_FILE",
+        "GOTUNNEL_CONFIG",
+        "GOTUNNEL_ENV",
+        "GOTUNNEL_URL",
+    }
 )
 # what Kubernetes and Docker set for a service that is called gotunnel
 _ORCHESTRATED: Final = re.compile(

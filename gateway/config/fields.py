@@ -34,6 +34,7 @@ from gateway.policy.access import Network, TargetRule, parse_network
 from gateway.policy.addresses import check_host, check_listen
 
 _FEWEST_SECRET_CHARACTERS: Final = 16
+_HEX: Final = frozenset("0123456789abcdef")
 # every value that stands for a secret in etc/ and docs/
 SHIPPED_SECRETS: Final = frozenset(
     {
@@ -103,6 +104,14 @@ def path(value: str) -> str:
     return value
 
 
+def fingerprint(value: str) -> str:
+    """Return a SHA-256 as 64 small hex digits; colons may part them."""
+    digits = value.replace(":", "").lower()
+    if len(digits) != 64 or not set(digits) <= _HEX:
+        raise PydanticCustomError("fingerprint", "no fingerprint")
+    return digits
+
+
 def _target_rule(entry: str) -> str:
     TargetRule.parse(entry)
     return entry
@@ -146,6 +155,11 @@ Secret: TypeAlias = Annotated[
     SecretStr, AfterValidator(secret), Means("text of at least 16 characters")
 ]
 FileName: TypeAlias = Annotated[str, AfterValidator(path), Means("the name of a file")]
+Fingerprint: TypeAlias = Annotated[
+    str,
+    AfterValidator(fingerprint),
+    Means("a SHA-256 fingerprint: 64 hex digits, with or without colons"),
+]
 BindAddress: TypeAlias = Annotated[
     str,
     _read(check_listen),

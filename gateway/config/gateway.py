@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
@@ -88,6 +88,33 @@ class TunnelConfig(Block):
     """Bytes waiting for that visitor at which the legacy link goes on."""
 
 
+class CertificateConfig(Block):
+    """Files that a TLS port is made of; all PEM."""
+
+    cert_file: FileName | None = None
+    """Certificate of this gateway, followed by those of its issuers."""
+    key_file: FileName | None = None
+    """Private key of the certificate; null = it is in `cert_file`."""
+    client_ca: FileName | None = None
+    """Issuers of certificates that the other side must show; null = it need not show
+    any."""
+
+
+class ApiTLS(CertificateConfig):
+    """TLS of the API; files are read again when they change, and on SIGHUP."""
+
+    enabled: bool = False
+    """Whether the API is served over TLS (https) alone."""
+
+
+class TunnelTLS(CertificateConfig):
+    """TLS of links; files are read again when they change, and on SIGHUP."""
+
+    enable_tls: bool = False
+    """Whether agents must come over TLS.  With `client_ca` an agent may only take a
+    name that its certificate gives it."""
+
+
 class ApiConfig(Block):
     """The HTTP API."""
 
@@ -98,6 +125,7 @@ class ApiConfig(Block):
     `security.api.allowed_ips`."""
     request_timeout: Seconds = 10.0
     """Seconds that a request and its answer may take."""
+    tls: ApiTLS = ApiTLS()
 
 
 def _splice(value: object) -> object:
@@ -136,6 +164,9 @@ class ApiSecurity(Block):
     """Networks that callers may come from; empty = any."""
 
 
+Unsafe: TypeAlias = Literal["open_api", "readable_keys"]
+
+
 class PortSecurity(Block):
     """Public ports that are never opened."""
 
@@ -147,7 +178,14 @@ class SecurityConfig(Block):
     """Who may do what."""
 
     api: ApiSecurity = ApiSecurity()
+    tunnel: TunnelTLS = TunnelTLS()
     port_range: PortSecurity = PortSecurity()
+    handshake_timeout: Seconds = 10.0
+    """Seconds that a TLS handshake may take."""
+    allow_unsafe: Annotated[tuple[Unsafe, ...], AsTuple] = ()
+    """Dangers that you accept: `open_api` = an API that anybody may use on another
+    address than loopback, `readable_keys` = private keys that every user of the machine
+    can read.  Each is said loudly at start."""
 
 
 class LimitsConfig(Block):
@@ -159,6 +197,9 @@ class LimitsConfig(Block):
     """Links of agents at one time; 0 = unlimited."""
     streams_per_tunnel: Annotated[int, Field(ge=0, le=1000000)] = 10000
     """Visitors on one link at one time; 0 = unlimited."""
+    handshakes: Annotated[int, Field(ge=0, le=100000)] = 200
+    """TLS handshakes under way at one time on one port; the oldest makes room; 0 =
+    unlimited."""
     memory: MemoryBytes = 268435456
     """Bytes that may wait in this process, and that grown windows may bring; near it
     windows stop growing, then shrink, then no visitor is admitted; 0 = unlimited."""
@@ -208,6 +249,17 @@ class GatewayConfig(Block):
     log: LogConfig = LogConfig()
     protocols: Annotated[tuple[Forward, ...], AsTuple] = ()
     """Forwards that need neither an agent nor the database."""
+
+    @property
+    def asks_certificate(self) -> bool:
+        """Whether agents must show a certificate."""
+        tls = self.security.tunnel
+        return tls.enable_tls and tls.client_ca is not None
+
+    @property
+    def asks_credential(self) -> bool:
+        """Whether agents must show anything at all."""
+        return self.tunnel.auth_token is not None or self.asks_certificate
 
     @property
     def forwards(self) -> tuple[Forward, ...]:

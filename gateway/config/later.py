@@ -12,7 +12,6 @@ GATEWAY: Final = frozenset(
     {
         "health",
         "limits.connections_per_ip",
-        "limits.handshakes",
         "metrics",
         "options",
         "protocols.options",
@@ -21,12 +20,11 @@ GATEWAY: Final = frozenset(
         "security.api.jwt_secret",
         "security.api.jwt_secret_file",
         "security.api.rate_limit",
-        "security.tunnel",
         "stats",
         "tls",
     }
 )
-AGENT: Final = frozenset({"expose.host", "tls"})
+AGENT: Final = frozenset({"expose.host"})
 # names of S2's back-pressure settings; nothing here could obey them
 YIELDS: Final = frozenset({"yield_min", "yield_max"})
 NO_YIELDS: Final = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from gateway.config.agent import AgentConfig
-from gateway.config.gateway import WIDEST_RANGE, GatewayConfig
+from gateway.config.gateway import WIDEST_RANGE, CertificateConfig, GatewayConfig
 from gateway.config.places import HostPort
 from gateway.policy.access import TargetRules
 from gateway.policy.addresses import is_loopback, parse_address
@@ -14,6 +14,7 @@ _ADDRESSES_OF_ALL: Final = "all interfaces"
 _TOKEN: Final = "tunnel.auth_token"  # noqa: S105 - the key's name
 _API_KEY: Final = "security.api.api_key"
 _API_NETWORKS: Final = "security.api.allowed_ips"
+_AGENT_TLS: Final = ("ca_file", "fingerprint", "server_name", "cert_file", "key_file")
 
 
 class Conflict(NamedTuple):
@@ -60,22 +61,47 @@ def _port_conflicts(config: GatewayConfig) -> list[Conflict]:
 def _access_conflicts(config: GatewayConfig) -> list[Conflict]:
     found: list[Conflict] = []
     api, tunnel = config.security.api, config.tunnel
-    if not (is_loopback(config.api.bind) or api.api_key or api.allowed_ips):
+    if _api_is_open(config) and "open_api" not in config.security.allow_unsafe:
         detail = (
             f"{config.api.bind or _ADDRESSES_OF_ALL}: an API that others reach needs "
-            f"{_API_KEY} (or its file) or {_API_NETWORKS}"
+            f"{_API_KEY} (or its file), {_API_NETWORKS} or api.tls.client_ca"
         )
         found.append(Conflict("api.bind", detail, (_API_KEY, _API_NETWORKS)))
     if api.api_key_in_query and not api.api_key:
         key, detail = f"{_API_KEY}_in_query", f"there is no {_API_KEY} to be in a query"
         found.append(Conflict(key, detail, (_API_KEY,)))
-    if tunnel.allow_legacy is True and tunnel.auth_token:
+    if tunnel.allow_legacy is True and config.asks_credential:
+        other = _TOKEN if tunnel.auth_token else "security.tunnel.client_ca"
         detail = (
-            f"true together with {_TOKEN} would admit agents without it; "
+            f"true together with {other} would admit agents without it; "
             "take auto or false"
         )
-        found.append(Conflict("tunnel.allow_legacy", detail, (_TOKEN,)))
+        found.append(Conflict("tunnel.allow_legacy", detail, (other,)))
+    for key, enabled, files in _tls_ports(config):
+        if enabled and files.cert_file is None:
+            detail = "TLS needs a certificate; `gotunnel cert` makes one"
+            found.append(Conflict(f"{key}.cert_file", detail))
     return found
+
+
+def _api_is_open(config: GatewayConfig) -> bool:
+    """Tell whether anybody may use the API, from anywhere."""
+    api, tls = config.security.api, config.api.tls
+    asks_certificate = tls.enabled and tls.client_ca is not None
+    return not (
+        is_loopback(config.api.bind)
+        or api.api_key
+        or api.allowed_ips
+        or asks_certificate
+    )
+
+
+def _tls_ports(config: GatewayConfig) -> list[tuple[str, bool, CertificateConfig]]:
+    links, api = config.security.tunnel, config.api.tls
+    return [
+        ("security.tunnel", links.enable_tls, links),
+        ("api.tls", api.enabled, api),
+    ]
 
 
 def _water_conflicts(prefix: str, low: int, high: int) -> list[Conflict]:
@@ -111,13 +137,27 @@ def gateway_warnings(config: GatewayConfig) -> list[str]:
     """Return what is allowed and yet dangerous; to be logged loudly at start."""
     found: list[str] = []
     tunnel, api = config.tunnel, config.security.api
-    if tunnel.enabled and not tunnel.auth_token:
+    if tunnel.enabled and not config.asks_credential:
         found.append(
             f"NO CREDENTIAL: whoever reaches port {tunnel.listen_port} on "
             f"{tunnel.bind or _ADDRESSES_OF_ALL} can act as an agent and receive "
             "the visitors' traffic; set tunnel.auth_token"
         )
-    if not is_loopback(config.api.bind) and not api.api_key:
+    for key, enabled, files in _tls_ports(config):
+        if not enabled and (files.cert_file or files.client_ca):
+            found.append(f"NOT SEALED: {key} names files, and yet TLS is off there")
+    if "readable_keys" in config.security.allow_unsafe:
+        found.append(
+            "UNSAFE: security.allow_unsafe accepts private keys that every user of "
+            "this machine can read"
+        )
+    if _api_is_open(config):
+        found.append(
+            f"UNSAFE: the API on {config.api.bind or _ADDRESSES_OF_ALL} port "
+            f"{config.api.listen_port} takes orders from ANYBODY, as "
+            "security.allow_unsafe says"
+        )
+    elif api.allowed_ips and not is_loopback(config.api.bind) and not api.api_key:
         found.append(
             f"the API on {config.api.bind or _ADDRESSES_OF_ALL} port "
             f"{config.api.listen_port} is guarded by security.api.allowed_ips alone; "
@@ -128,7 +168,7 @@ def gateway_warnings(config: GatewayConfig) -> list[str]:
 
 def agent_conflicts(config: AgentConfig) -> list[Conflict]:
     """Return what does not fit together in an agent's configuration."""
-    reconnect = config.reconnect
+    reconnect, tls = config.reconnect, config.tls
     found = _water_conflicts("", config.legacy_low_water, config.legacy_high_water)
     if reconnect.initial > reconnect.max:
         detail = (
@@ -136,6 +176,13 @@ def agent_conflicts(config: AgentConfig) -> list[Conflict]:
             f"but is {reconnect.max:g}"
         )
         found.append(Conflict("reconnect.max", detail, ("reconnect.initial",)))
+    if not tls.enabled:
+        set_keys = [key for key in _AGENT_TLS if getattr(tls, key) is not None]
+        for key in set_keys:
+            detail = "is of no use unless tls.enabled is true; set that as well"
+            found.append(Conflict(f"tls.{key}", detail, ("tls.enabled",)))
+    elif tls.key_file is not None and tls.cert_file is None:
+        found.append(Conflict("tls.key_file", "there is no tls.cert_file for the key"))
     names: set[str] = set()
     ports: set[int] = set()
     rules = TargetRules.parse(config.allow_targets)
@@ -166,9 +213,16 @@ def _may_be_dialled(place: HostPort, rules: TargetRules) -> bool:
 
 def agent_warnings(config: AgentConfig) -> list[str]:
     """Return what is allowed and yet dangerous; to be logged loudly at start."""
-    if config.token:
-        return []
+    found = []
+    if config.tls.allow_readable_key:
+        found.append(
+            "UNSAFE: tls.allow_readable_key accepts a private key that every user of "
+            "this machine can read"
+        )
+    if config.token or config.tls.cert_file:
+        return found
     return [
+        *found,
         "NO CREDENTIAL: this agent has no token, so its gateway admits anybody; "
-        "set token here and tunnel.auth_token there"
+        "set token here and tunnel.auth_token there",
     ]

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gateway.errors import ProtocolError
-from gateway.interfaces import IByteTransport, IViewReceiver
+from gateway.interfaces import IByteTransport, ICertified, IViewReceiver
 from gateway.link.stream import StreamListener, StreamTransport
 from gateway.mux.core import Rules
 from gateway.mux.legacy import Legacy
@@ -116,6 +116,7 @@ class LinkProtocol(Protocol):
         awaits_word: the owner wants to hear of the first valid frame.
         host: address of the far end.
         address: the same with its port, for logs.
+        certified: what the far end's certificate calls it; empty without one.
     """
 
     transport: IByteTransport
@@ -135,6 +136,7 @@ class LinkProtocol(Protocol):
         self.memory = settings.memory
         self.linger = linger
         self.host = self.address = "?"
+        self.certified: frozenset[str] = frozenset()
         self._clock = clock
         self._settings = settings
         self._owner = owner
@@ -198,6 +200,8 @@ class LinkProtocol(Protocol):
         peer = self.transport.getPeer()
         if isinstance(peer, (IPv4Address, IPv6Address)):
             self.host, self.address = peer.host, join_host_port(peer.host, peer.port)
+        if ICertified.providedBy(self.transport):
+            self.certified = cast(ICertified, self.transport).peer_names
         self.transport.registerProducer(self, True)
         self._owner.link_made(self)
         self.flush()

@@ -19,9 +19,11 @@ from zope.interface import implementer
 
 from gateway.interfaces import IAttempt
 from gateway.net.addresses import TCPAddress, family_of, target_address
-from gateway.net.poller import WRITABLE, TurnPoller
+from gateway.net.certificates import CertificateError
+from gateway.net.poller import WRITABLE, TurnPoller, Watched
 from gateway.net.sockets import reset, set_options
 from gateway.net.splice import PipePool
+from gateway.net.tls import ClientTLS, Handshake, HandshakeError, TLSTransport
 from gateway.net.transports import READ_SIZE, UNWATCHED, TCPTransport
 from gateway.policy.budget import Budget
 
@@ -87,10 +89,7 @@ class Connecting:
             self._await()
 
     def _look(self) -> None:
-        if self._released:
-            return
-        self._learn()
-        if not self._released:
+        if not (self._released or self._learn()):
             self._await()
 
     def _await(self) -> None:
@@ -101,37 +100,53 @@ class Connecting:
         """Learn how the attempt ended."""
         self._learn()
 
-    def _learn(self) -> None:
+    def _learn(self) -> bool:
+        """Act on what has become of the attempt; False = it is still under way."""
         try:
             name = self._socket.getpeername()
         except OSError:
-            # not connected, and no error: it is still under way
-            if code := self._fault():
+            code = self._fault()
+            if code:
                 self._fail(code)
-            return
+            return code != 0
         self._connected(target_address(name))
+        return True
 
     def _connected(self, peer: TCPAddress) -> None:
         self._released = True
-        mask = UNWATCHED
-        if self._timeout is not None:
-            self._timeout.cancel()
-            mask = WRITABLE
+        self._take_up(peer, self, self._stop_waiting())
+
+    def _stop_waiting(self) -> int:
+        """End the deadline; return what the poller watches for on our behalf."""
+        if self._timeout is None:
+            return UNWATCHED
+        self._timeout.cancel()
+        return WRITABLE
+
+    def _take_up(self, peer: TCPAddress, before: Watched, mask: int) -> None:
+        """Put a transport and its protocol in the place of `before`."""
         try:
             protocol = self._factory.buildProtocol(peer)
         except BaseException:  # noqa: BLE001 - goes to the caller
-            self._release()
+            self._close(before)
             self._failed(Failure())
             return
         if protocol is None:
-            self._release()
+            self._close(before)
             self._failed(
                 Failure(
                     ConnectionAbortedError(errno.ECONNABORTED, "no protocol was built")
                 )
             )
             return
-        transport = TCPTransport(
+        transport = self._transport(peer)
+        self._poller.hand_over(before, transport)
+        transport.start(protocol, mask)
+        if self._made is not None:
+            self._made(protocol)
+
+    def _transport(self, peer: TCPAddress) -> TCPTransport:
+        return TCPTransport(
             self._poller,
             self._socket,
             peer,
@@ -140,10 +155,6 @@ class Connecting:
             pipes=self._pipes,
             memory=self._memory,
         )
-        self._poller.hand_over(self, transport)
-        transport.start(protocol, mask)
-        if self._made is not None:
-            self._made(protocol)
 
     def fail(self, reason: Failure) -> None:
         """Give up: the reactor saw a hang-up, or it stops."""
@@ -177,8 +188,100 @@ class Connecting:
 
     def _release(self) -> None:
         self._released = True
-        self._poller.forget(self)
+        self._close(self)
+
+    def _close(self, watched: Watched) -> None:
+        self._poller.forget(watched)
         reset(self._socket)
+
+
+class TLSConnecting(Connecting):
+    """An attempt that shakes hands when it is connected, within a limit of its own."""
+
+    __slots__ = ("_handshake", "_peer", "_tls")
+
+    def __init__(
+        self,
+        poller: TurnPoller,
+        clock: IReactorTime,
+        sock: socket.SocketType,
+        factory: IProtocolFactory,
+        timeout_seconds: float,
+        made: Callable[[IProtocol], object] | None,
+        failed: Callable[[Failure], object],
+        *,
+        tls: ClientTLS,
+        gathered: bool,
+        read_size: int,
+        memory: Budget | None = None,
+    ) -> None:
+        self._tls = tls
+        self._handshake: Handshake | None = None
+        super().__init__(
+            poller,
+            clock,
+            sock,
+            factory,
+            timeout_seconds,
+            made,
+            failed,
+            gathered=gathered,
+            read_size=read_size,
+            memory=memory,
+        )
+
+    def _connected(self, peer: TCPAddress) -> None:
+        self._peer = peer
+        mask = self._stop_waiting()
+        try:
+            secure = self._tls.secure(self._socket)
+        except CertificateError as fault:
+            self._release()
+            self._failed(Failure(HandshakeError(str(fault))))
+            return
+        self._handshake = Handshake(
+            self._poller,
+            self._clock,
+            secure,
+            self._tls.seconds,
+            self._shaken,
+            self._not_shaken,
+            mask,
+        )
+        self._poller.hand_over(self, self._handshake)
+        self._handshake.begin()
+
+    def _shaken(self, handshake: Handshake, mask: int) -> None:
+        self._released = True
+        objection = self._tls.objection(handshake.secure)
+        if objection is None:
+            self._take_up(self._peer, handshake, mask)
+        else:
+            handshake.drop()
+            self._failed(Failure(HandshakeError(objection)))
+
+    def _not_shaken(self, handshake: Handshake, fault: OSError) -> None:
+        self._released = True
+        self._failed(Failure(HandshakeError(f"TLS handshake: {fault}")))
+
+    def _transport(self, peer: TCPAddress) -> TCPTransport:
+        assert self._handshake is not None
+        return TLSTransport(
+            self._poller,
+            self._handshake.secure,
+            peer,
+            gathered=self._gathered,
+            read_size=self._read_size,
+            memory=self._memory,
+        )
+
+    def cancel(self) -> None:
+        """Give it up: nobody is told anything more; may be called twice."""
+        if self._handshake is None:
+            super().cancel()
+        else:
+            self._released = True
+            self._handshake.cancel()
 
 
 def open_connection(
@@ -195,6 +298,7 @@ def open_connection(
     read_size: int = READ_SIZE,
     pipes: PipePool | None = None,
     memory: Budget | None = None,
+    tls: ClientTLS | None = None,
 ) -> Connecting:
     """Begin to connect.
 
@@ -211,6 +315,7 @@ def open_connection(
         read_size: bytes of one read.
         pipes: for moving bulk bytes inside of the kernel.
         memory: counts what waits to be sent.
+        tls: shakes hands with the far end, which is then told apart from others.
 
     Raises:
         OSError: the attempt cannot even begin; nobody is told.
@@ -230,6 +335,20 @@ def open_connection(
     except BaseException:
         sock.close()
         raise
+    if tls is not None:
+        return TLSConnecting(
+            poller,
+            clock,
+            sock,
+            factory,
+            timeout_seconds,
+            made,
+            failed,
+            tls=tls,
+            gathered=gathered,
+            read_size=read_size,
+            memory=memory,
+        )
     return Connecting(
         poller,
         clock,

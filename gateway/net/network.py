@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypedDict
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, fail, succeed
@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gateway.errors import UnresolvableError
-from gateway.interfaces import IAttempt, INetwork
+from gateway.interfaces import ITLS, IAttempt, INetwork
 from gateway.net.addresses import family_of
 from gateway.net.connect import open_connection
 from gateway.net.poller import (
@@ -28,8 +28,9 @@ from gateway.net.poller import (
     TurnPoller,
     poller_for,
 )
-from gateway.net.ports import TCPListening, open_listener
+from gateway.net.ports import TCPListening, TLSListening, open_listener
 from gateway.net.splice import AVAILABLE, PipePool
+from gateway.net.tls import ClientTLS, ServerTLS
 from gateway.net.transports import READ_SIZE
 from gateway.policy.budget import Budget
 
@@ -45,6 +46,14 @@ class _Over:
 
 
 _OVER: Final = _Over()
+
+
+class _Options(TypedDict):
+    """What all listeners are made with."""
+
+    gathered: bool
+    read_size: int
+    memory: Budget | None
 
 
 class INetworkReactor(IPollingReactor, IReactorPluggableNameResolver):
@@ -89,6 +98,7 @@ class Network:
         factory: IProtocolFactory,
         *,
         gathered: bool = False,
+        tls: ITLS | None = None,
     ) -> TCPListening:
         """Bind and listen without accepting yet.
 
@@ -96,15 +106,23 @@ class Network:
             OSError: as the system says it.
         """
         sock = open_listener(address, port)
+        options: _Options = {
+            "gathered": gathered,
+            "read_size": LINK_READ_SIZE if gathered else self._read_size,
+            "memory": self._memory,
+        }
+        if tls is not None:
+            assert isinstance(tls, ServerTLS)
+            return TLSListening(
+                self._poller, self._reactor, sock, factory, tls=tls, **options
+            )
         return TCPListening(
             self._poller,
             self._reactor,
             sock,
             factory,
-            gathered=gathered,
-            read_size=LINK_READ_SIZE if gathered else self._read_size,
             pipes=None if gathered else self._pipes,
-            memory=self._memory,
+            **options,
         )
 
     def connect(
@@ -115,6 +133,7 @@ class Network:
         timeout_seconds: float,
         *,
         gathered: bool = False,
+        tls: ITLS | None = None,
     ) -> Deferred[IProtocol]:
         """Connect to a literal address; the outcome fails with `OSError`."""
         outcome: Deferred[IProtocol] = Deferred(lambda _outcome: attempt.cancel())
@@ -126,6 +145,7 @@ class Network:
             outcome.callback,
             outcome.errback,
             gathered=gathered,
+            tls=tls,
         )
         return outcome
 
@@ -150,7 +170,9 @@ class Network:
         failed: Callable[[Failure], object],
         *,
         gathered: bool = False,
+        tls: ITLS | None = None,
     ) -> IAttempt:
+        assert tls is None or isinstance(tls, ClientTLS)
         try:
             return open_connection(
                 self._poller,
@@ -165,6 +187,7 @@ class Network:
                 read_size=LINK_READ_SIZE if gathered else self._read_size,
                 pipes=None if gathered else self._pipes,
                 memory=self._memory,
+                tls=tls,
             )
         except OSError:
             failed(Failure())

@@ -17,6 +17,7 @@ from gateway.net.addresses import TCPAddress, address_of, family_of
 from gateway.net.poller import READABLE, TurnPoller
 from gateway.net.sockets import reset, set_options
 from gateway.net.splice import PipePool
+from gateway.net.tls import Handshake, ServerTLS, TLSTransport
 from gateway.net.transports import READ_SIZE, TCPTransport
 from gateway.policy.budget import Budget
 
@@ -232,3 +233,90 @@ class TCPListening:
         if self._reserve is None:
             self._reserve = _open_reserve()
         self._poller.watch(self, READABLE)
+
+
+class TLSListening(TCPListening):
+    """One listening socket whose connections shake hands first.
+
+    When too many handshakes are under way the oldest makes room: an honest one takes
+    milliseconds, so those that stall keep nobody out.
+    """
+
+    def __init__(
+        self,
+        poller: TurnPoller,
+        clock: IReactorTime,
+        sock: socket.socket,
+        factory: IProtocolFactory,
+        *,
+        tls: ServerTLS,
+        gathered: bool,
+        read_size: int = READ_SIZE,
+        memory: Budget | None = None,
+    ) -> None:
+        super().__init__(
+            poller,
+            clock,
+            sock,
+            factory,
+            gathered=gathered,
+            read_size=read_size,
+            memory=memory,
+        )
+        self._tls = tls
+        self._under_way: dict[Handshake, TCPAddress] = {}  # the oldest comes first
+
+    def stopListening(self) -> None:
+        """Release the port, and give up what has not shaken hands."""
+        super().stopListening()
+        waiting, self._under_way = self._under_way, {}
+        for handshake in waiting:
+            handshake.cancel()
+
+    def _accepted(self, sock: socket.SocketType, peer: TCPAddress) -> None:
+        tls = self._tls
+        if tls.limit and len(self._under_way) >= tls.limit:
+            oldest = next(iter(self._under_way))
+            self._give_up(oldest, "it stalled while too many shook hands")
+        try:
+            sock.setblocking(False)
+            secure = tls.secure(sock)
+        except BaseException:  # noqa: BLE001 - a bug costs this connection only
+            self.log.failure("no handshake with {peer}", peer=peer)
+            reset(sock)
+            return
+        handshake = Handshake(
+            self._poller, self._clock, secure, tls.seconds, self._done, self._failed
+        )
+        self._under_way[handshake] = peer
+        handshake.begin()
+
+    def _give_up(self, handshake: Handshake, why: str) -> None:
+        peer = self._under_way.pop(handshake)
+        handshake.cancel()
+        self._tls.refused(peer.host, f"TLS handshake: {why}")
+
+    def _failed(self, handshake: Handshake, fault: OSError) -> None:
+        peer = self._under_way.pop(handshake)
+        self._tls.refused(peer.host, f"TLS handshake: {fault}")
+
+    def _done(self, handshake: Handshake, mask: int) -> None:
+        peer = self._under_way.pop(handshake)
+        try:
+            protocol = self._factory.buildProtocol(peer)
+        except BaseException:  # noqa: BLE001 - a bug costs this connection only
+            self.log.failure("no protocol for {peer}", peer=peer)
+            protocol = None
+        if protocol is None:
+            handshake.drop()
+            return
+        transport = TLSTransport(
+            self._poller,
+            handshake.secure,
+            peer,
+            gathered=self._gathered,
+            read_size=self._read_size,
+            memory=self._memory,
+        )
+        self._poller.hand_over(handshake, transport)
+        transport.start(protocol, mask)

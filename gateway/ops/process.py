@@ -90,17 +90,25 @@ def say_operator_errors_plainly() -> None:
 
 
 class ProcessEnd:
-    """How this process ends: by a signal, or because it cannot go on."""
+    """What signals do, and how this process ends when it cannot go on."""
 
-    def __init__(self, reactor: IProcessReactor, force: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        reactor: IProcessReactor,
+        force: Callable[[], None],
+        reload: Callable[[], None] | None = None,
+    ) -> None:
         """Remember the collaborators.
 
         Args:
             reactor: is stopped.
             force: makes a stop under way wait for nobody.
+            reload: called on SIGHUP; None = nothing can be read anew, and the signal
+                is passed over.
         """
         self._reactor = reactor
         self._force = force
+        self._reload = reload
         self._signals = 0
         self._failed = False
 
@@ -111,6 +119,17 @@ class ProcessEnd:
     def _install(self) -> None:
         for number in _STOP_SIGNALS:
             signal.signal(number, self._signalled)
+        signal.signal(signal.SIGHUP, self._hung_up)
+
+    def _hung_up(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._read_anew)
+
+    def _read_anew(self) -> None:
+        if self._reload is None:
+            _LOG.info("SIGHUP: there is nothing to read anew")
+        else:
+            _LOG.info("SIGHUP: reading anew what has changed")
+            self._reload()
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1

@@ -77,6 +77,8 @@ class AdmissionSettings:
         max_links: links of all agents together; 0 = unlimited.
         streams_per_link: 0 = unlimited.
         open_timeout: seconds, told to agents.
+        by_certificate: every link comes with a certificate that we trust, and an
+            agent may only have a name that stands there.
         session: settings of each session.
         link: settings of each link.
     """
@@ -87,6 +89,7 @@ class AdmissionSettings:
     open_timeout: float
     session: SessionSettings
     link: LinkSettings
+    by_certificate: bool = False
 
 
 class AgentEvents(Seam):
@@ -217,6 +220,10 @@ class Links:
 
     # -- making links ------------------------------------------------------------
 
+    def note_refused(self, address: str, why: str) -> None:
+        """Log that somebody did not even become a link."""
+        self._refusals.note(address, why)
+
     def build_link(self, _address: IAddress | None) -> LinkProtocol | None:
         """Return the protocol for an accepted connection, or None = reset it.
 
@@ -254,6 +261,13 @@ class Links:
                 link.host, f"agent {hello.agent}: wrong or missing token"
             )
             link.refuse(self._texts("authentication_failed"))
+            return
+        if self._settings.by_certificate and hello.agent not in link.certified:
+            names = ", ".join(sorted(link.certified)) or "nobody by name"
+            self._refusals.note(
+                link.host, f"agent {hello.agent}: its certificate is for {names}"
+            )
+            link.refuse(self._texts("unauthorized"))
             return
         if link in self._candidates:
             self._candidates.remove(link)

@@ -9,15 +9,18 @@ from typing import Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IDelayedCall, IReactorTCP, IReactorTime
-from twisted.internet.tcp import Port
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IProtocolFactory,
+    IReactorTime,
+)
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.server import Site
 
 from gateway.errors import OperatorError
-from gateway.interfaces import IListening, IMappingStore, INetwork
+from gateway.interfaces import ITLS, IListening, IMappingStore, INetwork
+from gateway.ops.certificates import CertificateWatch
 from gateway.policy.addresses import join_host_port
 from gateway.policy.mapping import Mapping
 from gateway.relay.memory import MemoryWatch
@@ -52,8 +55,7 @@ class GatewayParts:
 
     Attributes:
         clock: for the time limits of the stop.
-        reactor: opens the API's port.
-        network: opens the link port.
+        network: opens the link port and the API's.
         store: opened at the start, closed at the stop.
         links: live links.
         link_factory: builds links.
@@ -63,10 +65,12 @@ class GatewayParts:
         configured: mappings of the configuration.
         make_api: returns the API; told how to ask whether we drain.
         fatal: called with the reason when the gateway cannot start.
+        certificates: those of the two ports, read anew when they change.
+        link_tls: seals links; None = they are plain.
+        api_tls: seals the API; None = it is plain.
     """
 
     clock: IReactorTime
-    reactor: IReactorTCP
     network: INetwork
     store: IMappingStore
     links: Links
@@ -77,6 +81,9 @@ class GatewayParts:
     configured: Sequence[Mapping]
     make_api: Callable[[Callable[[], bool]], ApiEdge]
     fatal: Callable[[str], None]
+    certificates: CertificateWatch
+    link_tls: ITLS | None = None
+    api_tls: ITLS | None = None
 
 
 class GatewayService(Service):
@@ -117,7 +124,7 @@ class GatewayService(Service):
         self._shutdown_timeout = shutdown_timeout
         self._bound = False
         self._link_port: IListening | None = None
-        self._api_port: Port | None = None
+        self._api_port: IListening | None = None
         self._api: ApiEdge | None = None
         self._waiting: list[Deferred[None]] = []
         self._look: IDelayedCall | None = None
@@ -139,39 +146,39 @@ class GatewayService(Service):
             return
         self._bound = True
         try:
+            parts = self.parts
             if self._link_place is not None:
-                self._link_port = self._bind_links(*self._link_place)
-            self._api_port = self._bind_api(*self._api_place)
+                self._link_port = self._listen(
+                    "tunnel.listen_port",
+                    self._link_place,
+                    parts.link_factory,
+                    gathered=True,
+                    tls=parts.link_tls,
+                )
+            self._api = parts.make_api(lambda: self.draining)
+            self._api_port = self._listen(
+                "api.listen_port", self._api_place, self._api.site, tls=parts.api_tls
+            )
         except StartError:
             self._release_ports()
             raise
 
-    def _bind_links(self, address: str, port: int) -> IListening:
-        factory = self.parts.link_factory
+    def _listen(
+        self,
+        key: str,
+        place: Place,
+        factory: IProtocolFactory,
+        *,
+        gathered: bool = False,
+        tls: ITLS | None = None,
+    ) -> IListening:
         try:
             listening: IListening = self.parts.network.listen(
-                address, port, factory, gathered=True
+                *place, factory, gathered=gathered, tls=tls
             )
         except OSError as fault:
-            raise _start_error("tunnel.listen_port", address, port, fault) from fault
+            raise _start_error(key, *place, fault) from fault
         return listening
-
-    def _bind_api(self, address: str, port: int) -> Port:
-        self._api = self.parts.make_api(lambda: self.draining)
-        try:
-            found = self.parts.reactor.listenTCP(
-                port,
-                self._api.site,  # type: ignore[arg-type] # Site names its own wrapper
-                backlog=512,
-                interface=address,
-            )
-        except CannotListenError as fault:
-            raise _start_error(
-                "api.listen_port", address, port, fault.socketError
-            ) from fault
-        assert isinstance(found, Port)
-        found.stopReading()
-        return found
 
     def startService(self) -> None:
         """Open the store, restore the mappings, then let everybody in."""
@@ -190,7 +197,8 @@ class GatewayService(Service):
             return
         if self._link_port is not None:
             self._link_port.startAccepting()
-        self._api_port.startReading()
+        self._api_port.startAccepting()
+        parts.certificates.start()
         self.log.info(
             "gateway ready: agents at {links}, API at {api}, {count} mappings",
             links=_show(self._link_place),
@@ -234,6 +242,7 @@ class GatewayService(Service):
         parts.links.abort()
         await parts.links.gone()
         parts.memory.stop()
+        parts.certificates.stop()
         self._release_ports()
         await parts.store.close()
         self.log.info("gateway stopped")
@@ -264,6 +273,10 @@ class GatewayService(Service):
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             waiter.callback(None)
+
+    def reload(self) -> None:
+        """Read anew what may change while the gateway runs."""
+        self.parts.certificates.look()
 
     def force(self) -> None:
         """Wait for nobody any more; a stop under way goes on at once."""

@@ -83,13 +83,13 @@ class AgentCase(LogCase):
         self.exposures = Exposures(self.clock, wishes, self.announced.append)
         parts = AgentParts(
             clock=self.clock,
-            dialer=Dialer(
+            dial=Dialer(
                 GatheredNetwork(self.network),
                 self.clock,
                 TargetRules.parse(None),
                 own_ports=None,
                 timeout_seconds=10.0,
-            ),
+            ).dial,
             targets=self.targets,
             memory=self.memory,
             exposures=self.exposures,

@@ -14,6 +14,7 @@ from gateway.errors import (
     TunnelDisabledError,
 )
 from gateway.ops.health import HealthChecks
+from gateway.ops.refusals import RefusalLog
 from gateway.policy.mapping import (
     UNSET,
     Mapping,
@@ -147,6 +148,7 @@ def build_api(clock, **given):
         "mappings": FakeMappings(tunnel_enabled=settings.tunnel_enabled),
         "links": FakeLinks(),
         "health": HealthChecks(clock, lambda: NOON),
+        "refusals": RefusalLog(clock),
         **given,
         "settings": settings,
     }

@@ -155,7 +155,14 @@ WRONG_OF_AGENTS = [
         "(agent.yaml line 1)"]),
     ("expose: [{local: 80, host: a.example.com}]", [
         "expose.0.host: not available yet (agent.yaml line 1)"]),
-    ("tls: {enabled: true}", ["tls: not available yet (agent.yaml line 1)"]),
+    ("tls: {fingerprint: '12:34'}", [
+        "tls.fingerprint: must be a SHA-256 fingerprint: 64 hex digits, with or "
+        "without colons, or null, not '12:34' (agent.yaml line 1)"]),
+    ("tls: {ca_file: ca.crt}", [
+        "tls.ca_file: is of no use unless tls.enabled is true; set that as well "
+        "(agent.yaml line 1)"]),
+    ("tls: {enabled: true, key_file: a.key}", [
+        "tls.key_file: there is no tls.cert_file for the key (agent.yaml line 1)"]),
 ]  # fmt: skip
 
 
@@ -376,8 +383,7 @@ class LaterTests(SynchronousTestCase):
             "tls: {cert_file: a.pem}", "metrics: {enabled: true}",
             "health: {timeout: 5}",
             "metrics: {namespace: x}", "options: {auto_tls: 'true'}", "stats: true",
-            "security: {tunnel: {enable_tls: true}}",
-            "security: {api: {enable_auth: true}}", "limits: {handshakes: 200}",
+            "security: {api: {enable_auth: true}}",
             "limits: {connections_per_ip: 5}", "security: {api: {jwt_secret: x}}",
             "protocols: [{listen: ':1', target: 'a:1', options: {a: 1}}]",
             "protocols: [{name: http3, listen: ':1', target: 'a:1'}]",

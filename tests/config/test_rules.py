@@ -5,8 +5,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.config.loading import SECRET, load, load_as_agent, problems_of
 
 API_OPEN = (
-    "an API that others reach needs security.api.api_key (or its file) or "
-    "security.api.allowed_ips (gw.yaml line 1)"
+    "an API that others reach needs security.api.api_key (or its file), "
+    "security.api.allowed_ips or api.tls.client_ca (gw.yaml line 1)"
 )
 CONFLICTS = [
     ("port_range: {from: 20, end: 19}",
@@ -29,6 +29,16 @@ CONFLICTS = [
     (f"tunnel: {{allow_legacy: true, auth_token: {SECRET}}}",
      "tunnel.allow_legacy: true together with tunnel.auth_token would admit agents "
      "without it; take auto or false (gw.yaml line 1)"),
+    ("{tunnel: {allow_legacy: true}, security: {tunnel: {enable_tls: true, "
+     "cert_file: a, client_ca: b}}}",
+     "tunnel.allow_legacy: true together with security.tunnel.client_ca would admit "
+     "agents without it; take auto or false (gw.yaml line 1)"),
+    ("security: {tunnel: {enable_tls: true}}",
+     "security.tunnel.cert_file: TLS needs a certificate; `gotunnel cert` makes one "
+     "(default)"),
+    ("api: {tls: {enabled: true, key_file: k}}",
+     "api.tls.cert_file: TLS needs a certificate; `gotunnel cert` makes one "
+     "(default)"),
     ("tunnel: {legacy_low_water: 2097152}",
      "tunnel.legacy_low_water: must be below tunnel.legacy_high_water (2097152), but "
      "is 2097152 (gw.yaml line 1)"),
@@ -50,6 +60,9 @@ FITTING = [
     "{tunnel: {enabled: false}, protocols: [{listen: ':9000', target: 'a:1'}]}",
     f"{{api: {{bind: '::'}}, security: {{api: {{api_key: {SECRET}}}}}}}",
     "{api: {bind: '::'}, security: {api: {allowed_ips: [10.0.0.0/8]}}}",
+    "{api: {bind: '::', tls: {enabled: true, cert_file: a, client_ca: b}}}",
+    "{api: {bind: '::'}, security: {allow_unsafe: [open_api]}}",
+    "security: {tunnel: {enable_tls: true, cert_file: a}}",
     "api: {bind: 127.0.0.2}",
     "api: {bind: '::1'}",
     "tunnel: {allow_legacy: true}",
@@ -123,6 +136,36 @@ class WarningTests(SynchronousTestCase):
         self.assertEqual(load(environ=environ).warnings, ())
         self.assertEqual(load("tunnel: {enabled: false}").warnings, ())
         self.assertEqual(load_as_agent(environ=environ).warnings, ())
+
+    def test_a_certificate_is_a_credential(self):
+        tls = "{enable_tls: true, cert_file: a, client_ca: b}"
+        self.assertEqual(load(f"security: {{tunnel: {tls}}}").warnings, ())
+        shown = load_as_agent("tls: {enabled: true, cert_file: a}")
+        self.assertEqual(shown.warnings, ())
+
+    def test_files_without_tls(self):
+        environ = {"GOTUNNEL_TOKEN": SECRET}
+        for text, key in (
+            ("security: {tunnel: {cert_file: a}}", "security.tunnel"),
+            ("api: {tls: {client_ca: a}}", "api.tls"),
+        ):
+            [warning] = load(text, environ=environ).warnings
+            self.assertIn(f"NOT SEALED: {key} names files", warning)
+
+    def test_dangers_that_are_accepted(self):
+        environ = {"GOTUNNEL_TOKEN": SECRET}
+        for text, words in (
+            ("{api: {bind: ''}, security: {allow_unsafe: [open_api]}}",
+             "takes orders from ANYBODY"),
+            ("security: {allow_unsafe: [readable_keys]}", "accepts private keys"),
+        ):  # fmt: skip
+            [warning] = load(text, environ=environ).warnings
+            self.assertIn("UNSAFE", warning)
+            self.assertIn(words, warning)
+        [warning] = load_as_agent(
+            "tls: {allow_readable_key: true}", environ=environ
+        ).warnings
+        self.assertIn("UNSAFE: tls.allow_readable_key", warning)
 
     def test_api_guarded_by_addresses_alone(self):
         text = "{api: {bind: ''}, security: {api: {allowed_ips: [10.0.0.0/8]}}}"

@@ -144,6 +144,8 @@ class NetworkContract(Case):
     network: Any
     address = "127.0.0.1"
     gathered = False
+    server_tls: Any = None
+    client_tls: Any = None
 
     async def until(self, condition):
         """Let things happen until `condition()` is true; fail if it stays false."""
@@ -161,6 +163,7 @@ class NetworkContract(Case):
             0,
             factory,
             gathered=self.gathered,
+            tls=self.server_tls,
         )
         self.addCleanup(listening.stopListening)
         return listening
@@ -172,6 +175,7 @@ class NetworkContract(Case):
             factory,
             timeout_seconds,
             gathered=self.gathered,
+            tls=self.client_tls,
         )
 
     async def pair(self, client=Recorder, server=Recorder):

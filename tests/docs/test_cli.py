@@ -18,7 +18,14 @@ from gateway.cli.main import gotunnel
 
 TEXT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text("utf-8")
 EVERYWHERE = {"--help", "--version"}
-CONNECTION = {"--url", "--api-key-file", "--timeout"}
+CONNECTION = {
+    "--url",
+    "--ca-file",
+    "--cert-file",
+    "--cert-key-file",
+    "--api-key-file",
+    "--timeout",
+}
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]+")
 
 

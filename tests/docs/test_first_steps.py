@@ -117,6 +117,15 @@ class FirstStepsTests(SynchronousTestCase):
             "grep -q 'gateway stopped' gateway.log",
         )
 
+    def test_a_private_set_of_certificates_is_made(self):
+        """The commands of the security guide, and what they make."""
+        self.run_script(examples("docs/security.md")["certificates"])
+        made = {path.name for path in (self.folder / "certs").iterdir()}
+        names = ("ca", "gateway", "agent-office")
+        self.assertEqual(
+            made, {f"{n}.{kind}" for n in names for kind in ("crt", "key")}
+        )
+
     def test_a_backup_can_be_restored(self):
         """The gateway's database, copied while it runs and put back after."""
         backup, restore = examples("docs/operations.md")["backup"].strip().splitlines()

@@ -93,7 +93,27 @@ class EndTests(SynchronousTestCase):
         self.end.watch()
         self.assertEqual({}, self.installed)
         self.reactor.run()
-        self.assertEqual({signal.SIGTERM, signal.SIGINT}, set(self.installed))
+        self.assertEqual(
+            {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}, set(self.installed)
+        )
+
+    def test_a_hang_up_has_files_read_anew_and_stops_nothing(self):
+        reloads = []
+        self.end = ProcessEnd(
+            cast(Any, self.reactor), self.force, lambda: reloads.append(1)
+        )
+        self.watch()
+        self.send(signal.SIGHUP)
+        self.assertEqual([], reloads)
+        self.reactor.run()
+        self.assertEqual([1], reloads)
+        self.assertEqual((0, 0), (self.reactor.stops, self.forced))
+
+    def test_a_hang_up_is_passed_over_where_nothing_can_be_read_anew(self):
+        self.watch()
+        self.send(signal.SIGHUP)
+        self.reactor.run()
+        self.assertEqual((0, 0), (self.reactor.stops, self.forced))
 
     def test_the_first_signal_stops_and_the_second_forces(self):
         self.watch()

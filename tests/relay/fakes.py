@@ -149,10 +149,12 @@ class FakeNetwork:
     def count_by(self, memory):
         pass
 
-    def listen(self, address, port, factory, *, gathered=False):
+    def listen(self, address, port, factory, *, gathered=False, tls=None):
         raise NotImplementedError("nobody listens here")
 
-    def connect(self, address, port, factory, timeout_seconds, *, gathered=False):
+    def connect(
+        self, address, port, factory, timeout_seconds, *, gathered=False, tls=None
+    ):
         def cancelled(_outcome):
             attempt.cancelled = True
 

@@ -46,6 +46,7 @@ class Listening:
     port: int
     factory: Factory
     gathered: bool
+    tls: object = None
     accepting: bool = False
     stopped: bool = False
 
@@ -73,13 +74,13 @@ class PortsNetwork(FakeNetwork):
         self.opened: list[Listening] = []
         self.faults: dict[int, OSError] = {}
 
-    def listen(self, address, port, factory, *, gathered=False):
+    def listen(self, address, port, factory, *, gathered=False, tls=None):
         fault = self.faults.get(port)
         if fault is None and port in self.open_ports():
             fault = OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
         if fault is not None:
             raise fault
-        listening = Listening(address, port, factory, gathered)
+        listening = Listening(address, port, factory, gathered, tls)
         self.opened.append(listening)
         return listening
 
@@ -224,6 +225,7 @@ class GatewayCase(LogCase):
         self,
         *,
         token=None,
+        by_certificate=False,
         allow_legacy=None,
         max_links=0,
         streams_per_link=0,
@@ -253,6 +255,7 @@ class GatewayCase(LogCase):
                     else allow_legacy,
                 ),
                 link=LinkSettings(window=65536),
+                by_certificate=by_certificate,
             ),
             texts,
             self.registrations,

@@ -60,6 +60,23 @@ class AdmissionTests(GatewayCase):
         self.assertIn("agent web", line)
         self.assertNotIn("attempt", "".join(self.lines()))
 
+    def test_a_certificate_gives_the_names_that_an_agent_may_have(self):
+        self.build(by_certificate=True)
+        for name, names, admitted in (
+            ("web", {"web"}, True),
+            ("db", {"web", "db"}, True),
+            ("web", {"db"}, False),
+            ("web", {"WEB"}, False),
+            ("web", set(), False),
+        ):
+            found = self.connect()
+            assert found is not None
+            found.link.certified = frozenset(names)
+            found.says(hello(agent=name))
+            ((_, payload),) = found.heard()[:1]
+            self.assertEqual(admitted, b"Unauthorized" not in payload)
+            self.assertEqual(admitted, not found.transport.half_closed)
+
     def test_refusals_of_an_address_fill_one_line_a_minute(self):
         self.build(token=TOKEN)
         for _ in range(50):

@@ -4,10 +4,8 @@ import errno
 import os
 from typing import Any, cast
 
-from twisted.internet.error import CannotListenError
-from twisted.internet.tcp import Port
-
 from gateway.errors import StoreError
+from gateway.ops.certificates import CertificateWatch
 from gateway.policy.mapping import Mapping
 from gateway.relay.memory import MemoryWatch
 from gateway.server.service import (
@@ -25,39 +23,6 @@ LINK_PORT = 9000
 API_PORT = 8080
 
 
-class ApiPort(Port):
-    """The API's port, without a socket."""
-
-    def __init__(self):
-        self.reading = True
-        self.stopped = False
-
-    def stopReading(self):
-        self.reading = False
-
-    def startReading(self):
-        self.reading = True
-
-    def stopListening(self, connDone=None):
-        self.reading, self.stopped = False, True
-
-
-class ApiReactor:
-    """Opens the API's port."""
-
-    def __init__(self):
-        self.fault: OSError | None = None
-        self.port: ApiPort | None = None
-        self.asked: Any = None
-
-    def listenTCP(self, port, factory, backlog, interface):
-        if self.fault is not None:
-            raise CannotListenError(interface, port, self.fault)
-        self.asked = (interface, port)
-        self.port = ApiPort()
-        return self.port
-
-
 class ServiceCase(GatewayCase):
     """A whole gateway whose ports are the test's."""
 
@@ -65,7 +30,6 @@ class ServiceCase(GatewayCase):
         super().setUp()
         self.successResultOf(self.ensure(self.store.close()))
         self.store.opens = self.store.closes = 0
-        self.reactor = ApiReactor()
         self.fatal: list[str] = []
         self.api_closed = 0
         self.asks_draining: Any = None
@@ -75,7 +39,6 @@ class ServiceCase(GatewayCase):
         self.service = GatewayService(
             GatewayParts(
                 clock=self.clock,
-                reactor=cast(Any, self.reactor),
                 network=self.network,
                 store=self.store,
                 links=self.links,
@@ -86,6 +49,7 @@ class ServiceCase(GatewayCase):
                 configured=configured,
                 make_api=self.make_api,
                 fatal=self.fatal.append,
+                certificates=CertificateWatch(self.clock, {}),
             ),
             link_place=("", LINK_PORT) if tunnel else None,
             api_place=("127.0.0.1", API_PORT),
@@ -101,9 +65,7 @@ class ServiceCase(GatewayCase):
 
     @property
     def api_port(self):
-        port = self.reactor.port
-        assert port is not None
-        return port
+        return self.network.at(API_PORT)
 
     def start(self):
         self.service.privilegedStartService()
@@ -114,7 +76,6 @@ class ServiceCase(GatewayCase):
 
     def assert_nothing_is_left(self):
         self.assertEqual([], self.network.open_ports())
-        self.assertTrue(self.api_port.stopped)
         self.assertGreaterEqual(self.api_closed, 1)
         self.assertGreaterEqual(self.store.closes, 1)
         self.assertFalse(self.clock.getDelayedCalls())
@@ -132,23 +93,23 @@ class StartTests(ServiceCase):
         gate = self.store.hold()
         self.service.privilegedStartService()
         self.assertEqual(0, self.store.opens)
-        self.assertEqual([LINK_PORT], self.network.open_ports())
+        self.assertEqual([LINK_PORT, API_PORT], self.network.open_ports())
         self.assertTrue(self.network.at(LINK_PORT).gathered)
-        self.assertEqual(("127.0.0.1", API_PORT), self.reactor.asked)
+        self.assertEqual("127.0.0.1", self.api_port.address)
         self.service.startService()
         self.assertEqual(1, self.store.opens)
         self.assertEqual([], self.network.served_ports())
-        self.assertFalse(self.api_port.reading)
+        self.assertFalse(self.api_port.accepting)
         gate.callback(None)
-        self.assertEqual([LINK_PORT], self.network.served_ports())
-        self.assertTrue(self.api_port.reading)
+        self.assertEqual([LINK_PORT, API_PORT], self.network.served_ports())
+        self.assertTrue(self.api_port.accepting)
         self.successResultOf(cast(Any, self.service.ready))
         (line,) = self.lines("gateway ready")
         self.assertIn("agents at *:9000, API at 127.0.0.1:8080, 0 mappings", line)
 
     def test_without_privileges_they_are_bound_at_the_start(self):
         self.service.startService()
-        self.assertEqual([LINK_PORT], self.network.served_ports())
+        self.assertEqual([LINK_PORT, API_PORT], self.network.served_ports())
 
     def test_mappings_are_served_before_agents_and_callers_are(self):
         seen = []
@@ -163,20 +124,22 @@ class StartTests(ServiceCase):
         self.start()
         listen = self.network.listen
 
-        def note(address, port, factory, *, gathered=False):
-            seen.append((port, self.api_port.reading))
+        def note(address, port, factory, *, gathered=False, tls=None):
+            seen.append((port, self.api_port.accepting))
             return listen(address, port, factory, gathered=gathered)
 
         self.patch(self.network, "listen", note)
         gate.callback(None)
         self.assertEqual([(7000, False), (10080, False)], seen)
-        self.assertEqual([LINK_PORT, 7000, 10080], self.network.served_ports())
+        self.assertEqual(
+            [LINK_PORT, API_PORT, 7000, 10080], self.network.served_ports()
+        )
 
     def test_a_gateway_without_a_tunnel_has_no_link_port(self):
         self.assemble(tunnel=False)
         self.start()
-        self.assertEqual([], self.network.open_ports())
-        self.assertTrue(self.api_port.reading)
+        self.assertEqual([API_PORT], self.network.open_ports())
+        self.assertTrue(self.api_port.accepting)
         self.assertEqual(1, len(self.lines("agents at no port")))
         self.successResultOf(self.stop())
         self.assert_nothing_is_left()
@@ -186,7 +149,7 @@ class StartTests(ServiceCase):
         fault = self.assertRaises(StartError, self.service.privilegedStartService)
         self.assertIn("tunnel.listen_port: cannot listen on *:9000", str(fault))
         self.assertIn("another program", str(fault))
-        self.assertIsNone(self.reactor.port)
+        self.assertEqual([], self.network.open_ports())
 
     def test_a_busy_api_port_releases_the_link_port(self):
         for code, advice in (
@@ -194,7 +157,7 @@ class StartTests(ServiceCase):
             (errno.EACCES, "CAP_NET_BIND_SERVICE"),
             (errno.EADDRNOTAVAIL, "check the address"),
         ):
-            self.reactor.fault = OSError(code, os.strerror(code))
+            self.network.faults[API_PORT] = OSError(code, os.strerror(code))
             self.assemble()
             fault = self.assertRaises(StartError, self.service.startService)
             self.assertIn(
@@ -214,7 +177,7 @@ class StartTests(ServiceCase):
         self.start()
         self.assertEqual(["the file is corrupt"], self.fatal)
         self.assertEqual([], self.network.served_ports())
-        self.assertFalse(self.api_port.reading)
+        self.assertFalse(self.api_port.accepting)
         self.successResultOf(self.stop())
         self.assert_nothing_is_left()
 
@@ -278,8 +241,8 @@ class StopTests(ServiceCase):
     def test_public_and_link_ports_close_first_and_visitors_may_finish(self):
         peer, visitor = self.busy()
         stopping = self.stop()
-        self.assertEqual([], self.network.open_ports())
-        self.assertTrue(self.api_port.reading)
+        self.assertEqual([API_PORT], self.network.open_ports())
+        self.assertTrue(self.api_port.accepting)
         self.assertEqual(0, self.store.closes)
         self.assertEqual([frames.GOAWAY], peer.kinds())
         peer.says(goaway(frames.STOPPING))

@@ -161,7 +161,7 @@ class SimNetwork:
         """Count what waits in the transports that are made from now on."""
         self.memory = memory
 
-    def listen(self, address, port, factory, *, gathered=False):
+    def listen(self, address, port, factory, *, gathered=False, tls=None):
         """Bind and listen without accepting yet."""
         process = self._process
         sock = self.adopt(process.kernel.listen(process.host, address, port))
@@ -169,7 +169,9 @@ class SimNetwork:
         self._listening.append(found)
         return found
 
-    def connect(self, address, port, factory, timeout_seconds, *, gathered=False):
+    def connect(
+        self, address, port, factory, timeout_seconds, *, gathered=False, tls=None
+    ):
         """Connect to a literal address."""
         process = self._process
         try:

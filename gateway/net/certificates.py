@@ -1,0 +1,273 @@
+"""TLS contexts from files, and the judgement of who is at the far end."""
+
+from __future__ import annotations
+
+import hmac
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID
+from OpenSSL import SSL
+from OpenSSL.crypto import FILETYPE_PEM, X509
+from service_identity import VerificationError
+from service_identity.cryptography import extract_patterns
+from service_identity.exceptions import CertificateError as UnreadableError
+from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
+
+from gateway.errors import OperatorError
+from gateway.net.addresses import family_of
+
+CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; 1.3 has no others
+_OPTIONS: Final = (
+    SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_RENEGOTIATION
+)
+_OTHERS_MAY_READ: Final = 0o007
+# what X509_verify_cert finds, by the numbers of OpenSSL's x509_vfy.h
+_COMPLAINTS: Final = {
+    9: "the certificate is not valid yet (or a clock is wrong)",
+    10: "the certificate has expired",
+    18: "the certificate is self-signed and not trusted",
+    19: "a self-signed certificate in its chain is not trusted",
+    20: "the certificate is from an issuer that is not trusted",
+    21: "the certificate is from an issuer that is not trusted",
+    23: "the certificate is revoked",
+    24: "an issuer in its chain is no certificate authority",
+    26: "the certificate is not made for this purpose",
+    66: "the key of the certificate is too weak",
+    67: "the key of an issuer in its chain is too weak",
+    68: "the certificate is signed with a weak digest",
+}
+
+
+class CertificateError(OperatorError):
+    """A certificate, its key or its issuers cannot be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """Files of one end; all PEM.
+
+    Attributes:
+        cert_file: certificate, then those of its issuers; None = none is shown.
+        key_file: its private key; None = it is in `cert_file`.
+        ca_file: certificates of the issuers that the far end's must be from.
+        allow_readable_key: do without the check that others cannot read the key.
+    """
+
+    cert_file: str | None
+    key_file: str | None
+    ca_file: str | None = None
+    allow_readable_key: bool = False
+
+    @property
+    def files(self) -> list[str]:
+        """All files that are read."""
+        named = (self.cert_file, self.key_file, self.ca_file)
+        return [file for file in named if file is not None]
+
+
+def server_context(files: Credentials) -> SSL.Context:
+    """Return what handshakes of a listener begin with.
+
+    With `ca_file`, clients must show a certificate from there.
+
+    Raises:
+        CertificateError: says which file, and why.
+    """
+    context = _new_context(SSL.TLS_SERVER_METHOD)
+    _show(context, files)
+    if files.ca_file is not None:
+        _trust(context, files.ca_file)
+        context.load_client_ca(os.fsencode(files.ca_file))
+        _demand(context)
+    return context
+
+
+def client_context(files: Credentials, *, verify: bool) -> SSL.Context:
+    """Return what handshakes with a server begin with.
+
+    Without `ca_file` the certificate authorities of this system are trusted.
+
+    Args:
+        files: the client's own certificate, if it has one, and whom it trusts.
+        verify: whether the server's chain is checked at all.
+
+    Raises:
+        CertificateError: says which file, and why.
+    """
+    context = _new_context(SSL.TLS_CLIENT_METHOD)
+    if files.cert_file is not None:
+        _show(context, files)
+    if verify:
+        if files.ca_file is None:
+            context.set_default_verify_paths()
+        else:
+            _trust(context, files.ca_file)
+        _demand(context)
+    return context
+
+
+def _new_context(method: int) -> SSL.Context:
+    context = SSL.Context(method)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_options(_OPTIONS)
+    context.set_cipher_list(CIPHERS)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_session_id(b"gotunnel")
+    return context
+
+
+def _show(context: SSL.Context, files: Credentials) -> None:
+    cert_file = str(files.cert_file)
+    key_file = files.key_file or cert_file
+    load_certificates(cert_file)
+    check_key_file(key_file, allow_readable=files.allow_readable_key)
+    try:
+        context.use_certificate_chain_file(cert_file)
+    except SSL.Error as fault:
+        raise CertificateError(f"{cert_file}: {_said(fault)}") from None
+    try:
+        context.use_privatekey_file(key_file, FILETYPE_PEM)
+        context.check_privatekey()
+    except SSL.Error as fault:
+        raise CertificateError(
+            f"{key_file}: no private key for {cert_file}: {_said(fault)}"
+        ) from None
+
+
+def _trust(context: SSL.Context, ca_file: str) -> None:
+    load_certificates(ca_file)
+    try:
+        context.load_verify_locations(ca_file)
+    except SSL.Error as fault:
+        raise CertificateError(f"{ca_file}: {_said(fault)}") from None
+
+
+def _demand(context: SSL.Context) -> None:
+    context.set_verify(
+        SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _note_complaint
+    )
+
+
+def _note_complaint(
+    connection: SSL.Connection, certificate: X509, number: int, depth: int, ok: int
+) -> bool:
+    if not ok and connection.get_app_data() is None:
+        words = _COMPLAINTS.get(number, f"the certificate is not good, reason {number}")
+        name = ", ".join(sorted(names_of(certificate))) or "one without a name"
+        connection.set_app_data(f"{words} ({name})")
+    return bool(ok)
+
+
+def _said(fault: SSL.Error) -> str:
+    entries = fault.args[0] if fault.args else []
+    return ", ".join(dict.fromkeys(entry[2] for entry in entries)) or "not usable"
+
+
+def load_certificates(file: str) -> list[x509.Certificate]:
+    """Return the certificates in a PEM file, at least one.
+
+    Raises:
+        CertificateError: it cannot be read, or holds none.
+    """
+    try:
+        return x509.load_pem_x509_certificates(Path(file).read_bytes())
+    except OSError as fault:
+        raise CertificateError(f"{file}: {fault.strerror or fault}") from None
+    except ValueError:
+        raise CertificateError(f"{file}: holds no certificate in PEM form") from None
+
+
+def check_key_file(file: str, *, allow_readable: bool) -> None:
+    """Return if a private key is there, and everybody else is kept from it.
+
+    Raises:
+        CertificateError: it is not.
+    """
+    try:
+        mode = os.stat(file).st_mode  # of what a link leads to
+        with open(file, "rb"):
+            pass
+    except OSError as fault:
+        raise CertificateError(f"{file}: {fault.strerror or fault}") from None
+    if mode & _OTHERS_MAY_READ and not allow_readable:
+        raise CertificateError(
+            f"{file}: every user of this machine may use this private key "
+            f"(mode {mode & 0o777:04o}); chmod 0600 it"
+        )
+
+
+def names_of(certificate: X509) -> frozenset[str]:
+    """Return what a certificate calls its owner.
+
+    That is its DNS names; the common name where it has none (RFC 6125, 6.4.4).
+    """
+    try:
+        found = certificate.to_cryptography()
+        names = _alternative_names(found)
+        if not names:
+            entries = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+            names = frozenset(str(entry.value) for entry in entries)
+    except ValueError:  # it is signed, and malformed all the same
+        return frozenset()
+    return names
+
+
+def _alternative_names(certificate: x509.Certificate) -> frozenset[str]:
+    try:
+        extension = certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+    except x509.ExtensionNotFound:
+        return frozenset()
+    return frozenset(extension.value.get_values_for_type(x509.DNSName))
+
+
+def fingerprint_of(certificate: X509) -> str:
+    """Return the SHA-256 of a certificate, 64 hex digits."""
+    return certificate.to_cryptography().fingerprint(hashes.SHA256()).hex()
+
+
+def state_of(files: Credentials) -> tuple[object, ...]:
+    """Return what is different when one of the files is."""
+    found: list[object] = []
+    for file in files.files:
+        try:
+            seen = os.stat(file)
+        except OSError as fault:
+            found.append(fault.errno)
+        else:
+            found.append((seen.st_mtime_ns, seen.st_size, seen.st_ino))
+    return tuple(found)
+
+
+def check_server(
+    certificate: X509 | None, name: str, fingerprint: str | None
+) -> str | None:
+    """Return None if a server is who it should be, else who it is not.
+
+    Args:
+        certificate: what it has proved to own.
+        name: host name or literal address that was meant.
+        fingerprint: SHA-256 of the very certificate, 64 hex digits; None = the name
+            decides.
+    """
+    if certificate is None:
+        return "the gateway showed no certificate"
+    if fingerprint is not None:
+        found = fingerprint_of(certificate)
+        if hmac.compare_digest(found, fingerprint):
+            return None
+        return f"the gateway's certificate has another fingerprint, SHA-256 {found}"
+    wanted = DNS_ID(name) if family_of(name) is None else IPAddress_ID(name)
+    try:
+        patterns = extract_patterns(certificate.to_cryptography())
+        verify_service_identity(patterns, obligatory_ids=[wanted], optional_ids=[])
+    except (UnreadableError, VerificationError, ValueError):
+        known = ", ".join(sorted(names_of(certificate))) or "nobody by name"
+        return f"the gateway's certificate is not for {name} (it is for {known})"
+    return None

@@ -1,0 +1,458 @@
+"""TLS on a socket: who is let in, what is refused, and how it ends."""
+
+import hashlib
+import socket
+import ssl
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from OpenSSL import SSL
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import ISSLTransport
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from gateway.interfaces import IByteTransport, ICertified
+from gateway.net.certificates import CertificateError, Credentials
+from gateway.net.tls import RECORD_BYTES, ClientTLS, ServerTLS, _records, words_of
+from tests.certificates import Authority, rsa_key
+from tests.contracts.network import HalfRecorder, Recorder, RecordingFactory
+from tests.net.real import RealSocketsCase
+
+ADDRESS = "127.0.0.1"
+
+
+class RecordTests(SynchronousTestCase):
+    """What is sealed together."""
+
+    @given(st.lists(st.binary(max_size=40_000), max_size=8))
+    def test_pieces_become_full_records_in_order(self, pieces):
+        records = [bytes(record) for record in _records(pieces)]
+        self.assertEqual(b"".join(records), b"".join(pieces))
+        self.assertTrue(all(len(record) == RECORD_BYTES for record in records[:-1]))
+        self.assertTrue(all(0 < len(record) <= RECORD_BYTES for record in records))
+
+    def test_long_pieces_are_not_copied(self):
+        piece = memoryview(bytearray(3 * RECORD_BYTES))
+        self.assertTrue(all(one.obj is piece.obj for one in _views([piece])))
+
+    def test_an_end_without_goodbye_has_words(self):
+        self.assertIn(
+            "without a goodbye", words_of(SSL.SysCallError(-1, "Unexpected EOF"))
+        )
+        self.assertEqual("ECONNRESET", words_of(SSL.SysCallError(104, "ECONNRESET")))
+        self.assertEqual("TLS failed", words_of(SSL.Error()))
+
+
+def _views(pieces):
+    return list(_records(pieces))
+
+
+class TLSCase(RealSocketsCase):
+    """An authority, and a listener that presents itself by it."""
+
+    def setUp(self):
+        super().setUp()
+        self.authority = Authority(self.mktemp())
+        self.refused: list[Any] = []
+
+    def server(self, *hosts, ca_file=None, limit=200, seconds=10.0, **issued):
+        """Return a server's TLS whose certificate is for `hosts`."""
+        cert, key = self.authority.issue("server", *(hosts or (ADDRESS,)), **issued)
+        return ServerTLS(
+            Credentials(cert_file=cert, key_file=key, ca_file=ca_file),
+            limit=limit,
+            seconds=seconds,
+            refused=lambda host, why: self.refused.append((host, why)),
+        )
+
+    def client(self, name=ADDRESS, *, ca_file="", cert=(None, None), **options):
+        """Return a client's TLS that wants to meet `name`."""
+        files = Credentials(
+            cert_file=cert[0],
+            key_file=cert[1],
+            ca_file=self.authority.ca_file if ca_file == "" else ca_file,
+        )
+        return ClientTLS(files, name, **options)
+
+    def listen(self, tls, build=Recorder):
+        self.accepting = RecordingFactory(build)
+        listening = self.network.listen(ADDRESS, 0, self.accepting, tls=tls)
+        self.addCleanup(listening.stopListening)
+        listening.startAccepting()
+        self.port = listening.getHost().port
+        return listening
+
+    def connect(self, tls, build=Recorder):
+        return self.network.connect(
+            ADDRESS, self.port, RecordingFactory(build), 5.0, tls=tls
+        )
+
+    async def end(self, *protocols):
+        for protocol in protocols:
+            protocol.transport.abortConnection()
+        await self.until(lambda: all(protocol.lost for protocol in protocols))
+
+    async def assert_refused(self, server, client, *words):
+        """Fail unless the client finds fault with the server, in these words."""
+        self.listen(server)
+        failure = None
+        try:
+            near = await self.connect(client)
+        except OSError as fault:
+            failure = str(fault)
+        else:
+            await self.end(near)
+        for word in words:
+            self.assertIn(word, str(failure))
+
+    def plain(self):
+        peer = socket.create_connection((ADDRESS, self.port), 5)
+        self.addCleanup(peer.close)
+        return peer
+
+
+class ServerJudgedTests(TLSCase):
+    """A client meets the server it means, or none."""
+
+    async def test_by_address(self):
+        self.listen(self.server())
+        near = await self.connect(self.client())
+        await self.until(lambda: self.accepting.built)
+        far = self.accepting.built[0]
+        verifyObject(ISSLTransport, near.transport)
+        verifyObject(IByteTransport, near.transport)
+        verifyObject(ICertified, near.transport)
+        self.assertEqual(near.transport.peer_names, {"server"})
+        self.assertEqual(far.transport.peer_names, frozenset())
+        self.assertIsNone(far.transport.getPeerCertificate())
+        await self.end(near, far)
+
+    async def test_by_name(self):
+        self.listen(self.server("gateway.test"))
+        near = await self.connect(self.client("gateway.test"))
+        self.assertEqual(near.transport.peer_names, {"gateway.test"})
+        await self.end(near)
+
+    async def test_another_name(self):
+        await self.assert_refused(
+            self.server("other.test"),
+            self.client("gateway.test"),
+            "is not for gateway.test (it is for other.test)",
+        )
+
+    async def test_another_address(self):
+        await self.assert_refused(
+            self.server("192.0.2.7"), self.client(), f"is not for {ADDRESS}"
+        )
+
+    async def test_another_issuer(self):
+        other = Authority(self.mktemp(), "other")
+        await self.assert_refused(
+            self.server(),
+            self.client(ca_file=other.ca_file),
+            "from an issuer that is not trusted",
+        )
+        await self.until(lambda: self.refused)
+        self.assertIn("unknown ca", self.refused[0][1])
+
+    async def test_no_issuer_of_this_system(self):
+        await self.assert_refused(
+            self.server(), self.client(ca_file=None), "not trusted"
+        )
+
+    async def test_expired(self):
+        await self.assert_refused(
+            self.server(starts=-20, ends=-10), self.client(), "has expired"
+        )
+
+    async def test_not_valid_yet(self):
+        await self.assert_refused(
+            self.server(starts=10, ends=20), self.client(), "not valid yet"
+        )
+
+    async def test_self_signed(self):
+        await self.assert_refused(
+            self.server(self_signed=True), self.client(), "self-signed"
+        )
+
+    async def test_a_fingerprint_stands_in_for_name_and_issuer(self):
+        server = self.server("other.test", self_signed=True)
+        self.listen(server)
+        digest = _fingerprint(self.authority.folder / "server.crt")
+        near = await self.connect(self.client(ca_file=None, fingerprint=digest))
+        await self.end(near)
+
+    async def test_another_fingerprint(self):
+        await self.assert_refused(
+            self.server(),
+            self.client(ca_file=None, fingerprint="00" * 32),
+            "another fingerprint, SHA-256",
+        )
+
+    async def test_a_fingerprint_beside_an_issuer_needs_both(self):
+        server = self.server(self_signed=True)
+        digest = _fingerprint(self.authority.folder / "server.crt")
+        await self.assert_refused(
+            server, self.client(fingerprint=digest), "self-signed"
+        )
+
+    async def test_a_server_that_speaks_no_tls(self):
+        self.listen(None)
+        self.accepting.build = Talker
+        with self.assertRaisesRegex(OSError, "TLS handshake: .*wrong version"):
+            await self.connect(self.client())
+        await self.end(*self.accepting.built)
+
+    async def test_a_server_that_says_nothing(self):
+        self.listen(None)
+        with self.assertRaisesRegex(OSError, "no TLS handshake within 0.05 seconds"):
+            await self.connect(self.client(seconds=0.05))
+        await self.end(*self.accepting.built)
+
+    async def test_files_that_cannot_be_read_fail_the_connection(self):
+        self.listen(self.server())
+        with self.assertRaisesRegex(OSError, "gone.crt: No such file"):
+            await self.connect(self.client(ca_file="gone.crt"))
+        with self.assertRaises(CertificateError):
+            self.client(ca_file="gone.crt").check()
+
+    async def test_a_connection_made_in_a_turn_shakes_hands_once(self):
+        self.listen(self.server())
+        near = await self.connect(self.client())
+        await self.until(lambda: self.accepting.built)
+        made: list[Any] = []
+        near.on_data = lambda data: self.connect(self.client()).addBoth(made.append)
+        self.accepting.built[0].transport.write(b"connect now")
+        await self.until(lambda: made)
+        self.assertIsInstance(made[0], Recorder)
+        await self.end(near, made[0])
+
+    async def test_giving_up_during_the_handshake_leaves_nothing(self):
+        before = await self.open_descriptors()
+        self.listen(None)
+        connecting = self.connect(self.client())
+        await self.until(lambda: self.accepting.built)
+        connecting.addErrback(lambda failure: None)
+        connecting.cancel()
+        await self.until(lambda: self.accepting.built[0].lost)
+        self.assertEqual(await self.open_descriptors(), before + 2)  # the listener
+
+
+class Talker(Recorder):
+    """Speaks first."""
+
+    def connectionMade(self):
+        super().connectionMade()
+        self.transport.write(b"220 this is a mail server\r\n")
+
+
+class ClientJudgedTests(TLSCase):
+    """A server that asks for certificates takes those of its issuer."""
+
+    async def attempt(self, client):
+        """Return the client's protocol; the server may refuse it later."""
+        self.listen(self.server(ca_file=self.authority.ca_file))
+        return await self.connect(client)
+
+    async def assert_turned_away(self, client, said, heard):
+        near = await self.attempt(client)
+        await self.until(lambda: near.lost)
+        self.assertIn(said, self.refused[0][1])
+        self.assertIn(heard, near.reasons[0].getErrorMessage())
+        self.assertEqual(self.accepting.built, [])
+
+    async def test_ours(self):
+        cert = self.authority.issue("agent-7")
+        near = await self.attempt(self.client(cert=cert))
+        await self.until(lambda: self.accepting.built)
+        far = self.accepting.built[0]
+        self.assertEqual(far.transport.peer_names, {"agent-7"})
+        await self.end(near, far)
+
+    async def test_names_beside_the_common_name_stand_above_it(self):
+        cert = self.authority.issue("agent-7", "a.test", "b.test")
+        near = await self.attempt(self.client(cert=cert))
+        await self.until(lambda: self.accepting.built)
+        far = self.accepting.built[0]
+        self.assertEqual(far.transport.peer_names, {"a.test", "b.test"})
+        await self.end(near, far)
+
+    async def test_none(self):
+        await self.assert_turned_away(
+            self.client(), "peer did not return a certificate", "certificate required"
+        )
+
+    async def test_of_another_issuer(self):
+        other = Authority(self.mktemp(), "other")
+        await self.assert_turned_away(
+            self.client(cert=other.issue("agent-7")),
+            "from an issuer that is not trusted (agent-7)",
+            "unknown ca",
+        )
+
+    async def test_expired(self):
+        cert = self.authority.issue("late", starts=-20, ends=-10)
+        await self.assert_turned_away(
+            self.client(cert=cert), "has expired (late)", "expired"
+        )
+
+
+class ListenerTests(TLSCase):
+    """Handshakes cost nobody else anything."""
+
+    async def test_only_new_versions_and_good_suites(self):
+        self.listen(self.server(key=rsa_key()))
+        await self.assert_cannot("unsupported protocol", "TLSv1.1", "ALL:@SECLEVEL=0")
+        await self.assert_cannot("no shared cipher", "TLSv1.2", "AES128-GCM-SHA256")
+        await self.assert_cannot(
+            "no shared cipher", "TLSv1.2", "ECDHE-RSA-AES128-SHA256"
+        )
+
+    async def assert_cannot(self, words, version, ciphers):
+        self.refused.clear()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.set_ciphers(ciphers)
+        number = getattr(ssl.TLSVersion, version.replace(".", "_"))
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = number
+        peer = self.plain()
+        peer.setblocking(False)
+        wrapped = context.wrap_socket(peer, do_handshake_on_connect=False)
+        self.addCleanup(wrapped.close)
+        for _ in range(5):
+            try:
+                wrapped.do_handshake()
+            except ssl.SSLWantReadError:
+                await self.settle()
+            except OSError:
+                break
+        await self.until(lambda: self.refused)
+        self.assertIn(words, self.refused[0][1])
+
+    async def test_garbage_is_refused_with_a_word(self):
+        self.listen(self.server())
+        for sent, words in (
+            (b"GET / HTTP/1.1\r\n\r\n", "http request"),
+            (b"SSH-2.0-OpenSSH_9.2\r\n", "wrong version"),
+            (b"\x01\x01\x10" + bytes(20), "TLS handshake"),
+        ):
+            self.refused.clear()
+            peer = self.plain()
+            peer.sendall(sent)
+            await self.until(lambda: self.refused)
+            self.assertEqual(self.refused[0][0], ADDRESS)
+            self.assertIn(words, self.refused[0][1])
+        self.assertEqual(self.accepting.built, [])
+
+    async def test_silence_ends(self):
+        self.listen(self.server(seconds=0.05))
+        peer = self.plain()
+        await self.until(lambda: self.refused)
+        self.assertIn("no TLS handshake within 0.05 seconds", self.refused[0][1])
+        with self.assertRaises(ConnectionResetError):
+            peer.recv(1)
+
+    async def test_the_oldest_makes_room_and_an_honest_one_comes_through(self):
+        self.listen(self.server(limit=3))
+        stalling = [self.plain() for _ in range(3)]
+        await self.settle()
+        self.assertEqual(self.refused, [])
+        near = await self.connect(self.client())
+        self.assertIn("it stalled while too many shook hands", self.refused[0][1])
+        with self.assertRaises(ConnectionResetError):
+            stalling[0].recv(1)
+        await self.end(near)
+
+    async def test_closing_the_port_ends_handshakes_and_spares_connections(self):
+        listening = self.listen(self.server())
+        near = await self.connect(self.client())
+        await self.until(lambda: self.accepting.built)
+        peer = self.plain()
+        await self.settle()
+        listening.stopListening()
+        with self.assertRaises(ConnectionResetError):
+            peer.recv(1)
+        far = self.accepting.built[0]
+        near.transport.write(b"still here")
+        await self.until(lambda: far.received == b"still here")
+        await self.end(near, far)
+
+    async def test_nobody_is_told_of_a_connection_that_no_protocol_wants(self):
+        self.listen(self.server(), lambda: None)
+        near = await self.connect(self.client())
+        await self.until(lambda: near.lost)
+
+    async def test_an_end_without_goodbye_is_no_end_in_order(self):
+        self.listen(self.server(), HalfRecorder)
+        near = await self.connect(self.client())
+        await self.until(lambda: self.accepting.built)
+        far = self.accepting.built[0]
+        near.transport.getHandle().shutdown(socket.SHUT_WR)  # as an attacker can
+        await self.until(lambda: far.lost)
+        self.assertIsNotNone(far.reasons[0].check(ConnectionLost))
+        self.assertIn("without a goodbye", far.reasons[0].getErrorMessage())
+        self.assertNotIn("read lost", far.calls)
+        await self.end(near)
+
+    async def test_a_broken_record_ends_the_connection_behind_what_came_before(self):
+        self.listen(self.server(), HalfRecorder)
+        near = await self.connect(self.client())
+        await self.until(lambda: self.accepting.built)
+        far = self.accepting.built[0]
+        near.transport.write(b"good")
+        near.transport.getHandle()._socket.send(b"\x17\x03\x03\x00\x20" + bytes(32))
+        await self.until(lambda: far.lost)
+        self.assertEqual(far.received, b"good")
+        self.assertIsNotNone(far.reasons[0].check(ConnectionLost))
+        await self.end(near)
+
+    async def test_a_goodbye_behind_bytes_is_an_end_in_order(self):
+        self.listen(self.server())
+        near = await self.connect(self.client())
+        await self.until(lambda: self.accepting.built)
+        far = self.accepting.built[0]
+        near.transport.write(bytes(RECORD_BYTES) + b"rest")
+        near.transport.loseConnection()
+        await self.until(lambda: far.lost and near.lost)
+        self.assertEqual(len(far.received), RECORD_BYTES + 4)
+        self.assertIsNotNone(far.reasons[0].check(ConnectionDone))
+
+
+class ReadAgainTests(TLSCase):
+    """Files that change are read again; connections go on."""
+
+    async def test_new_handshakes_get_the_new_certificate(self):
+        tls = self.server("old.test")
+        self.listen(tls)
+        near = await self.connect(self.client("old.test"))
+        await self.until(lambda: self.accepting.built)
+        self.assertFalse(tls.read_again())
+        self.authority.issue("server", "new.test")
+        self.assertTrue(tls.read_again())
+        other = await self.connect(self.client("new.test"))
+        with self.assertRaisesRegex(OSError, "is not for old.test"):
+            await self.connect(self.client("old.test"))
+        near.transport.write(b"go on")
+        await self.until(lambda: self.accepting.built[0].received == b"go on")
+        await self.end(near, other)
+
+    async def test_a_bad_file_is_told_once_and_the_old_certificate_stays(self):
+        tls = self.server()
+        self.listen(tls)
+        self.authority.issue("other", ADDRESS)
+        (self.authority.folder / "server.key").write_bytes(
+            (self.authority.folder / "other.key").read_bytes()
+        )
+        fault = self.assertRaises(CertificateError, tls.read_again)
+        self.assertIn("no private key for", str(fault))
+        self.assertFalse(tls.read_again())
+        await self.end(await self.connect(self.client()))
+
+
+def _fingerprint(path):
+    certificate = ssl.PEM_cert_to_DER_cert(path.read_text())
+    return hashlib.sha256(certificate).hexdigest()
