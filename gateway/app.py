@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from random import SystemRandom
 from typing import Final, cast
 
@@ -28,9 +29,15 @@ from gateway.agent.targets import Targets
 from gateway.api.app import Api
 from gateway.api.settings import ApiSettings
 from gateway.api.site import make_site
+from gateway.api.tokens import PublicKeyError, TokenJudge
 from gateway.config.agent import AgentConfig, AgentTLS
-from gateway.config.gateway import CertificateConfig, Forward, GatewayConfig
-from gateway.errors import GatewayError
+from gateway.config.gateway import (
+    ApiSecurity,
+    CertificateConfig,
+    Forward,
+    GatewayConfig,
+)
+from gateway.errors import GatewayError, OperatorError
 from gateway.interfaces import IMappingStore, INetwork
 from gateway.link.protocol import LinkSettings
 from gateway.mux.core import SessionSettings
@@ -195,6 +202,7 @@ def build_gateway(
                 links,
                 health,
                 api_refusals,
+                world,
                 draining,
             ),
             fatal=fatal,
@@ -363,6 +371,29 @@ def _health(
     return health
 
 
+def _token_judge(
+    security: ApiSecurity, wall_clock: Callable[[], float]
+) -> TokenJudge | None:
+    secret, file = security.jwt_secret, security.jwt_public_key_file
+    if secret is None and file is None:
+        return None
+    try:
+        return TokenJudge(
+            None if secret is None else secret.get_secret_value(),
+            None if file is None else Path(file).read_bytes(),
+            security.jwt_audience,
+            wall_clock,
+        )
+    except OSError as fault:
+        raise OperatorError(
+            f"security.api.jwt_public_key_file: {file}: {fault.strerror or fault}"
+        ) from None
+    except PublicKeyError as fault:
+        raise OperatorError(
+            f"security.api.jwt_public_key_file: {file}: {fault}"
+        ) from None
+
+
 def _api(
     config: GatewayConfig,
     reactor: IGatewayReactor,
@@ -371,9 +402,11 @@ def _api(
     links: Links,
     health: HealthChecks,
     refusals: RefusalLog,
+    world: Surroundings,
     draining: Callable[[], bool],
 ) -> ApiEdge:
     security = config.security.api
+    rate = security.rate_limit
     api = Api(
         mappings=mappings,
         links=links,
@@ -381,7 +414,10 @@ def _api(
         settings=ApiSettings(
             api_key=security.api_key,
             api_key_in_query=security.api_key_in_query,
+            tokens=_token_judge(security, world.wall_clock),
             allowed_ips=security.allowed_ips,
+            trusted_proxies=security.trusted_proxies,
+            rate_limit=(rate.requests, rate.per) if rate.requests else None,
             language=language,
             tunnel_enabled=config.tunnel.enabled,
             request_timeout_seconds=config.api.request_timeout,

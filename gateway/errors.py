@@ -365,8 +365,22 @@ class BadApiKeyError(CallerError):
     http_code = 401
 
 
+class InvalidTokenError(CallerError):
+    """The request carries a token that is not good."""
+
+    key = "invalid_token"
+    http_code = 401
+
+
+class TooManyRequestsError(CallerError):
+    """The caller asks too often; `seconds` until it may ask again."""
+
+    key = "too_many_requests"
+    http_code = 429
+
+
 class AccessDeniedError(CallerError):
-    """The caller's address, or the host it names, is not an allowed one."""
+    """The caller's address or role, or the host it names, is not an allowed one."""
 
     key = "access_denied"
     http_code = 403

@@ -90,6 +90,11 @@ CATALOGUE: Final[dict[str, tuple[str, str]]] = {
         "请求超时: 超过 {seconds} 秒",
     ),
     "unauthorized": ("Unauthorized", "Unauthorized"),
+    "invalid_token": ("Invalid token", "Invalid token"),
+    "too_many_requests": (
+        "too many requests; try again in {seconds:.1f} seconds",
+        "请求过于频繁, 请在 {seconds:.1f} 秒后重试",
+    ),
     "bad_api_key": ("Invalid API key", "无效的 API 密钥"),
     "access_denied": ("Access denied", "Access denied"),
     "not_available": (

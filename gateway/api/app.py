@@ -35,6 +35,7 @@ from gateway.api.outlasting import outlast
 from gateway.api.reading import read_body
 from gateway.api.replies import JSON_TYPE, reply
 from gateway.api.settings import ApiSettings
+from gateway.api.tokens import Caller
 from gateway.errors import (
     BadRequestError,
     BodyTooLargeError,
@@ -81,7 +82,7 @@ class Api:
         self._clock = clock
         self._draining = draining
         self._refusals = refusals
-        self._gate = Gate(settings, self._refusals)
+        self._gate = Gate(settings, refusals, clock)
 
     def resource(self) -> IResource:
         """Return the root resource for a site."""
@@ -212,7 +213,7 @@ class _GatedResource(Resource):
 
     def __init__(
         self,
-        admit: Callable[[IRequest], None],
+        admit: Callable[[IRequest], Caller],
         routes: IResource,
         refuse: Callable[[IRequest, Failure], bytes],
     ) -> None:

@@ -1,4 +1,4 @@
-"""Who may call: addresses, host names and the API key."""
+"""Who may call: addresses, host names, rates and credentials."""
 
 from __future__ import annotations
 
@@ -8,26 +8,32 @@ from typing import Final
 
 from twisted.internet.address import IPv4Address as IPv4Peer
 from twisted.internet.address import IPv6Address as IPv6Peer
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.web.iweb import IRequest
 
 from gateway.api.settings import ApiSettings
+from gateway.api.tokens import ADMIN, READER, Caller
 from gateway.errors import (
     AccessDeniedError,
     BadApiKeyError,
     BadRequestError,
     CallerError,
+    TooManyRequestsError,
     UnauthorizedError,
 )
+from gateway.interfaces import ICertified
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.access import AddressRules
-from gateway.policy.addresses import without_scope
+from gateway.policy.addresses import parse_address, without_scope
+from gateway.policy.rates import RateLimit
 
 OPEN_PATHS: Final = frozenset({b"/health", b"/livez", b"/readyz"})
+_SAFE_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 _HOST: Final = re.compile(
     rb"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(?::[0-9]{0,5})?"
 )
 _LOCAL_NAMES: Final = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
+_ANYBODY: Final = "anybody"
 
 
 def _host_of(address: IAddress) -> str:
@@ -39,39 +45,103 @@ def _host_of(address: IAddress) -> str:
 class Gate:
     """Admit a request, or say why not."""
 
-    def __init__(self, settings: ApiSettings, refusals: RefusalLog) -> None:
+    def __init__(
+        self, settings: ApiSettings, refusals: RefusalLog, clock: IReactorTime
+    ) -> None:
+        """Remember the rules.
+
+        Args:
+            settings: who may call.
+            refusals: told of everybody who may not.
+            clock: for the rates.
+        """
         self._settings = settings
         self._callers = AddressRules(settings.allowed_ips)
+        self._proxies = AddressRules(settings.trusted_proxies)
         self._refusals = refusals
+        self._clock = clock
+        rate = settings.rate_limit
+        self._rate = None if rate is None else RateLimit(*rate)
 
-    def admit(self, request: IRequest) -> None:
-        """Return if the request may be served.
+    def admit(self, request: IRequest) -> Caller:
+        """Return who sent a request that may be served.
 
         Raises:
-            AccessDeniedError: by the caller's address or the host it names.
-            UnauthorizedError: a key is needed and there is none.
+            AccessDeniedError: by the caller's address or role, or the host it names.
+            TooManyRequestsError: from this address, or of this caller.
+            UnauthorizedError: a credential is needed and there is none.
             BadApiKeyError: the key is wrong.
+            InvalidTokenError: the token is not good.
             BadRequestError: `Host` is malformed, or there are several.
         """
         host = _named_host(request)
-        if request.path in OPEN_PATHS:
-            return
-        fault = self._objection(request, host)
-        if fault is not None:
-            self._refusals.note(_host_of(request.getClientAddress()), str(fault))
-            raise fault
+        address = self._address_of(request)
+        try:
+            self._check_rate(f"from {address}")
+            if request.path in OPEN_PATHS:
+                return Caller(_ANYBODY, READER, address)
+            return self._caller(request, host, address)
+        except CallerError as fault:
+            self._refusals.note(address, str(fault))
+            raise
 
-    def _objection(self, request: IRequest, host: bytes | None) -> CallerError | None:
-        if not self._callers.allows(_host_of(request.getClientAddress())):
-            return AccessDeniedError()
-        if self._settings.api_key is None:
-            # no key: a web page must not reach us under a name of its own
-            return None if _is_ours(host, request.getHost()) else AccessDeniedError()
-        given = self._given_key(request)
-        if given is None:
-            return UnauthorizedError()
-        expected = self._settings.api_key.get_secret_value().encode("utf-8")
-        return None if hmac.compare_digest(given, expected) else BadApiKeyError()
+    def _address_of(self, request: IRequest) -> str:
+        """Return where a request comes from.
+
+        Behind proxies that are trusted it is the last address that is none of theirs.
+        """
+        address = _host_of(request.getClientAddress())
+        if not self._settings.trusted_proxies:
+            return address
+        headers = request.requestHeaders.getRawHeaders(b"x-forwarded-for", [])
+        hops = b",".join(headers).decode("latin-1").split(",")
+        while hops and self._proxies.allows(address):
+            hop = hops.pop().strip()
+            if parse_address(hop) is None:
+                break
+            address = hop
+        return address
+
+    def _check_rate(self, key: str) -> None:
+        if self._rate is not None:
+            seconds = self._rate.wait(key, self._clock.seconds())
+            if seconds > 0:
+                raise TooManyRequestsError(seconds=seconds)
+
+    def _caller(self, request: IRequest, host: bytes | None, address: str) -> Caller:
+        if not self._callers.allows(address):
+            raise AccessDeniedError()
+        caller = self._identified(request, host, address)
+        if caller.name != _ANYBODY:
+            self._check_rate(caller.name)
+        if caller.role != ADMIN and request.method not in _SAFE_METHODS:
+            raise AccessDeniedError()
+        return caller
+
+    def _identified(
+        self, request: IRequest, host: bytes | None, address: str
+    ) -> Caller:
+        settings = self._settings
+        if settings.api_key is not None:
+            given = self._given_key(request)
+            if given is not None:
+                expected = settings.api_key.get_secret_value().encode("utf-8")
+                if hmac.compare_digest(given, expected):
+                    return Caller("API key", ADMIN, address)
+                raise BadApiKeyError()
+        if settings.tokens is not None:
+            token = _given_token(request)
+            if token is not None:
+                return settings.tokens.judge(token, address)
+        if settings.api_key is not None or settings.tokens is not None:
+            raise UnauthorizedError()
+        names = _certified(request)
+        if names:
+            return Caller(f"certificate {', '.join(sorted(names))}", ADMIN, address)
+        # no credential: a web page must not reach us under a name of its own
+        if not _is_ours(host, request.getHost()):
+            raise AccessDeniedError()
+        return Caller(_ANYBODY, ADMIN, address)
 
     def _given_key(self, request: IRequest) -> bytes | None:
         for header in (b"x-api-key", b"secret"):
@@ -83,6 +153,25 @@ class Gate:
             if values:
                 return bytes(values[0])
         return None
+
+
+def _given_token(request: IRequest) -> str | None:
+    """Return the token of `Authorization: TOKEN` or `Authorization: Bearer TOKEN`."""
+    values = request.requestHeaders.getRawHeaders(b"authorization")
+    if not values:
+        return None
+    text = bytes(values[0]).decode("latin-1").strip()
+    scheme, _, rest = text.partition(" ")
+    return (rest.strip() if scheme.lower() == "bearer" else text) or None
+
+
+def _certified(request: IRequest) -> frozenset[str]:
+    """Return what the caller's certificate calls it; TLS has checked it."""
+    transport = getattr(getattr(request, "channel", None), "transport", None)
+    if not ICertified.providedBy(transport):
+        return frozenset()
+    names: frozenset[str] = transport.peer_names
+    return names
 
 
 def _named_host(request: IRequest) -> bytes | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from math import ceil
+from typing import Final, cast
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -17,11 +18,12 @@ from gateway.errors import (
     NoRouteError,
     OnlyGetError,
     OnlyPostError,
+    TooManyRequestsError,
 )
 from gateway.texts import Language
 
 _log = Logger()
-_CHALLENGE: Final = 'ApiKey realm="gotunnel"'
+_CHALLENGES: Final = (b'ApiKey realm="gotunnel"', b'Bearer realm="gotunnel"')
 
 
 def caller_error(failure: Failure, request: IRequest) -> CallerError:
@@ -59,7 +61,10 @@ def path_text(path: bytes) -> str:
 def refuse(request: IRequest, fault: CallerError, language: Language) -> bytes:
     """Set the request's status and headers and return the body of a refusal."""
     if fault.http_code == 401:
-        request.setHeader(b"www-authenticate", _CHALLENGE.encode("ascii"))
+        request.responseHeaders.setRawHeaders(b"www-authenticate", list(_CHALLENGES))
+    if isinstance(fault, TooManyRequestsError):
+        seconds = ceil(cast(float, fault.fields["seconds"]))
+        request.setHeader(b"retry-after", b"%d" % seconds)
     return reply(request, envelope(fault, language), fault.http_code)
 
 

@@ -30,7 +30,9 @@ _EVERYWHERE: Final[tuple[type[CallerError], ...]] = (
     errors.BadRequestError,
     errors.UnauthorizedError,
     errors.BadApiKeyError,
+    errors.InvalidTokenError,
     errors.AccessDeniedError,
+    errors.TooManyRequestsError,
     errors.SlowRequestError,
     errors.InternalError,
 )
@@ -146,10 +148,11 @@ def document() -> Mapping[str, Any]:
         "components": {
             "schemas": _schemas(),
             "securitySchemes": {
-                "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+                "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+                "Token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
             },
         },
-        "security": [{"ApiKey": []}],
+        "security": [{"ApiKey": []}, {"Token": []}],
     }
 
 

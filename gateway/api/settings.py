@@ -8,6 +8,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
+from gateway.api.tokens import TokenJudge
 from gateway.texts import Language
 
 USUAL_BODY_LIMIT_BYTES: Final = 65536
@@ -21,7 +22,11 @@ class ApiSettings:
         api_key: what callers must show; None = nothing, and then only requests
             that name this machine by a local name or by its address are served.
         api_key_in_query: whether the key may also come as query parameter `api_key`.
+        tokens: judges tokens; None = there are none.
         allowed_ips: networks that callers may come from; empty = any.
+        trusted_proxies: networks whose `X-Forwarded-For` is believed.
+        rate_limit: requests in so many seconds, of an address and of a caller; None =
+            any number.
         language: of messages, unless the caller asks for another.
         tunnel_enabled: whether the tunnel service is on.
         request_timeout_seconds: for a request to arrive, and again for its answer.
@@ -31,7 +36,10 @@ class ApiSettings:
 
     api_key: SecretStr | None = None
     api_key_in_query: bool = False
+    tokens: TokenJudge | None = None
     allowed_ips: tuple[IPv4Network | IPv6Network, ...] = ()
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    rate_limit: tuple[int, float] | None = None
     language: Language = "en"
     tunnel_enabled: bool = True
     request_timeout_seconds: float = 10.0

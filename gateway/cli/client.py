@@ -43,6 +43,7 @@ class ApiClient:
         url: str,
         *,
         api_key: str | None,
+        token: str | None = None,
         timeout_seconds: float,
         language: Language,
         tls: ssl.SSLContext | None = None,
@@ -51,7 +52,8 @@ class ApiClient:
 
         Args:
             url: where the API is, without a path.
-            api_key: what to show; None = nothing.
+            api_key: key to show; None = none.
+            token: token to show; None = none.
             timeout_seconds: for a whole answer.
             language: of messages.
             tls: for https; None = as this system has it.
@@ -62,6 +64,10 @@ class ApiClient:
         if api_key is not None:
             # headers are bytes; urllib takes text for Latin-1
             self._headers["X-API-Key"] = api_key.encode("utf-8").decode("latin-1")
+        if token is not None:
+            self._headers["Authorization"] = f"Bearer {token}".encode().decode(
+                "latin-1"
+            )
         # nothing else: no proxies of the environment, and no redirect that would
         # carry the key to another host
         self._opener = OpenerDirector()
@@ -127,7 +133,8 @@ class ApiClient:
         if code == 401:
             message += (
                 "\nName the file with the key by --api-key-file, or set "
-                "GOTUNNEL_API_KEY or GOTUNNEL_API_KEY_FILE."
+                "GOTUNNEL_API_KEY or GOTUNNEL_API_KEY_FILE; a token goes by "
+                "--api-token-file, GOTUNNEL_API_TOKEN or GOTUNNEL_API_TOKEN_FILE."
             )
         return FailedError(printable_lines(message))
 

@@ -45,6 +45,12 @@ def asks_api(
         "GOTUNNEL_API_KEY_FILE names the file.",
     )
     @click.option(
+        "--api-token-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="File that holds a token; else GOTUNNEL_API_TOKEN holds the token, or "
+        "GOTUNNEL_API_TOKEN_FILE names the file.",
+    )
+    @click.option(
         "--ca-file",
         envvar="GOTUNNEL_API_CA_FILE",
         show_envvar=True,
@@ -80,7 +86,8 @@ def asks_api(
         client = ApiClient(
             str(options.pop("url")),
             tls=_tls(*(options.pop(f"{name}_file") for name in _TLS_FILES)),
-            api_key=_api_key(options.pop("api_key_file")),
+            api_key=_credential(options.pop("api_key_file"), "GOTUNNEL_API_KEY"),
+            token=_credential(options.pop("api_token_file"), "GOTUNNEL_API_TOKEN"),
             timeout_seconds=float(str(options.pop("timeout"))),
             language=language_of(None, os.environ),
         )
@@ -136,28 +143,28 @@ def _tls(ca_file: object, cert_file: object, key_file: object) -> ssl.SSLContext
     return context
 
 
-def _api_key(option: object) -> str | None:
-    """Return the key from the nearest place that has one."""
+def _credential(option: object, variable: str) -> str | None:
+    """Return a key or token from the nearest place that has one."""
     named = option if isinstance(option, Path) else None
     if named is None:
-        if key := os.environ.get("GOTUNNEL_API_KEY"):
-            return _usable(key, "GOTUNNEL_API_KEY")
-        if name := os.environ.get("GOTUNNEL_API_KEY_FILE"):
+        if found := os.environ.get(variable):
+            return _usable(found, variable)
+        if name := os.environ.get(f"{variable}_FILE"):
             named = Path(name)
     if named is None:
         return None
     try:
         return _usable(named.read_text("utf-8"), str(named))
     except OSError as fault:
-        raise FailedError(
-            f"cannot read the API key from {named}: {fault.strerror or fault}"
-        ) from None
+        raise FailedError(f"cannot read {named}: {fault.strerror or fault}") from None
     except UnicodeDecodeError:
-        raise FailedError(f"the API key in {named} is not UTF-8 text") from None
+        raise FailedError(f"what {named} holds is not UTF-8 text") from None
 
 
-def _usable(key: str, origin: str) -> str:
-    key = key.strip()
-    if not key or not key.isprintable():
-        raise FailedError(f"{origin} holds no API key: one line of text is expected")
-    return key
+def _usable(found: str, origin: str) -> str:
+    found = found.strip()
+    if not found or not found.isprintable():
+        raise FailedError(
+            f"{origin} holds no API key or token: one line of text is expected"
+        )
+    return found

@@ -115,3 +115,19 @@ def label(text: str) -> tuple[str, str]:
     if not key or not equals:
         raise ValueError(f"{text!r} must be KEY=TEXT")
     return key, value
+
+
+_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+LONGEST_SECONDS: Final = 3650 * 86400
+
+
+@_with_reason
+def duration(text: str) -> int:
+    """Read a time such as `90`, `90s`, `15m`, `12h` or `30d`, in seconds."""
+    number, unit = (text[:-1], text[-1:]) if text[-1:] in _UNITS else (text, "")
+    if not (number.isascii() and number.isdigit() and len(number) <= 9):
+        raise ValueError(f"{text!r} is no time such as 90s, 15m, 12h or 30d")
+    seconds = int(number) * _UNITS[unit]
+    if not 1 <= seconds <= LONGEST_SECONDS:
+        raise ValueError(f"{text!r} is not between 1s and 3650d")
+    return seconds

@@ -14,6 +14,7 @@ from gateway.cli.forward import forward, proxy
 from gateway.cli.map import mappings
 from gateway.cli.process import agent, server
 from gateway.cli.status import status
+from gateway.cli.token import token
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -37,6 +38,7 @@ for _command in (
     forward,
     proxy,
     cert,
+    token,
     backup,
     restore,
     demo,

@@ -20,6 +20,8 @@ FOREIGN_VARIABLES: Final = frozenset(
         "GOTUNNEL_API_CERT_FILE",
         "GOTUNNEL_API_CERT_KEY_FILE",
         "GOTUNNEL_API_KEY_FILE",
+        "GOTUNNEL_API_TOKEN",
+        "GOTUNNEL_API_TOKEN_FILE",
         "GOTUNNEL_CONFIG",
         "GOTUNNEL_ENV",
         "GOTUNNEL_URL",

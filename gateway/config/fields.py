@@ -34,6 +34,7 @@ from gateway.policy.access import Network, TargetRule, parse_network
 from gateway.policy.addresses import check_host, check_listen
 
 _FEWEST_SECRET_CHARACTERS: Final = 16
+_FEWEST_SIGNING_CHARACTERS: Final = 32
 _HEX: Final = frozenset("0123456789abcdef")
 # every value that stands for a secret in etc/ and docs/
 SHIPPED_SECRETS: Final = frozenset(
@@ -80,6 +81,17 @@ def secret(value: SecretStr) -> SecretStr:
         )
     if text in SHIPPED_SECRETS:
         raise ValueError("is an example that everybody can read; make up your own")
+    return value
+
+
+def long_secret(value: SecretStr) -> SecretStr:
+    """Refuse secrets that are shorter than what they make (RFC 7518, 3.2)."""
+    count = len(secret(value).get_secret_value())
+    if count < _FEWEST_SIGNING_CHARACTERS:
+        raise ValueError(
+            f"has {count} characters; a secret that tokens are signed with needs at "
+            f"least {_FEWEST_SIGNING_CHARACTERS}"
+        )
     return value
 
 
@@ -153,6 +165,9 @@ Port: TypeAlias = Annotated[int, Field(ge=1, le=65535)]
 Seconds: TypeAlias = Annotated[float, Field(ge=0.1, le=3600)]
 Secret: TypeAlias = Annotated[
     SecretStr, AfterValidator(secret), Means("text of at least 16 characters")
+]
+LongSecret: TypeAlias = Annotated[
+    SecretStr, AfterValidator(long_secret), Means("text of at least 32 characters")
 ]
 FileName: TypeAlias = Annotated[str, AfterValidator(path), Means("the name of a file")]
 Fingerprint: TypeAlias = Annotated[

@@ -26,6 +26,7 @@ from gateway.config.fields import (
     Block,
     FileName,
     ListeningPlace,
+    LongSecret,
     Port,
     Seconds,
     Secret,
@@ -151,9 +152,35 @@ class DatabaseConfig(Block):
     """File of the SQLite database; it is created if missing."""
 
 
-class ApiSecurity(Block):
-    """Who may use the API."""
+class RateConfig(Block):
+    """How often the API may be called."""
 
+    requests: Annotated[int, Field(ge=0, le=1000000)] = 100
+    """Requests from one address, and of one caller, in the time of `per`; 0 = any
+    number."""
+    per: Seconds = 1.0
+    """Seconds."""
+
+
+class ApiSecurity(Block):
+    """Who may use the API.
+
+    With a secret, a key or a certificate for callers, one of them must be shown.
+    """
+
+    enable_auth: bool | None = None
+    """Whether callers must show a credential; null = as soon as there is one."""
+    jwt_secret: LongSecret | None = None
+    """Secret that tokens are signed with by HS256."""
+    jwt_secret_file: FileName | None = None
+    """File that holds `jwt_secret`."""
+    jwt_public_key_file: FileName | None = None
+    """Public key, PEM, that tokens are checked by: RSA for RS256, P-256 for ES256."""
+    jwt_audience: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """What `aud` of a token must name; null = it is not looked at."""
+    rate_limit: RateConfig = RateConfig()
+    trusted_proxies: Annotated[tuple[AllowedNetwork, ...], AsTuple] = ()
+    """Proxies whose `X-Forwarded-For` is believed."""
     api_key: Secret | None = None
     """Secret that callers must show; null = none is asked for."""
     api_key_file: FileName | None = None

@@ -16,10 +16,6 @@ GATEWAY: Final = frozenset(
         "options",
         "protocols.options",
         "protocols.tls",
-        "security.api.enable_auth",
-        "security.api.jwt_secret",
-        "security.api.jwt_secret_file",
-        "security.api.rate_limit",
         "stats",
         "tls",
     }

@@ -64,12 +64,26 @@ def _access_conflicts(config: GatewayConfig) -> list[Conflict]:
     if _api_is_open(config) and "open_api" not in config.security.allow_unsafe:
         detail = (
             f"{config.api.bind or _ADDRESSES_OF_ALL}: an API that others reach needs "
-            f"{_API_KEY} (or its file), {_API_NETWORKS} or api.tls.client_ca"
+            f"{_API_KEY} or security.api.jwt_secret (or their files), {_API_NETWORKS} "
+            "or api.tls.client_ca"
         )
         found.append(Conflict("api.bind", detail, (_API_KEY, _API_NETWORKS)))
     if api.api_key_in_query and not api.api_key:
         key, detail = f"{_API_KEY}_in_query", f"there is no {_API_KEY} to be in a query"
         found.append(Conflict(key, detail, (_API_KEY,)))
+    if api.enable_auth is True and not _asks_callers(config):
+        detail = (
+            f"true, and yet there is nothing to ask for; set {_API_KEY}, "
+            "security.api.jwt_secret (or their files) or "
+            "security.api.jwt_public_key_file"
+        )
+        found.append(Conflict("security.api.enable_auth", detail, (_API_KEY,)))
+    if api.enable_auth is False and _asks_callers(config):
+        detail = "false, and yet there are credentials; take them out, or take true"
+        found.append(Conflict("security.api.enable_auth", detail, (_API_KEY,)))
+    if api.jwt_audience and not (api.jwt_secret or api.jwt_public_key_file):
+        detail = "there is no jwt_secret or jwt_public_key_file to check tokens by"
+        found.append(Conflict("security.api.jwt_audience", detail))
     if tunnel.allow_legacy is True and config.asks_credential:
         other = _TOKEN if tunnel.auth_token else "security.tunnel.client_ca"
         detail = (
@@ -90,10 +104,16 @@ def _api_is_open(config: GatewayConfig) -> bool:
     asks_certificate = tls.enabled and tls.client_ca is not None
     return not (
         is_loopback(config.api.bind)
-        or api.api_key
+        or _asks_callers(config)
         or api.allowed_ips
         or asks_certificate
     )
+
+
+def _asks_callers(config: GatewayConfig) -> bool:
+    """Tell whether callers must show a key or a token."""
+    api = config.security.api
+    return bool(api.api_key or api.jwt_secret or api.jwt_public_key_file)
 
 
 def _tls_ports(config: GatewayConfig) -> list[tuple[str, bool, CertificateConfig]]:
@@ -157,7 +177,11 @@ def gateway_warnings(config: GatewayConfig) -> list[str]:
             f"{config.api.listen_port} takes orders from ANYBODY, as "
             "security.allow_unsafe says"
         )
-    elif api.allowed_ips and not is_loopback(config.api.bind) and not api.api_key:
+    elif (
+        api.allowed_ips
+        and not is_loopback(config.api.bind)
+        and not _asks_callers(config)
+    ):
         found.append(
             f"the API on {config.api.bind or _ADDRESSES_OF_ALL} port "
             f"{config.api.listen_port} is guarded by security.api.allowed_ips alone; "

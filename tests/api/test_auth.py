@@ -9,18 +9,25 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.test.requesthelper import DummyRequest
+from zope.interface import implementer
 
 from gateway.api.auth import Gate
 from gateway.api.settings import ApiSettings
+from gateway.api.tokens import TokenJudge, issue
 from gateway.errors import (
     AccessDeniedError,
     BadApiKeyError,
     BadRequestError,
+    InvalidTokenError,
+    TooManyRequestsError,
     UnauthorizedError,
 )
+from gateway.interfaces import ICertified
 from gateway.ops.refusals import RefusalLog
 from tests.api.calls import ApiTestCase
 
+NOW = 1_800_000_000.0
+LONG_SECRET = "a-secret-of-at-least-thirty-two-letters"
 KEY = "correct-horse-battery-ключ"
 HERE = IPv4Address("TCP", "192.0.2.1", 8080)
 
@@ -38,7 +45,7 @@ class GateTestCase(SynchronousTestCase):
     def gate(self, **settings):
         refusals = RefusalLog(self.clock)
         self.addCleanup(refusals.close)
-        return Gate(ApiSettings(**settings), refusals)
+        return Gate(ApiSettings(**settings), refusals, self.clock)
 
     def request(self, path=b"/api/agents", peer="127.0.0.1", host=b"localhost", **more):
         request: Any = DummyRequest([])
@@ -106,6 +113,161 @@ class KeyTests(GateTestCase):
         self.assertIn("127.0.0.1", line)
         self.assertNotIn("guess-one", repr(event))
         self.assertNotIn(KEY, repr(event))
+
+
+class TokenTests(GateTestCase):
+    """Tokens are taken, and perhaps a key as well."""
+
+    def setUp(self):
+        super().setUp()
+        judge = TokenJudge(LONG_SECRET, None, None, lambda: NOW)
+        self.both = self.gate(api_key=SecretStr(KEY), tokens=judge)
+        self.tokens_only = self.gate(tokens=judge)
+
+    def token(self, role="admin"):
+        return issue(
+            LONG_SECRET,
+            "HS256",
+            subject="alice",
+            role=role,
+            now=NOW,
+            seconds=60,
+            audience=None,
+        )
+
+    def test_raw_or_as_bearer(self):
+        token = self.token()
+        for text in (token, f"Bearer {token}", f"bearer  {token}"):
+            for gate in (self.both, self.tokens_only):
+                caller = gate.admit(self.request(authorization=text))
+                self.assertEqual(caller, ("token alice", "admin", "127.0.0.1"))
+
+    def test_none_or_an_empty_one_is_unauthorized(self):
+        for more in ({}, {"authorization": ""}, {"authorization": "Bearer "}):
+            request = self.request(**more)
+            self.refused(UnauthorizedError, self.tokens_only, request)
+            self.refused(UnauthorizedError, self.both, request)
+
+    def test_a_bad_one_is_an_invalid_token(self):
+        for text in ("x", f"Bearer {self.token()}x", f"Basic {self.token()}"):
+            request = self.request(authorization=text)
+            self.refused(InvalidTokenError, self.tokens_only, request)
+
+    def test_the_key_stands_beside_it(self):
+        self.both.admit(self.request(x_api_key=KEY))
+        self.refused(BadApiKeyError, self.both, self.request(x_api_key="x"))
+        # without a key configured its header is nobody's
+        request = self.request(x_api_key=KEY)
+        self.refused(UnauthorizedError, self.tokens_only, request)
+
+    def test_a_reader_may_look_and_not_change(self):
+        request = self.request(authorization=self.token("reader"))
+        for method in (b"GET", b"HEAD"):
+            request.method = method
+            self.assertEqual(self.both.admit(request).role, "reader")
+        for method in (b"POST", b"DELETE", b"PUT", b"X"):
+            request.method = method
+            self.refused(AccessDeniedError, self.both, request)
+
+    def test_tokens_are_not_logged(self):
+        text = f"{self.token()}x"
+        self.refused(InvalidTokenError, self.both, self.request(authorization=text))
+        (event,) = self.events
+        line = event["log_format"].format(**event)
+        self.assertIn("Unauthorized: request from 127.0.0.1 refused", line)
+        self.assertNotIn(text, repr(event))
+
+
+class CertificateTests(GateTestCase):
+    """TLS has asked the caller for a certificate."""
+
+    def test_the_certificate_admits_under_any_host_name(self):
+        request = self.request(host=b"gw.example.com")
+        request.channel = Channel(frozenset({"ops"}))
+        caller = self.gate().admit(request)
+        self.assertEqual(caller.name, "certificate ops")
+
+    def test_a_key_is_asked_for_all_the_same(self):
+        request = self.request()
+        request.channel = Channel(frozenset({"ops"}))
+        self.refused(UnauthorizedError, self.gate(api_key=SecretStr(KEY)), request)
+
+
+@implementer(ICertified)
+class Channel:
+    """An HTTP channel, and its transport."""
+
+    def __init__(self, names):
+        self.transport = self
+        self.peer_names = names
+
+
+class RateTests(GateTestCase):
+    """A rate is configured."""
+
+    def test_of_one_address(self):
+        gate = self.gate(rate_limit=(2, 10.0))
+        gate.admit(self.request())
+        gate.admit(self.request())
+        fault = self.refused(TooManyRequestsError, gate, self.request())
+        self.assertEqual(fault.fields, {"seconds": 5.0})
+        gate.admit(self.request(peer="127.0.0.2"))
+        self.clock.advance(5)
+        gate.admit(self.request())
+
+    def test_of_one_caller_from_many_addresses(self):
+        gate = self.gate(rate_limit=(2, 10.0), api_key=SecretStr(KEY))
+        for number in (1, 2):
+            gate.admit(self.request(peer=f"192.0.2.{number}", x_api_key=KEY))
+        request = self.request(peer="192.0.2.3", x_api_key=KEY)
+        self.refused(TooManyRequestsError, gate, request)
+
+    def test_wrong_keys_count(self):
+        gate = self.gate(rate_limit=(2, 10.0), api_key=SecretStr(KEY))
+        for _ in range(2):
+            self.refused(BadApiKeyError, gate, self.request(x_api_key="guess"))
+        self.refused(TooManyRequestsError, gate, self.request(x_api_key=KEY))
+
+
+class ProxyTests(GateTestCase):
+    """`X-Forwarded-For` is believed of trusted proxies alone."""
+
+    def setUp(self):
+        super().setUp()
+        self.behind = self.gate(
+            api_key=SecretStr(KEY),
+            trusted_proxies=(ip_network("10.0.0.0/8"),),
+            allowed_ips=(ip_network("192.0.2.0/24"),),
+        )
+
+    def address(self, peer, *forwarded):
+        request = self.request(peer=peer, x_api_key=KEY)
+        if forwarded:
+            request.requestHeaders.setRawHeaders("x-forwarded-for", forwarded)
+        return self.behind.admit(request).address
+
+    def test_the_last_stranger_is_the_caller(self):
+        self.assertEqual(self.address("10.0.0.1", "192.0.2.7"), "192.0.2.7")
+        self.assertEqual(
+            self.address("10.0.0.1", "203.0.113.1, 192.0.2.7, 10.0.0.2"), "192.0.2.7"
+        )
+        self.assertEqual(
+            self.address("10.0.0.1", "203.0.113.1", "192.0.2.7"), "192.0.2.7"
+        )
+
+    def test_a_stranger_is_not_believed(self):
+        for peer, forwarded in (
+            ("203.0.113.1", "192.0.2.7"),
+            ("10.0.0.1", "192.0.2.7, 203.0.113.1"),
+            ("10.0.0.1", "192.0.2.7, nonsense"),
+            ("10.0.0.1", "10.0.0.5"),
+        ):
+            self.assertRaises(AccessDeniedError, self.address, peer, forwarded)
+
+    def test_without_trusted_proxies_the_header_is_nothing(self):
+        gate = self.gate()
+        request = self.request(x_forwarded_for="192.0.2.7")
+        self.assertEqual(gate.admit(request).address, "127.0.0.1")
 
 
 class AddressTests(GateTestCase):

@@ -71,13 +71,14 @@ class OpenApiTests(ApiTestCase):
             "409",
             "413",
             "415",
+            "429",
             "500",
             "503",
         }
         self.assertEqual(set(codes), expected)
 
     def test_only_health_is_open(self):
-        self.assertEqual(self.document["security"], [{"ApiKey": []}])
+        self.assertEqual(self.document["security"], [{"ApiKey": []}, {"Token": []}])
         scheme = self.document["components"]["securitySchemes"]["ApiKey"]
         self.assertEqual(
             scheme, {"type": "apiKey", "in": "header", "name": "X-API-Key"}

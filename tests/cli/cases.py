@@ -25,6 +25,8 @@ UNSET = dict.fromkeys(
         "GOTUNNEL_URL",
         "GOTUNNEL_API_KEY",
         "GOTUNNEL_API_KEY_FILE",
+        "GOTUNNEL_API_TOKEN",
+        "GOTUNNEL_API_TOKEN_FILE",
         "LC_ALL",
         "LC_MESSAGES",
         "LANG",

@@ -5,8 +5,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.config.loading import SECRET, load, load_as_agent, problems_of
 
 API_OPEN = (
-    "an API that others reach needs security.api.api_key (or its file), "
-    "security.api.allowed_ips or api.tls.client_ca (gw.yaml line 1)"
+    "an API that others reach needs security.api.api_key or "
+    "security.api.jwt_secret (or their files), security.api.allowed_ips or "
+    "api.tls.client_ca (gw.yaml line 1)"
 )
 CONFLICTS = [
     ("port_range: {from: 20, end: 19}",
@@ -33,6 +34,16 @@ CONFLICTS = [
      "cert_file: a, client_ca: b}}}",
      "tunnel.allow_legacy: true together with security.tunnel.client_ca would admit "
      "agents without it; take auto or false (gw.yaml line 1)"),
+    ("security: {api: {enable_auth: true}}",
+     "security.api.enable_auth: true, and yet there is nothing to ask for; set "
+     "security.api.api_key, security.api.jwt_secret (or their files) or "
+     "security.api.jwt_public_key_file (gw.yaml line 1)"),
+    (f"security: {{api: {{enable_auth: false, api_key: {SECRET}}}}}",
+     "security.api.enable_auth: false, and yet there are credentials; take them out, "
+     "or take true (gw.yaml line 1)"),
+    ("security: {api: {jwt_audience: ops}}",
+     "security.api.jwt_audience: there is no jwt_secret or jwt_public_key_file to "
+     "check tokens by (gw.yaml line 1)"),
     ("security: {tunnel: {enable_tls: true}}",
      "security.tunnel.cert_file: TLS needs a certificate; `gotunnel cert` makes one "
      "(default)"),
@@ -63,6 +74,9 @@ FITTING = [
     "{api: {bind: '::', tls: {enabled: true, cert_file: a, client_ca: b}}}",
     "{api: {bind: '::'}, security: {allow_unsafe: [open_api]}}",
     "security: {tunnel: {enable_tls: true, cert_file: a}}",
+    f"security: {{api: {{enable_auth: true, jwt_secret: {SECRET}{SECRET}}}}}",
+    "{api: {bind: '::'}, security: {api: {jwt_public_key_file: a}}}",
+    "security: {api: {enable_auth: false}}",
     "api: {bind: 127.0.0.2}",
     "api: {bind: '::1'}",
     "tunnel: {allow_legacy: true}",

@@ -74,12 +74,10 @@ class WholeFileTests(SynchronousTestCase):
         """Only what is switched on and not there yet is refused."""
         found = problems_of(GATEWAY)
         self.assertEqual([problem.split(":")[0] for problem in found], [
-            "security.api.rate_limit",
             "metrics", "health", "stats",
         ])  # fmt: skip
         text = GATEWAY
         for on, off in (
-            ("{requests: 100, per: 1}", "null"),
             ("metrics: {enabled: true", "metrics: {enabled: false"),
             ("health: {timeout: 5}", "health: null"),
             ("stats: {enabled: true", "stats: {enabled: false"),

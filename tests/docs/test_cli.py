@@ -24,6 +24,7 @@ CONNECTION = {
     "--cert-file",
     "--cert-key-file",
     "--api-key-file",
+    "--api-token-file",
     "--timeout",
 }
 OPTION = re.compile(r"(?<![\w-])--?[a-z][a-z-]+")

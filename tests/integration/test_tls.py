@@ -262,6 +262,53 @@ class ProgramTests(SealedCase):
         await gateway.says("peer did not return a certificate")
 
 
+class TokenTests(RigCase):
+    """Tokens admit callers of a real gateway."""
+
+    async def test_a_reader_looks_and_an_admin_changes(self):
+        curl = require("curl")["curl"]
+        secret_file = self.folder / "jwt"
+        secret_file.write_text("a-secret-of-at-least-thirty-two-letters")
+        secret_file.chmod(0o600)
+        self.gateway_config(
+            security={"api": {"enable_auth": True, "jwt_secret_file": str(secret_file)}}
+        )
+        gateway = self.launch_gateway()
+        await self.gateway_up(gateway)
+        refused = await self.api("GET", "/api/mapping/list")
+        self.assertEqual(refused.status, 401)
+        token = (
+            script("gotunnel"),
+            "token",
+            "alice",
+            "--secret-file",
+            str(secret_file),
+        )
+        codes = []
+        for role in ("reader", "admin"):
+            made = await self.run_program(*token, "--role", role)
+            shown = self.folder / role
+            shown.write_text(made.text())
+            for words in (
+                ("map", "list"),
+                ("map", "add", str(self.first_port), "--tunnel"),
+            ):
+                done = await self.run_program(
+                    *(script("gotunnel"), *words, "--api-token-file", str(shown)),
+                    *("--url", f"http://{HOST}:{self.api_port}"),
+                    expect=None,
+                )
+                codes.append(done.exit_code)
+        self.assertEqual(codes, [0, 1, 0, 0])
+        asked = await self.run_program(
+            *(curl, "-s", "-w", "%{http_code}", "-H", "Authorization: nonsense"),
+            f"http://{HOST}:{self.api_port}/api/mapping/list",
+        )
+        self.assertIn('"Invalid token"', asked.text())
+        self.assertTrue(asked.text().endswith("401"))
+        await gateway.says("Unauthorized: request from 127.0.0.1 refused")
+
+
 class FirstSetUpTests(RigCase):
     """`gotunnel cert` makes all that a private set-up needs."""
 
