@@ -37,6 +37,7 @@ from gateway.config.gateway import (
     Forward,
     GatewayConfig,
 )
+from gateway.edge.tcp import HEADER_SECONDS, Crowd
 from gateway.errors import GatewayError, OperatorError
 from gateway.interfaces import IMappingStore, INetwork
 from gateway.link.protocol import LinkSettings
@@ -55,6 +56,8 @@ from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import Mapping
 from gateway.policy.ports import PublicPorts
+from gateway.policy.visitors import Addresses
+from gateway.relay.deadlines import Deadlines
 from gateway.relay.dial import Dialer
 from gateway.relay.linger import Linger
 from gateway.relay.memory import Holder, MemoryWatch
@@ -166,8 +169,15 @@ def build_gateway(
         store,
         _public_ports(config),
         router,
-        Slots(config.limits.connections if connections is None else connections),
-        memory,
+        Crowd(
+            clock=reactor,
+            slots=Slots(
+                config.limits.connections if connections is None else connections
+            ),
+            addresses=Addresses(config.limits.connections_per_ip),
+            memory=memory,
+            headers=Deadlines(reactor, HEADER_SECONDS),
+        ),
         MappingSettings(
             tunnel_enabled=config.tunnel.enabled,
             port_offset=config.tunnel.port_offset,

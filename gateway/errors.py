@@ -193,6 +193,13 @@ class BadRequestError(CallerError):
     http_code = 400
 
 
+class NegativeBandwidthError(CallerError):
+    """A bandwidth limit is below 0."""
+
+    key = "negative_bandwidth"
+    http_code = 400
+
+
 class PortRangeError(CallerError):
     """The public port is outside the range; `port`, `first`, `last`."""
 

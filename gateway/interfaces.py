@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -15,6 +15,7 @@ from twisted.internet.interfaces import (
     IProtocol,
     IProtocolFactory,
     IPushProducer,
+    IReactorTime,
     ITCPTransport,
 )
 from twisted.python.failure import Failure
@@ -22,6 +23,7 @@ from zope.interface import Attribute, Interface
 
 from gateway.policy.budget import Budget
 from gateway.policy.mapping import Mapping
+from gateway.policy.rates import Bucket
 
 
 class StoredMappings(NamedTuple):
@@ -127,6 +129,21 @@ class ISplicing(Interface):
         Args:
             sink: another transport.
             tally: called with each number of bytes that are moved.
+        """
+
+
+class IPaced(Interface):
+    """A transport whose bytes can be made to pass at a rate."""
+
+    def pace(
+        clock: IReactorTime, inward: Sequence[Bucket], outward: Sequence[Bucket]
+    ) -> None:
+        """Let bytes pass as buckets allow, from now on; they may be shared.
+
+        Args:
+            clock: tells how much time has passed.
+            inward: all of them allow what is read; none = at will.
+            outward: all of them allow what is written; none = at will.
         """
 
 

@@ -89,6 +89,10 @@ CATALOGUE: Final[dict[str, tuple[str, str]]] = {
         "the request took longer than {seconds} seconds",
         "请求超时: 超过 {seconds} 秒",
     ),
+    "negative_bandwidth": (
+        "the bandwidth limit must be 0 or more",
+        "带宽限制必须大于等于0",
+    ),
     "unauthorized": ("Unauthorized", "Unauthorized"),
     "invalid_token": ("Invalid token", "Invalid token"),
     "too_many_requests": (

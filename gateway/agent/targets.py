@@ -14,9 +14,9 @@ from gateway.interfaces import IAttempt
 from gateway.link.stream import StreamTransport
 from gateway.mux.stream import Ending
 from gateway.ops.logs import InfoLogger
+from gateway.policy.addresses import PORTS
 from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
-from gateway.policy.mapping import PORTS
 from gateway.relay.dial import Dialer
 from gateway.relay.near import NearProtocol
 from gateway.texts import Texts

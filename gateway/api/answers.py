@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from gateway.ops.health import HealthReport, HealthStatus
+from gateway.policy.visitors import RULE_NAMES
 from gateway.server.links import AgentView
 from gateway.server.mappings import MappingView
 
@@ -58,6 +59,32 @@ class MappingRow(Row):
     """Why the state is `error`."""
     connections: int
     """Connections open now."""
+    connections_total: int
+    """Connections ever admitted since the gateway started."""
+    rejected: dict[str, int]
+    """Connections turned away since then, by the setting that was the cause."""
+    access_rule: str
+    """`disabled`, `whitelist` or `blacklist`."""
+    access_ips: list[str]
+    """Networks that the rule is about."""
+    max_connections: int
+    """Connections at one time; 0 = unlimited."""
+    max_connections_per_ip: int
+    """Connections of one address at one time; 0 = unlimited."""
+    bandwidth_limit: int
+    """Bytes a second each way, of all connections together; 0 = unlimited."""
+    connection_bandwidth_limit: int
+    """Bytes a second each way, of one connection; 0 = unlimited."""
+    idle_timeout: float
+    """Seconds without a byte after which a connection ends; 0 = never."""
+    proxy_protocol: str
+    """Header that the target gets: `off`, `v1` or `v2`."""
+    trusted_proxies: list[str]
+    """Networks of balancers in front, which send such a header."""
+    expires_at: str | None
+    """`YYYY-MM-DD HH:MM:SS`, UTC; null = never."""
+    expires_at_unix: int | None
+    """Unix seconds; null = never."""
     source: str
     """`stored`, or `agent` if an agent asked for it."""
 
@@ -187,6 +214,15 @@ def _mapping_fields(view: MappingView) -> dict[str, Any]:
         "state": view.state,
         "error": view.error,
         "connections": view.connections,
+        "connections_total": view.total,
+        "rejected": dict(view.rejected),
+        **{
+            name: list(value) if isinstance(value, tuple) else value
+            for name in RULE_NAMES
+            for value in [getattr(mapping.rules, name)]
+        },
+        "expires_at": None if mapping.expires_at is None else _date(mapping.expires_at),
+        "expires_at_unix": mapping.expires_at,
         "source": view.source,
     }
 

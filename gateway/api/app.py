@@ -44,7 +44,7 @@ from gateway.errors import (
 )
 from gateway.ops.health import HealthChecks
 from gateway.ops.refusals import RefusalLog
-from gateway.policy.mapping import PORTS
+from gateway.policy.addresses import PORTS
 from gateway.server.links import Links
 from gateway.server.mappings import Mappings, MappingView
 from gateway.texts import Language, text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -16,9 +16,10 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from gateway.errors import NotAvailableError
+from gateway.errors import NegativeBandwidthError, NotAvailableError
 from gateway.policy.addresses import check_host, check_listen
 from gateway.policy.mapping import UNSET, MappingChanges, MappingWish
+from gateway.policy.visitors import RULE_NAMES, VisitorRules, canonical_networks
 
 LONGEST_DRAIN_SECONDS: Final = 3600.0
 USUAL_DRAIN_SECONDS: Final = 30.0  # what `"drain": true` means
@@ -103,6 +104,64 @@ DrainSeconds = Annotated[
 ]
 
 
+MOST_NETWORKS: Final = 1000
+LONGEST_LIFE_SECONDS: Final = 3650 * 86400
+LARGEST_COUNT: Final = 1_000_000
+LARGEST_BANDWIDTH: Final = 1 << 40
+
+
+def _networks(value: object) -> object:
+    if not isinstance(value, list):
+        raise ValueError(f"{shown(value)} is not a list of networks")
+    if len(value) > MOST_NETWORKS:
+        raise ValueError(f"{len(value)} networks are more than {MOST_NETWORKS}")
+    for one in value:
+        if not isinstance(one, str):
+            raise ValueError(f"{shown(one)} is not a network or an address")
+    return canonical_networks(value)
+
+
+def _bandwidth(value: object) -> int:
+    if value is None:
+        return 0
+    if type(value) is int and value < 0:
+        raise NegativeBandwidthError()
+    return _whole_number(0, LARGEST_BANDWIDTH)(value)
+
+
+_NETWORKS_SCHEMA: Final = {
+    "type": "array",
+    "items": {"type": "string"},
+    "maxItems": MOST_NETWORKS,
+}
+Networks = Annotated[
+    tuple[str, ...], BeforeValidator(_networks), WithJsonSchema(_NETWORKS_SCHEMA)
+]
+Count = Annotated[
+    int,
+    Field(ge=0, le=LARGEST_COUNT),
+    BeforeValidator(_whole_number(0, LARGEST_COUNT)),
+]
+Bandwidth = Annotated[
+    int,
+    BeforeValidator(_bandwidth),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": LARGEST_BANDWIDTH},
+                {"type": "null"},
+            ]
+        }
+    ),
+]
+IdleSeconds = Annotated[float, Field(ge=0, le=30 * 86400, allow_inf_nan=False)]
+Lifetime = Annotated[
+    int,
+    Field(ge=1, le=LONGEST_LIFE_SECONDS),
+    BeforeValidator(_whole_number(1, LONGEST_LIFE_SECONDS)),
+]
+
+
 class Body(BaseModel):
     """A JSON object of a request; unknown keys and converted types are refused."""
 
@@ -111,9 +170,40 @@ class Body(BaseModel):
     )
 
 
-class CreateBody(Body):
-    """A new mapping: which public port leads to which target."""
+class _RuleBody(Body):
+    """What a mapping asks of its visitors."""
 
+    access_rule: Literal["disabled", "whitelist", "blacklist"] = "disabled"
+    """`whitelist` admits visitors from `access_ips` alone, `blacklist` all but those,
+    `disabled` everybody."""
+    access_ips: Networks = ()
+    """Networks and addresses."""
+    max_connections: Count = 0
+    """Visitors at one time; 0 = unlimited."""
+    max_connections_per_ip: Count = 0
+    """Visitors of one address at one time; 0 = unlimited."""
+    bandwidth_limit: Bandwidth = 0
+    """Bytes a second each way, of all visitors together; 0 or null = unlimited."""
+    connection_bandwidth_limit: Bandwidth = 0
+    """Bytes a second each way, of one visitor; 0 or null = unlimited."""
+    idle_timeout: IdleSeconds = 0.0
+    """Seconds without a byte after which a visitor is sent away; 0 = never."""
+    proxy_protocol: Literal["off", "v1", "v2"] = "off"
+    """Header of the PROXY protocol that tells the target where the visitor is from."""
+    trusted_proxies: Networks = ()
+    """Networks of balancers in front of the port; what comes from there must begin
+    with a header of the PROXY protocol, and is judged by the address in it."""
+
+    def rule_fields(self) -> dict[str, Any]:
+        """Return what was sent of them, as fields of `VisitorRules`."""
+        return {
+            name: getattr(self, name)
+            for name in RULE_NAMES
+            if name in self.model_fields_set
+        }
+
+
+class _NewBody(Body):
     port: WishedPort
     """Public port; 0 picks a free one of the configured range."""
     target_host: Host | None = None
@@ -134,6 +224,12 @@ class CreateBody(Body):
     """Free text for people."""
     labels: Labels = {}
     """Free key/value pairs for people and scripts."""
+    expires_in: Lifetime | None = None
+    """Seconds after which the mapping removes itself; null = never."""
+
+
+class CreateBody(_RuleBody, _NewBody):
+    """A new mapping: which public port leads to which target."""
 
     def wish(self) -> MappingWish:
         """Return the same in the gateway's own words."""
@@ -147,6 +243,8 @@ class CreateBody(Body):
             agent=self.agent,
             name=self.name,
             labels=self.labels,
+            rules=VisitorRules(**self.rule_fields()),
+            expires_in=self.expires_in,
         )
 
 
@@ -162,9 +260,7 @@ class RemoveBody(Body):
     closes them at once."""
 
 
-class UpdateBody(Body):
-    """What to change in a mapping; absent keys stay as they are."""
-
+class _ChangedBody(Body):
     port: PublicPort
     """Public port of the mapping."""
     protocol: Protocol = "tcp"
@@ -181,6 +277,12 @@ class UpdateBody(Body):
     """Free text for people."""
     labels: Labels = {}
     """Free key/value pairs; they replace the old ones."""
+    expires_in: Lifetime | None = None
+    """Seconds from now after which the mapping removes itself; null = never."""
+
+
+class UpdateBody(_RuleBody, _ChangedBody):
+    """What to change in a mapping; absent keys stay as they are."""
 
     def changes(self) -> MappingChanges:
         """Return what was sent, in the gateway's own words."""
@@ -192,4 +294,6 @@ class UpdateBody(Body):
             agent=self.agent if "agent" in sent else UNSET,
             name=self.name if "name" in sent else UNSET,
             labels=self.labels if "labels" in sent else UNSET,
+            rules=self.rule_fields(),
+            expires_in=self.expires_in if "expires_in" in sent else UNSET,
         )

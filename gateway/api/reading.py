@@ -9,16 +9,11 @@ from typing import Any, Final, NoReturn, TypeVar
 from pydantic import ValidationError
 
 from gateway.api.bodies import Body, shown
-from gateway.errors import BadRequestError, NotAvailableError
+from gateway.errors import BadRequestError
 
 # the other spelling of a key -> the one that the models use
 SPELLINGS: Final = {"source_port": "port", "target_ip": "target_host"}
 _OTHER_SPELLING: Final = {plain: other for other, plain in SPELLINGS.items()}
-_UNBUILT_KEYS: Final = {
-    "access_ips": "access_ips (access rules of a mapping)",
-    "access_rule": "access_rule (access rules of a mapping)",
-    "bandwidth_limit": "bandwidth_limit (bandwidth limits of a mapping)",
-}
 _FIXED_KEYS: Final = frozenset({"listen"})  # only ever set by create
 
 AnyBody = TypeVar("AnyBody", bound=Body)
@@ -104,8 +99,6 @@ def _refuse_unknown(body: dict[str, Any], model: type[Body]) -> None:
     for key in body:
         if key in known:
             continue
-        if key in _UNBUILT_KEYS:
-            raise NotAvailableError(feature=_UNBUILT_KEYS[key])
         if key in _FIXED_KEYS:
             raise BadRequestError(
                 detail=f"{key} cannot be changed; remove the mapping and create it anew"

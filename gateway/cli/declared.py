@@ -17,6 +17,7 @@ from gateway.errors import ConfigError, NotAvailableError
 _TOP: Final = "mappings"
 # always written, so that a file says the same to every gateway
 _ESSENTIAL: Final = frozenset({"port", "target_port", "use_tunnel"})
+_USUAL: Final = ("tcp", "disabled", "off")
 
 
 class DeclaredMapping(CreateBody):
@@ -24,6 +25,8 @@ class DeclaredMapping(CreateBody):
 
     port: PublicPort
     """Public port; picking a free one would not be the same mapping each time."""
+    expires_in: None = None
+    """What is declared stays."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -36,8 +39,9 @@ def declared_of(row: MappingRow) -> DeclaredMapping:
 
     It is taken as it is: an older release may have stored what is refused today.
     """
+    names = DeclaredMapping.model_fields.keys() - {"expires_in"}
     return DeclaredMapping.model_construct(
-        **{name: getattr(row, name) for name in DeclaredMapping.model_fields}
+        **{name: getattr(row, name) for name in names}
     )
 
 
@@ -114,7 +118,7 @@ def _facts(mapping: DeclaredMapping) -> dict[str, Any]:
     return {
         name: value
         for name, value in mapping.model_dump(mode="json").items()
-        if name in _ESSENTIAL or value not in (None, "", {}, "tcp")
+        if name in _ESSENTIAL or value not in (None, "", {}, [], 0, *_USUAL)
     }
 
 

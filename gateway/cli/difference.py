@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from gateway.api.answers import MappingRow
 from gateway.cli.declared import DeclaredMapping
 from gateway.policy.mapping import resolve_target_port, wants_tunnel
+from gateway.policy.visitors import RULE_NAMES
 
 
 class Action(Enum):
@@ -127,4 +128,10 @@ def _facts(wanted: DeclaredMapping, row: MappingRow) -> dict[str, object]:
         "agent": wish.agent,
         "name": wish.name,
         "labels": wish.labels,
+        **{name: _plain(getattr(wish.rules, name)) for name in RULE_NAMES},
     }
+
+
+def _plain(value: object) -> object:
+    """Return a value as JSON has it."""
+    return list(value) if isinstance(value, tuple) else value

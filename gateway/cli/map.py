@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -11,9 +11,18 @@ from gateway.api.answers import ChangedRow, MappingRow
 from gateway.cli.apply import apply, export
 from gateway.cli.client import ApiClient
 from gateway.cli.connection import asks_api
-from gateway.cli.kinds import PORT, WISHED_PORT, Place, Seconds, label, place
+from gateway.cli.kinds import (
+    PORT,
+    WISHED_PORT,
+    Place,
+    Seconds,
+    duration,
+    label,
+    place,
+)
 from gateway.cli.output import json_option, printable, show_json, show_table
 from gateway.policy.addresses import join_host_port
+from gateway.policy.visitors import PROXY_FORMS
 
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., None])
 
@@ -56,6 +65,93 @@ def _fields(command: AnyCommand) -> AnyCommand:
     ):
         command = option(command)
     return command
+
+
+def _rules(command: AnyCommand) -> AnyCommand:
+    """Add the options of what a mapping asks of its visitors."""
+    for option in (
+        click.option(
+            "--expires",
+            "expires_in",
+            type=duration,
+            metavar="TIME",
+            help="Remove the mapping after that time, such as 90s, 12h or 30d.",
+        ),
+        click.option(
+            "--trusted-proxy",
+            "trusted_proxies",
+            metavar="NETWORK",
+            multiple=True,
+            help="Where balancers in front send the PROXY protocol from; repeatable.",
+        ),
+        click.option(
+            "--proxy-protocol",
+            type=click.Choice(PROXY_FORMS),
+            help="Tell the target where the visitor is from.",
+        ),
+        click.option(
+            "--idle-timeout",
+            type=Seconds(0),
+            metavar="SECONDS",
+            help="Send visitors away who are silent for so long; 0 = never.",
+        ),
+        click.option(
+            "--connection-bandwidth",
+            "connection_bandwidth_limit",
+            type=click.IntRange(0),
+            metavar="BYTES",
+            help="Bytes a second each way of one visitor; 0 = any number.",
+        ),
+        click.option(
+            "--bandwidth",
+            "bandwidth_limit",
+            type=click.IntRange(0),
+            metavar="BYTES",
+            help="Bytes a second each way of all visitors together; 0 = any number.",
+        ),
+        click.option(
+            "--max-connections-per-ip",
+            type=click.IntRange(0),
+            help="Visitors of one address at one time; 0 = any number.",
+        ),
+        click.option(
+            "--max-connections",
+            type=click.IntRange(0),
+            help="Visitors at one time; 0 = any number.",
+        ),
+        click.option(
+            "--deny",
+            metavar="NETWORK",
+            multiple=True,
+            help="Turn visitors from there away; repeatable.",
+        ),
+        click.option(
+            "--allow",
+            metavar="NETWORK",
+            multiple=True,
+            help="Admit visitors from there alone; repeatable.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _rule_keys(
+    allow: tuple[str, ...],
+    deny: tuple[str, ...],
+    trusted_proxies: tuple[str, ...],
+    **others: object,
+) -> dict[str, object]:
+    """Return the keys of a request for the options of `_rules` that were given."""
+    if allow and deny:
+        raise click.UsageError("--allow excludes --deny: a mapping has one list")
+    keys: dict[str, object] = dict(others)
+    if allow or deny:
+        keys["access_rule"] = "whitelist" if allow else "blacklist"
+        keys["access_ips"] = list(allow or deny)
+    if trusted_proxies:
+        keys["trusted_proxies"] = list(trusted_proxies)
+    return keys
 
 
 def _body(
@@ -145,10 +241,34 @@ def _show_one(row: MappingRow, as_json: bool) -> None:
         "connections": row.connections,
         "name": row.name or "-",
         "labels": " ".join(f"{k}={v}" for k, v in row.labels.items()) or "-",
+        **_rule_facts(row),
         "created": f"{row.created_at} UTC",
     }
     for name, fact in facts.items():
         click.echo(f"{name:<12} {printable(str(fact))}")
+
+
+def _rule_facts(row: MappingRow) -> dict[str, object]:
+    """Return what a mapping asks of its visitors, as far as it asks for anything."""
+    rates = (row.bandwidth_limit, row.connection_bandwidth_limit)
+    most = (row.max_connections, row.max_connections_per_ip)
+    facts = {
+        row.access_rule: " ".join(row.access_ips) or "-"
+        if row.access_rule != "disabled"
+        else "",
+        "at most": f"{most[0] or 'any'} visitors, {most[1] or 'any'} of one address"
+        if any(most)
+        else "",
+        "bytes/s": f"{rates[0] or 'any'} in all, {rates[1] or 'any'} for one visitor"
+        if any(rates)
+        else "",
+        "idle": f"{row.idle_timeout:g} seconds at most" if row.idle_timeout else "",
+        "PROXY": row.proxy_protocol if row.proxy_protocol != "off" else "",
+        "balancers": " ".join(row.trusted_proxies),
+        "turned away": " ".join(f"{k}={v}" for k, v in row.rejected.items()),
+        "expires": f"{row.expires_at} UTC" if row.expires_at else "",
+    }
+    return {name: fact for name, fact in facts.items() if fact}
 
 
 def _warn_of_absence(row: ChangedRow) -> None:
@@ -166,11 +286,13 @@ def _warn_of_absence(row: ChangedRow) -> None:
 @mappings.command()
 @click.argument("port", type=WISHED_PORT)
 @_fields
+@_rules
 @click.option("--listen", help="Address to listen on; all interfaces if left out.")
 @json_option
 @asks_api
 def add(
     api: ApiClient,
+    /,
     port: int,
     target: Place | None,
     target_port: int | None,
@@ -180,6 +302,7 @@ def add(
     labels: tuple[tuple[str, str], ...],
     listen: str | None,
     as_json: bool,
+    **rules: Any,  # noqa: ANN401 - options of any kind
 ) -> None:
     """Open the public port PORT; 0 picks a free one and prints it."""
     row = api.create(
@@ -192,6 +315,7 @@ def add(
             agent=agent,
             name=name,
             listen=listen,
+            **_rule_keys(**rules),
         )
     )
     if as_json:
@@ -217,10 +341,15 @@ def show(api: ApiClient, port: int, as_json: bool) -> None:
 @_fields
 @click.option("--any-agent", is_flag=True, help="No longer bound to one agent.")
 @click.option("--no-labels", is_flag=True, help="Take all labels off.")
+@_rules
+@click.option("--any-visitor", is_flag=True, help="Admit visitors from anywhere.")
+@click.option("--no-proxies", is_flag=True, help="No balancer is in front any more.")
+@click.option("--never-expires", is_flag=True, help="Keep the mapping for good.")
 @json_option
 @asks_api
 def update(
     api: ApiClient,
+    /,
     port: int,
     target: Place | None,
     target_port: int | None,
@@ -230,19 +359,50 @@ def update(
     labels: tuple[tuple[str, str], ...],
     any_agent: bool,
     no_labels: bool,
+    any_visitor: bool,
+    no_proxies: bool,
+    never_expires: bool,
     as_json: bool,
+    **rules: Any,  # noqa: ANN401 - options of any kind
 ) -> None:
     """Change the mapping on PORT; what is not named stays.
 
-    Labels given replace all old ones.  Connections under way go on as they are.
+    Lists and labels given replace all old ones.  Connections under way go on as they
+    are, but for those that may not come any more.
     """
-    if (any_agent and agent is not None) or (no_labels and labels):
-        raise click.UsageError(
-            "--agent excludes --any-agent, and --label excludes --no-labels"
-        )
+    for given, opposite, names in (
+        (any_agent, agent is not None, "--agent excludes --any-agent"),
+        (no_labels, labels, "--label excludes --no-labels"),
+        (
+            any_visitor,
+            rules["allow"] or rules["deny"],
+            "--allow and --deny exclude --any-visitor",
+        ),
+        (
+            no_proxies,
+            rules["trusted_proxies"],
+            "--trusted-proxy excludes --no-proxies",
+        ),
+        (never_expires, rules["expires_in"], "--expires excludes --never-expires"),
+    ):
+        if given and opposite:
+            raise click.UsageError(names)
     changes = _body(
-        port, target, target_port, labels, use_tunnel=use_tunnel, agent=agent, name=name
+        port,
+        target,
+        target_port,
+        labels,
+        use_tunnel=use_tunnel,
+        agent=agent,
+        name=name,
+        **_rule_keys(**rules),
     )
+    if any_visitor:
+        changes |= {"access_rule": "disabled", "access_ips": []}
+    if no_proxies:
+        changes["trusted_proxies"] = []
+    if never_expires:
+        changes["expires_in"] = None
     if any_agent:
         changes["agent"] = None
     if no_labels:

@@ -11,7 +11,6 @@ from typing import Final
 GATEWAY: Final = frozenset(
     {
         "health",
-        "limits.connections_per_ip",
         "metrics",
         "options",
         "protocols.options",

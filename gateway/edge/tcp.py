@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 from typing import Protocol as Seam
 
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 
+from gateway.edge.proxy import HeaderReader
+from gateway.interfaces import IPaced
 from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import Mapping
+from gateway.policy.rates import Bucket
+from gateway.policy.visitors import Addresses
+from gateway.relay.deadlines import Deadlines
+
+HEADER_SECONDS: Final = 5.0
+_LONGEST_LOOK_SECONDS: Final = 10.0
+_LOOKS: Final = 4  # in the time that a visitor may be idle
 
 
 class Visit(Seam):
@@ -20,16 +32,45 @@ class Visit(Seam):
     def holder(self) -> object | None:
         """What holds its bytes in this process; None before there is anything."""
 
+    @property
+    def moved(self) -> int:
+        """Bytes that it has sent and got."""
+
+    @property
+    def transport(self) -> object | None:
+        """Its socket; None before there is one."""
+
     def close(self, why: str) -> None:
         """End it at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crowd:
+    """What the visitors of all mappings share.
+
+    Attributes:
+        clock: for what takes time.
+        slots: their number.
+        addresses: how many come from one address.
+        memory: what they hold.
+        headers: those that have not said yet who they are.
+    """
+
+    clock: IReactorTime
+    slots: Slots
+    addresses: Addresses
+    memory: Budget
+    headers: Deadlines
 
 
 class TcpEdge(Factory):
     """The visitors of one mapping.
 
     Attributes:
-        mapping: what new visitors get; replaced when the mapping is updated.
-        visits: visitors whose socket is open.
+        mapping: what new visitors get; see `change`.
+        visits: visitors whose socket is open, and where each is from.
+        total: visitors ever admitted.
+        rejected: visitors turned away, by the setting that is the cause.
     """
 
     noisy = False
@@ -37,51 +78,192 @@ class TcpEdge(Factory):
     def __init__(
         self,
         mapping: Mapping,
-        slots: Slots,
-        memory: Budget,
+        crowd: Crowd,
         admit: Callable[[TcpEdge, IAddress | None], Protocol],
-        full: Callable[[IAddress | None, str], None],
+        refused: Callable[[IAddress | None, str], None],
     ) -> None:
         """Remember the collaborators.
 
         Args:
             mapping: the rule that this port serves.
-            slots: counted visitors of the whole gateway.
-            memory: what all visitors of the gateway share.
-            admit: returns the protocol for a visitor, which adds itself to
-                `visits` and calls `left` exactly once.
-            full: told of each visitor that is turned away, and of the setting that
+            crowd: what the visitors of the whole gateway share.
+            admit: returns the protocol for a visitor, which calls `enter`, and `left`
+                exactly once.
+            refused: told of each visitor that is turned away, and of the setting that
                 is the cause.
         """
         self.mapping = mapping
-        self.visits: set[Visit] = set()
-        self._slots = slots
-        self._memory = memory
+        self.visits: dict[Visit, str] = {}
+        self.total = 0
+        self.rejected: Counter[str] = Counter()
+        self._crowd = crowd
         self._admit = admit
-        self._full = full
+        self._refused = refused
         self._emptied: Callable[[], None] | None = None
+        self._addresses = Addresses(mapping.rules.max_connections_per_ip)
+        self._shared: tuple[Bucket, Bucket] | None = None
+        self._share()
+        self._look: IDelayedCall | None = None
+        self._idle: dict[Visit, tuple[int, float]] = {}  # bytes moved, since when
+
+    # -- admission -----------------------------------------------------------------
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        """Return the visitor's protocol; None (a reset) when over the limit."""
-        if not self._memory.admits():
-            self._full(addr, "limits.memory")
-            return None
-        if not self._slots.acquire():
-            self._full(addr, "limits.connections")
+        """Return the visitor's protocol; None (a reset) for one that may not come."""
+        rules = self.mapping.rules
+        announced = bool(rules.trusted_proxies) and rules.trusts(_host(addr))
+        cause = None if announced else self._objection(_host(addr))
+        cause = cause or self._no_room()
+        if cause is not None:
+            self._turn_away(addr, cause)
             return None
         try:
+            if announced:
+                return HeaderReader(addr, self._crowd.headers, self._announced)
             return self._admit(self, addr)
         except BaseException:
-            self._slots.release()
+            self._crowd.slots.release()
             raise
+
+    def _no_room(self) -> str | None:
+        """Take a place among all visitors; return the setting that leaves none."""
+        if not self._crowd.memory.admits():
+            return "limits.memory"
+        if not self._crowd.slots.acquire():
+            return "limits.connections"
+        return None
+
+    def _objection(self, host: str) -> str | None:
+        """Return the setting that a visitor from there may not come for."""
+        rules = self.mapping.rules
+        if not rules.admits(host):
+            return "access_rule"
+        if 0 < rules.max_connections <= len(self.visits):
+            return "max_connections"
+        if self._addresses.full(host):
+            return "max_connections_per_ip"
+        if self._crowd.addresses.full(host):
+            return "limits.connections_per_ip"
+        return None
+
+    def _announced(self, addr: IAddress | None, fault: str | None) -> Protocol | None:
+        """A balancer has said whom it forwards, or said nothing of use."""
+        cause = f"trusted_proxies: {fault}" if fault else self._objection(_host(addr))
+        if cause is not None:
+            self._crowd.slots.release()
+            self._turn_away(addr, cause)
+            return None
+        return self._admit(self, addr)
+
+    def _turn_away(self, addr: IAddress | None, cause: str) -> None:
+        self.rejected[cause.partition(":")[0]] += 1
+        self._refused(addr, cause)
+
+    def enter(self, visit: Visit, addr: IAddress | None) -> None:
+        """A visitor is admitted."""
+        host = _host(addr)
+        self.visits[visit] = host
+        self.total += 1
+        self._addresses.enter(host)
+        if self._crowd.addresses.limit:
+            self._crowd.addresses.enter(host)
+        if self.mapping.rules.idle_timeout and self._look is None:
+            self._plan_look()
 
     def left(self, visit: Visit) -> None:
         """A visitor's socket is gone."""
-        self.visits.discard(visit)
-        self._slots.release()
-        if not self.visits and self._emptied is not None:
+        host = self.visits.pop(visit, None)
+        if host is not None:
+            self._addresses.leave(host)
+            if self._crowd.addresses.limit:
+                self._crowd.addresses.leave(host)
+        self._idle.pop(visit, None)
+        self._crowd.slots.release()
+        if self.visits:
+            return
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+        if self._emptied is not None:
             emptied, self._emptied = self._emptied, None
             emptied()
+
+    # -- what changes --------------------------------------------------------------
+
+    def change(self, mapping: Mapping) -> None:
+        """Give new visitors the changed mapping, and see to those who are here.
+
+        Who may not come any more is sent away; the others go on, at the new rate.
+        """
+        before, self.mapping = self.mapping.rules, mapping
+        rules = mapping.rules
+        if rules == before:
+            return
+        self._addresses.limit = rules.max_connections_per_ip
+        self._share()
+        for visit, host in list(self.visits.items()):
+            if not rules.admits(host):
+                visit.close("its address is not admitted any more")
+            else:
+                self.pace(visit)
+        if rules.idle_timeout != before.idle_timeout:
+            if self._look is not None:
+                self._look.cancel()
+                self._look = None
+            if rules.idle_timeout and self.visits:
+                self._plan_look()
+
+    def _share(self) -> None:
+        rate, now = self.mapping.rules.bandwidth_limit, self._crowd.clock.seconds()
+        if not rate:
+            self._shared = None
+        elif self._shared is None:
+            self._shared = Bucket(rate, now), Bucket(rate, now)
+        else:
+            for bucket in self._shared:
+                bucket.rate = rate
+
+    def pace(self, visit: Visit) -> None:
+        """Let a visitor's bytes pass at the mapping's rate; it has a socket."""
+        transport, clock = visit.transport, self._crowd.clock
+        if not IPaced.providedBy(transport):
+            return
+        rate = self.mapping.rules.connection_bandwidth_limit
+        ways: list[list[Bucket]] = []
+        for direction in (0, 1):
+            buckets = [] if self._shared is None else [self._shared[direction]]
+            if rate:
+                buckets.append(Bucket(rate, clock.seconds()))
+            ways.append(buckets)
+        IPaced(transport).pace(clock, *ways)
+
+    @property
+    def paced(self) -> bool:
+        """Whether visitors' bytes pass at a rate."""
+        rules = self.mapping.rules
+        return self._shared is not None or rules.connection_bandwidth_limit > 0
+
+    def _plan_look(self) -> None:
+        seconds = self.mapping.rules.idle_timeout / _LOOKS
+        self._look = self._crowd.clock.callLater(
+            min(seconds, _LONGEST_LOOK_SECONDS), self._look_for_idle
+        )
+
+    def _look_for_idle(self) -> None:
+        self._look = None
+        patience = self.mapping.rules.idle_timeout
+        now = self._crowd.clock.seconds()
+        for visit in list(self.visits):
+            moved = visit.moved
+            before, since = self._idle.get(visit, (-1, now))
+            if moved != before:
+                self._idle[visit] = moved, now
+            elif now - since >= patience:
+                visit.close(f"idle for {patience:g} seconds")
+        if self.visits and self._look is None:
+            self._plan_look()
+
+    # -- the end -------------------------------------------------------------------
 
     def when_empty(self, call: Callable[[], None]) -> None:
         """Call once when the last visitor has left, or now if there is none."""
@@ -94,3 +276,7 @@ class TcpEdge(Factory):
         """End every visit at once."""
         for visit in list(self.visits):
             visit.close(why)
+
+
+def _host(addr: IAddress | None) -> str:
+    return str(getattr(addr, "host", "?"))

@@ -42,6 +42,7 @@ class Outgoing:
         "_gathered",
         "_memory",
         "_mute",
+        "_paced",
         "_pieces",
         "_pipe",
         "_producer_paused",
@@ -66,6 +67,7 @@ class Outgoing:
         self._direct = not gathered  # a write may go to the kernel at once
         self._mute = False  # writes are dropped
         self._blocked = False  # the kernel's buffer is full
+        self._paced = False  # bytes pass at a rate, and one by one
         self._pieces: deque[Chunk] = deque()
         self._pipe: Pipe | None = None  # what it holds goes before the pieces
         self.unsent = 0
@@ -154,7 +156,7 @@ class Outgoing:
 
     def takes_from(self, producer: object) -> bool:
         """Tell whether nothing is unsent and `producer` is paused when it is."""
-        return self._direct and self.producer is producer
+        return self._direct and self.producer is producer and not self._paced
 
     def pour(self, pipe: Pipe) -> bool:
         """Send what `pipe` holds, and pause the producer until all of it is sent.

@@ -7,7 +7,7 @@ A gathered transport queues everything and sends it at the end of the turn.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from twisted.internet.error import ConnectionAborted, ConnectionLost
@@ -19,6 +19,7 @@ from twisted.internet.interfaces import (
     IProtocol,
     IPullProducer,
     IPushProducer,
+    IReactorTime,
     ISystemHandle,
 )
 from twisted.internet.protocol import Protocol, connectionDone
@@ -26,13 +27,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from gateway.interfaces import IByteTransport, ISplicing, IViewReceiver
+from gateway.interfaces import IByteTransport, IPaced, ISplicing, IViewReceiver
 from gateway.net.addresses import TCPAddress, address_of
 from gateway.net.outgoing import WOULD_BLOCK, Outgoing
+from gateway.net.pacing import PacedSocket
 from gateway.net.poller import ERROR, HANGUP, READABLE, WRITABLE, TurnPoller
 from gateway.net.sockets import reset
 from gateway.net.splice import PipePool, Shortcut
 from gateway.policy.budget import Budget
+from gateway.policy.rates import Bucket
 
 READ_SIZE: Final = 65536
 _LAST_READS: Final = 16  # events' worth of reads after a reset
@@ -47,7 +50,13 @@ _NOBODY: Final = Protocol()  # takes the place of a protocol that is gone
 
 
 @implementer(
-    IByteTransport, ISplicing, IPushProducer, IConsumer, ISystemHandle, ILoggingContext
+    IByteTransport,
+    ISplicing,
+    IPaced,
+    IPushProducer,
+    IConsumer,
+    ISystemHandle,
+    ILoggingContext,
 )
 class TCPTransport(Outgoing):
     """One TCP connection.
@@ -67,6 +76,7 @@ class TCPTransport(Outgoing):
     __slots__ = (
         "__weakref__",
         "_bulk",
+        "_dry",
         "_ended",
         "_ending",
         "_eof",
@@ -123,6 +133,7 @@ class TCPTransport(Outgoing):
         self._started = False
         self._views = False  # large reads go into the poller's scratch
         self._mask = UNWATCHED
+        self._dry = 0  # what is not watched for because nothing may pass now
 
     def start(self, protocol: IProtocol, mask: int = UNWATCHED) -> None:
         """Introduce the protocol to its transport and serve it from now on.
@@ -156,6 +167,8 @@ class TCPTransport(Outgoing):
             self._blocked = False
             self._settle()
         if events & ~WRITABLE and self._started:
+            if self._paced and events & (ERROR | HANGUP):
+                cast(PacedSocket, self._socket).hurry()
             if self._reading:
                 self._read(events)
             elif events & (ERROR | HANGUP):
@@ -271,6 +284,8 @@ class TCPTransport(Outgoing):
         mask = READABLE if self._reading else 0
         if self._blocked:
             mask |= WRITABLE
+        if self._dry:
+            mask &= ~self._dry
         if mask != self._mask and self._started:
             self._mask = mask
             self._poller.watch(self, mask)
@@ -423,6 +438,32 @@ class TCPTransport(Outgoing):
         """Let the kernel move bulk bytes to `sink`, past the protocol."""
         if self._pipes is not None and isinstance(sink, TCPTransport):
             self._shortcut = Shortcut(self._pipes, sink, tally)
+
+    # IPaced
+
+    def pace(
+        self, clock: IReactorTime, inward: Sequence[Bucket], outward: Sequence[Bucket]
+    ) -> None:
+        """Let bytes pass as buckets allow; none in either direction = at will."""
+        if self.disconnected:
+            return
+        sock = self._socket
+        if self._paced:
+            sock = cast(PacedSocket, sock).release()
+        self._dry = 0
+        self._paced = bool(inward or outward)
+        if self._paced:
+            # what the kernel moves by itself cannot be held up
+            self._shortcut = self._pipes = None
+            paced = PacedSocket(sock, clock, inward, outward, self._set_dry)
+            sock = cast("socket.SocketType", paced)
+        self._socket = sock
+        self._send = sock.send
+        self._arm()
+
+    def _set_dry(self, direction: int, is_dry: bool) -> None:
+        self._dry = self._dry | direction if is_dry else self._dry & ~direction
+        self._arm()
 
     # IPushProducer
 

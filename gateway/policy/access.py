@@ -9,6 +9,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, NamedTuple, TypeAlias
 
 from gateway.policy.addresses import (
+    PORTS,
     Address,
     check_host,
     cut_port,
@@ -17,7 +18,6 @@ from gateway.policy.addresses import (
     shown,
     without_scope,
 )
-from gateway.policy.mapping import PORTS
 
 Network: TypeAlias = IPv4Network | IPv6Network
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")

@@ -11,9 +11,8 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, TypeAlias
 
-from gateway.policy.mapping import PORTS
-
 Address: TypeAlias = IPv4Address | IPv6Address
+PORTS: Final = range(1, 65536)
 
 # RFC 1123, and the underscore that container networks use
 _LABEL: Final = re.compile("[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")

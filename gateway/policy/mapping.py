@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping as Map
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
-PORTS: Final = range(1, 65536)
+from gateway.policy.addresses import PORTS
+from gateway.policy.visitors import NO_RULES, VisitorRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,8 @@ class Mapping:
         agent: name of the agent; None = the default agent, else the only one.
         name: free text for people; may be empty.
         labels: free key/value pairs for people and scripts.
+        rules: what is asked of visitors.
+        expires_at: Unix seconds at which it removes itself; None = never.
         created_at: Unix seconds, UTC.
         updated_at: Unix seconds, UTC.
     """
@@ -39,6 +42,8 @@ class Mapping:
     agent: str | None = None
     name: str = ""
     labels: Map[str, str] = field(default_factory=dict)
+    rules: VisitorRules = NO_RULES
+    expires_at: int | None = None
     created_at: int
     updated_at: int
 
@@ -49,6 +54,7 @@ class MappingWish:
 
     Attributes:
         port: public port; 0 = pick a free one.
+        expires_in: seconds after which it removes itself; None = never.
     """
 
     port: int
@@ -60,6 +66,8 @@ class MappingWish:
     agent: str | None = None
     name: str = ""
     labels: Map[str, str] = field(default_factory=dict)
+    rules: VisitorRules = NO_RULES
+    expires_in: int | None = None
 
 
 def wants_tunnel(wish: MappingWish, *, tunnel_enabled: bool) -> bool:
@@ -104,7 +112,12 @@ UNSET: Final = Unset()
 class MappingChanges:
     """What to change in a mapping; `UNSET` = keep.
 
-    New visitors get the changed mapping, connections under way stay as they are.
+    New visitors get the changed mapping.  Connections under way stay as they are,
+    but for those that the changed rules do not admit, which end.
+
+    Attributes:
+        rules: the fields of `VisitorRules` that change.
+        expires_in: seconds from now; None = never.
     """
 
     target_host: str | Unset = UNSET
@@ -113,3 +126,35 @@ class MappingChanges:
     agent: str | Unset | None = UNSET
     name: str | Unset = UNSET
     labels: Map[str, str] | Unset = UNSET
+    rules: Map[str, Any] = field(default_factory=dict)
+    expires_in: int | Unset | None = UNSET
+
+
+_PLAIN_CHANGES: Final = (
+    "target_host",
+    "target_port",
+    "use_tunnel",
+    "agent",
+    "name",
+    "labels",
+)
+
+
+def changed(mapping: Mapping, changes: MappingChanges, now: int) -> Mapping:
+    """Return a mapping after changes.
+
+    Args:
+        mapping: as it is.
+        changes: what becomes different.
+        now: Unix seconds.
+    """
+    chosen: dict[str, Any] = {
+        name: value
+        for name in _PLAIN_CHANGES
+        if (value := getattr(changes, name)) is not UNSET
+    }
+    if not isinstance(changes.expires_in, Unset):
+        seconds = changes.expires_in
+        chosen["expires_at"] = None if seconds is None else now + seconds
+    rules = replace(mapping.rules, **changes.rules)
+    return replace(mapping, **chosen, rules=rules, updated_at=now)

@@ -60,6 +60,7 @@ class DirectVisitor(Protocol):
         "_waiting",
         "_write",
         "connected",
+        "preface",
         "received",
         "sent",
         "transport",
@@ -86,6 +87,8 @@ class DirectVisitor(Protocol):
         self._joined = joined
         self._ended = ended
         self.sent = self.received = 0
+        self.preface = b""  # what the target is sent first
+        self._write = self._hold
         self._dialling: IAttempt | None = None
         self._waiting = True  # for the target
         self._target: DirectTarget | None = None
@@ -120,6 +123,10 @@ class DirectVisitor(Protocol):
         self.sent += len(data)
         self._write(data)
 
+    def _hold(self, data: bytes | memoryview) -> None:
+        """Keep what came together with the header of a balancer."""
+        self.preface += data
+
     def readConnectionLost(self) -> None:
         """Pass the half-close on."""
         if self._target is not None:
@@ -144,6 +151,9 @@ class DirectVisitor(Protocol):
         self._stop_waiting()
         self._target = target
         self._write = target.transport.write
+        if self.preface:
+            self._write(self.preface)
+            self.preface = b""
         self._join(target)
         self._joined()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Coroutine
+from collections.abc import Mapping as Map
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -11,8 +12,9 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from gateway.edge.tcp import TcpEdge, Visit
+from gateway.edge.tcp import Crowd, TcpEdge, Visit
 from gateway.errors import (
     AgentMappingError,
     BadRequestError,
@@ -37,13 +39,11 @@ from gateway.errors import (
 from gateway.interfaces import IListening, IMappingStore, INetwork
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.addresses import join_host_port
-from gateway.policy.budget import Budget
-from gateway.policy.limits import Slots
 from gateway.policy.mapping import (
-    UNSET,
     Mapping,
     MappingChanges,
     MappingWish,
+    changed,
     resolve_target_port,
     wants_tunnel,
 )
@@ -54,6 +54,8 @@ from gateway.texts import Texts
 _IN_USE: Final = frozenset({errno.EADDRINUSE})
 _PRIVILEGED: Final = frozenset({errno.EACCES, errno.EPERM})
 LOOK_UP_SECONDS: Final = 5.0
+_LONGEST_WAIT_SECONDS: Final = 600.0
+_RETRY_SECONDS: Final = 60.0  # after the store failed
 Key = tuple[str, int]
 
 
@@ -64,6 +66,8 @@ class MappingView(NamedTuple):
         state: "listening", "error" or "draining".
         error: why it does not listen, or None.
         connections: visitors whose socket is open.
+        total: visitors ever admitted.
+        rejected: visitors turned away, by the setting that is the cause.
         source: "stored", "agent" for one that an agent asked for, "config" for one
             that stands in the configuration.
     """
@@ -73,6 +77,8 @@ class MappingView(NamedTuple):
     error: str | None
     connections: int
     source: str
+    total: int = 0
+    rejected: Map[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,19 +105,32 @@ def _target(mapping: Mapping) -> tuple[bool, str, int]:
 class _Served:
     """A mapping, its port, and where it comes from."""
 
-    __slots__ = ("edge", "error", "listening", "source")
+    __slots__ = ("edge", "error", "expiry", "listening", "source")
 
     def __init__(self, edge: TcpEdge, source: str) -> None:
         self.edge = edge
         self.source = source
         self.listening: IListening | None = None
         self.error: str | None = None
+        self.expiry: IDelayedCall | None = None
 
     def view(self) -> MappingView:
         state = "listening" if self.listening is not None else "error"
+        edge = self.edge
         return MappingView(
-            self.edge.mapping, state, self.error, len(self.edge.visits), self.source
+            edge.mapping,
+            state,
+            self.error,
+            len(edge.visits),
+            self.source,
+            edge.total,
+            dict(edge.rejected),
         )
+
+    def stop_expiry(self) -> None:
+        expiry, self.expiry = self.expiry, None
+        if expiry is not None and expiry.active():
+            expiry.cancel()
 
     def stop_listening(self) -> None:
         listening, self.listening = self.listening, None
@@ -131,8 +150,7 @@ class Mappings:
         store: IMappingStore,
         ports: PublicPorts,
         router: Router,
-        slots: Slots,
-        memory: Budget,
+        crowd: Crowd,
         settings: MappingSettings,
         texts: Texts,
         wall_clock: Callable[[], float],
@@ -143,8 +161,7 @@ class Mappings:
         self._store = store
         self._ports = ports
         self._router = router
-        self._slots = slots
-        self._memory = memory
+        self._crowd = crowd
         self._settings = settings
         self._texts = texts
         self._wall_clock = wall_clock
@@ -153,6 +170,7 @@ class Mappings:
         self._draining: dict[TcpEdge, IDelayedCall] = {}
         self._lock = DeferredLock()
         self._full = RefusalLog(clock, "visitor", "Full")
+        self._strangers = RefusalLog(clock, "visitor")
         self._stopping = False
 
     # -- questions ---------------------------------------------------------------
@@ -212,7 +230,9 @@ class Mappings:
                     port=mapping.port,
                 )
                 continue
-            self._serve(self._place(mapping, "stored"))
+            served = self._place(mapping, "stored")
+            self._serve(served)
+            self._plan_expiry(served)
 
     def serve_configured(self, mapping: Mapping) -> None:
         """Serve a mapping that stands in the configuration."""
@@ -274,6 +294,7 @@ class Mappings:
             raise
         served.edge.mapping = stored
         self._accept(served)
+        self._plan_expiry(served)
         return served.view()
 
     async def _check_target(self, mapping: Mapping) -> None:
@@ -341,6 +362,8 @@ class Mappings:
             agent=wish.agent,
             name=wish.name,
             labels=dict(wish.labels),
+            rules=wish.rules,
+            expires_at=None if wish.expires_in is None else now + wish.expires_in,
             created_at=now,
             updated_at=now,
         )
@@ -360,16 +383,25 @@ class Mappings:
 
     def _edge(self, mapping: Mapping) -> TcpEdge:
         return TcpEdge(
-            mapping, self._slots, self._memory, self._router.admit, self._say_full
+            mapping,
+            self._crowd,
+            self._router.admit,
+            lambda addr, cause: self._say_refused(mapping.port, addr, cause),
         )
 
-    def _say_full(self, address: IAddress | None, key: str) -> None:
+    def _say_refused(self, port: int, addr: IAddress | None, cause: str) -> None:
         limits = {
-            "limits.connections": self._slots.limit,
-            "limits.memory": self._memory.limit,
+            "limits.connections": self._crowd.slots.limit,
+            "limits.memory": self._crowd.memory.limit,
+            "limits.connections_per_ip": self._crowd.addresses.limit,
         }
-        limit = limits[key]
-        self._full.note(getattr(address, "host", "?"), f"{key} ({limit}) is reached")
+        host = getattr(addr, "host", "?")
+        if cause in limits:
+            self._full.note(host, f"{cause} ({limits[cause]}) is reached")
+        elif cause in ("max_connections", "max_connections_per_ip"):
+            self._full.note(host, f"{cause} of port {port} is reached")
+        else:
+            self._strangers.note(host, f"port {port}: {cause}")
 
     def visits(self) -> list[Visit]:
         """Return every visit, those of removed mappings included."""
@@ -457,6 +489,7 @@ class Mappings:
         """Stop serving; visitors go now, or have `drain_seconds` left."""
         self._forget(served)
         served.stop_listening()
+        served.stop_expiry()
         edge = served.edge
         self.log.info(
             "{phrase}: port {port}",
@@ -491,12 +524,7 @@ class Mappings:
     ) -> MappingView:
         served = self._own(protocol, port)
         before = served.edge.mapping
-        chosen = {
-            name: value
-            for name in MappingChanges.__slots__
-            if (value := getattr(changes, name)) is not UNSET
-        }
-        after = replace(before, **chosen, updated_at=int(self._wall_clock()))
+        after = changed(before, changes, int(self._wall_clock()))
         if after.use_tunnel and not self._settings.tunnel_enabled:
             raise TunnelDisabledError()
         if _target(after) != _target(before):
@@ -507,10 +535,55 @@ class Mappings:
             raise StoreFailedError(detail=str(fault)) from fault
         if not kept:
             raise StoreFailedError(detail="the mapping is not in it any more")
-        served.edge.mapping = after
+        served.edge.change(after)
+        self._plan_expiry(served)
         if served.listening is None and not self._stopping:
             self._serve(served)
         return served.view()
+
+    # -- expiry ------------------------------------------------------------------------
+
+    def _plan_expiry(self, served: _Served) -> None:
+        served.stop_expiry()
+        expires_at = served.edge.mapping.expires_at
+        if expires_at is not None and not self._stopping:
+            # looked at anew now and then: the wall clock may be set
+            left = max(0.0, expires_at - self._wall_clock())
+            served.expiry = self._clock.callLater(
+                min(left, _LONGEST_WAIT_SECONDS), self._look_at_expiry, served
+            )
+
+    def _look_at_expiry(self, served: _Served) -> None:
+        served.expiry = None
+        expires_at = served.edge.mapping.expires_at
+        if expires_at is None or self._wall_clock() < expires_at:
+            self._plan_expiry(served)
+            return
+        self._whole(self._expire, served).addErrback(self._not_expired, served)
+
+    async def _expire(self, served: _Served) -> MappingView:
+        mapping = served.edge.mapping
+        key = (mapping.protocol, mapping.port)
+        due = (
+            mapping.expires_at is not None and mapping.expires_at <= self._wall_clock()
+        )
+        if self._served.get(key) is served and due:
+            await self._store.delete(*key)
+            self.log.info("mapping on port {port} has expired", port=mapping.port)
+            self._withdraw(served, 0.0)
+        return served.view()
+
+    def _not_expired(self, failure: Failure, served: _Served) -> None:
+        mapping = served.edge.mapping
+        self.log.error(
+            "mapping on port {port} has expired and cannot be removed yet: {fault}",
+            port=mapping.port,
+            fault=failure.getErrorMessage(),
+        )
+        if not self._stopping:
+            served.expiry = self._clock.callLater(
+                _RETRY_SECONDS, self._look_at_expiry, served
+            )
 
     # -- what agents ask for -----------------------------------------------------------
 
@@ -537,6 +610,7 @@ class Mappings:
         """Release every port and open no other; visitors stay."""
         self._stopping = True
         for served in self._served.values():
+            served.stop_expiry()
             if served.listening is not None:
                 served.stop_listening()
                 self.log.info(
@@ -554,3 +628,4 @@ class Mappings:
             if call.active():
                 call.cancel()
         self._full.close()
+        self._strangers.close()

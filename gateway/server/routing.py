@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import (
     IAddress,
     IProtocolFactory,
@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from gateway.edge.tcp import TcpEdge
 from gateway.errors import PayloadError
-from gateway.interfaces import IAttempt
+from gateway.interfaces import IAttempt, IByteTransport
 from gateway.link.stream import StreamTransport
 from gateway.mux.stream import Ending
 from gateway.ops.logs import InfoLogger
@@ -30,8 +30,10 @@ from gateway.server.own import OwnPlaces
 from gateway.texts import Texts
 from gateway.wire import frames
 from gateway.wire.messages import OpenRequest
+from gateway.wire.proxy import Place, encode
 
 _LOG: Final = InfoLogger(__name__)
+TCP_TYPES: Final[tuple[type[Any], ...]] = (IPv4Address, IPv6Address)
 
 
 class Router:
@@ -68,11 +70,10 @@ class Router:
 
     def admit(self, edge: TcpEdge, addr: IAddress | None) -> Protocol:
         """Return the protocol for a visitor of `edge`."""
-        visitor = f"{getattr(addr, 'host', '?')}:{getattr(addr, 'port', '?')}"
         trace = f"{self._trace_prefix}-{next(self._traces):x}"
         if edge.mapping.use_tunnel:
-            return TunnelVisit(self, edge, visitor, trace).near
-        return DirectVisit(self, edge, visitor, trace).near
+            return TunnelVisit(self, edge, addr, trace).near
+        return DirectVisit(self, edge, addr, trace).near
 
     def dial(
         self,
@@ -96,23 +97,42 @@ class Router:
         )
 
 
+def _visitor_text(addr: IAddress | None) -> str:
+    return f"{getattr(addr, 'host', '?')}:{getattr(addr, 'port', '?')}"
+
+
+def _preface(edge: TcpEdge, addr: IAddress | None, own: IAddress) -> bytes:
+    """Return the header that tells the target of the visitor, if it asks for one."""
+    form = edge.mapping.rules.proxy_protocol
+    ends = [
+        Place(one.host, one.port) for one in (addr, own) if isinstance(one, TCP_TYPES)
+    ]
+    return b"" if form == "off" or len(ends) < 2 else encode(form, *ends)
+
+
 class TunnelVisit:
     """A visitor that reaches its target through an agent."""
 
-    __slots__ = ("_edge", "_router", "_stream", "_trace", "_visitor", "near")
+    __slots__ = ("_addr", "_edge", "_router", "_stream", "_trace", "_visitor", "near")
 
-    def __init__(self, router: Router, edge: TcpEdge, visitor: str, trace: str) -> None:
+    def __init__(
+        self, router: Router, edge: TcpEdge, addr: IAddress | None, trace: str
+    ) -> None:
         self._router = router
         self._edge = edge
-        self._visitor = visitor
+        self._addr = addr
+        self._visitor = _visitor_text(addr)
         self._trace = trace
         self._stream: StreamTransport | None = None
         self.near = NearProtocol(self._made, self._lost)
-        edge.visits.add(self)
+        edge.enter(self, addr)
 
     def _made(self, near: NearProtocol) -> None:
         """Ask an agent for the target; the visitor waits."""
-        router, mapping = self._router, self._edge.mapping
+        router, edge = self._router, self._edge
+        mapping = edge.mapping
+        if edge.paced:
+            edge.pace(self)
         link = router.links.pick(mapping.agent)
         if link is None:
             self._turn_away(self._why_no_link())
@@ -133,6 +153,10 @@ class TunnelVisit:
         except PayloadError as fault:
             router.openings.discard(self)
             self._turn_away(str(fault))
+            return
+        if mapping.rules.proxy_protocol != "off":
+            own = near.transport.getHost()
+            self._stream.write(_preface(edge, self._addr, own))
 
     def _turn_away(self, why: str) -> None:
         self._say("stream_closed", f"{self._trace}: {why}")
@@ -178,6 +202,17 @@ class TunnelVisit:
         """The stream, once there is one."""
         return self._stream
 
+    @property
+    def moved(self) -> int:
+        """Bytes that it has sent and got."""
+        stream = self._stream
+        return 0 if stream is None else stream.sent + stream.received
+
+    @property
+    def transport(self) -> IByteTransport | None:
+        """Its socket, once there is one."""
+        return getattr(self.near, "transport", None)
+
     def close(self, why: str) -> None:
         """End it at once, by the operator's word."""
         if self._stream is not None and not self._stream.over:
@@ -192,17 +227,31 @@ class TunnelVisit:
 class DirectVisit:
     """A visitor whose target the gateway reaches itself."""
 
-    __slots__ = ("_edge", "_router", "_trace", "_visitor", "near")
+    __slots__ = ("_addr", "_edge", "_router", "_trace", "_visitor", "near")
 
-    def __init__(self, router: Router, edge: TcpEdge, visitor: str, trace: str) -> None:
+    def __init__(
+        self, router: Router, edge: TcpEdge, addr: IAddress | None, trace: str
+    ) -> None:
         self._router = router
         self._edge = edge
-        self._visitor = visitor
+        self._addr = addr
+        self._visitor = _visitor_text(addr)
         self._trace = trace
         self.near = DirectVisitor(
-            partial(router.dial, edge), router.links.linger, self._joined, self._ended
+            self._dial, router.links.linger, self._joined, self._ended
         )
-        edge.visits.add(self)
+        edge.enter(self, addr)
+
+    def _dial(
+        self, factory: IProtocolFactory, failed: Callable[[Failure], None]
+    ) -> IAttempt:
+        """Connect to the target; the visitor waits."""
+        edge, near = self._edge, self.near
+        if edge.paced:
+            edge.pace(self)
+        if edge.mapping.rules.proxy_protocol != "off":
+            near.preface = _preface(edge, self._addr, near.transport.getHost())
+        return self._router.dial(edge, factory, failed)
 
     def _joined(self) -> None:
         self._router.say("stream_opened", self._edge, self._visitor, self._trace)
@@ -219,6 +268,16 @@ class DirectVisit:
     def holder(self) -> DirectVisitor:
         """The pair of sockets."""
         return self.near
+
+    @property
+    def moved(self) -> int:
+        """Bytes that it has sent and got."""
+        return self.near.sent + self.near.received
+
+    @property
+    def transport(self) -> IByteTransport | None:
+        """Its socket, once there is one."""
+        return getattr(self.near, "transport", None)
 
     def close(self, why: str) -> None:
         """End it at once, by the operator's word; a cut answer must not look whole."""

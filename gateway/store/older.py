@@ -15,11 +15,19 @@ import sqlite3
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from gateway.store.table import INSERT, INSERT_UNREADABLE, mapping_of, row_of
+from gateway.store.table import INSERT_UNREADABLE, mapping_of, row_of
 
 Statement = tuple[str, Any]  # SQL and its parameters
 
 _KEY: Final = "source_port"
+
+# as the schema is right after the first step
+_INSERT: Final = (
+    "INSERT INTO mappings (id, protocol, port, listen, target_host, target_port, "
+    "use_tunnel, agent, name, labels, created_at, updated_at) VALUES (:id, :protocol, "
+    ":port, :listen, :target_host, :target_port, :use_tunnel, :agent, :name, :labels, "
+    ":created_at, :updated_at)"
+)
 
 
 def is_older_form(connection: sqlite3.Connection) -> bool:
@@ -54,7 +62,7 @@ def lift(connection: sqlite3.Connection, wall_now: int) -> list[Statement]:
             statements.append((INSERT_UNREADABLE, kept))
         else:
             ports.add(mapping.port)
-            statements.append((INSERT, row_of(mapping)))
+            statements.append((_INSERT, row_of(mapping)))
     last = _last_id(connection)
     connection.execute("DROP TABLE mappings")
     statements += [
@@ -94,6 +102,8 @@ def _translate(old: dict[str, Any], rowid: int, wall_now: int) -> dict[str, Any]
         "agent": None,
         "name": "",
         "labels": "{}",
+        "rules": "{}",
+        "expires_at": None,
         "created_at": created_at,
         "updated_at": created_at,
     }

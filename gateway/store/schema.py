@@ -62,6 +62,14 @@ MIGRATIONS: Final = (
             f"PRAGMA application_id = {APPLICATION_ID}",
         ),
     ),
+    Migration(
+        number=2,
+        lift=None,
+        statements=(
+            "ALTER TABLE mappings ADD COLUMN rules TEXT NOT NULL DEFAULT '{}'",
+            "ALTER TABLE mappings ADD COLUMN expires_at INTEGER",
+        ),
+    ),
 )
 SCHEMA_VERSION: Final = MIGRATIONS[-1].number
 

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from gateway.errors import BadRequestError, PortMappedError
 from gateway.interfaces import StoredMappings
-from gateway.policy.mapping import PORTS, Mapping
+from gateway.policy.addresses import PORTS
+from gateway.policy.mapping import Mapping
+from gateway.policy.visitors import rules_document, rules_of_document
 
 COLUMNS: Final = (
     "id",
@@ -22,6 +24,8 @@ COLUMNS: Final = (
     "agent",
     "name",
     "labels",
+    "rules",
+    "expires_at",
     "created_at",
     "updated_at",
 )
@@ -55,6 +59,7 @@ def row_of(mapping: Mapping) -> dict[str, Any]:
     row = {name: getattr(mapping, name) for name in COLUMNS}
     row["use_tunnel"] = int(mapping.use_tunnel)
     row["labels"] = json.dumps(dict(mapping.labels), ensure_ascii=False)
+    row["rules"] = json.dumps(rules_document(mapping.rules), ensure_ascii=False)
     try:
         mapping_of(row)
     except ValueError as fault:
@@ -86,6 +91,10 @@ def mapping_of(row: Map[str, Any]) -> Mapping:
         agent=None if row["agent"] is None else _text(row, "agent"),
         name=_text(row, "name"),
         labels=_labels(row),
+        rules=rules_of_document(_object(row, "rules")),
+        expires_at=None
+        if row["expires_at"] is None
+        else _integer(row, "expires_at", range(_LAST_SECOND + 1)),
         created_at=_integer(row, "created_at", range(_LAST_SECOND + 1)),
         updated_at=_integer(row, "updated_at", range(_LAST_SECOND + 1)),
     )
@@ -177,13 +186,18 @@ def _text(row: Map[str, Any], name: str) -> str:
 
 
 def _labels(row: Map[str, Any]) -> dict[str, str]:
-    raw = _text(row, "labels")
-    try:
-        labels = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise ValueError(f"labels {raw!r} are not JSON") from None
-    if not isinstance(labels, dict) or not all(
-        isinstance(value, str) for value in labels.values()
-    ):
-        raise ValueError(f"labels {raw!r} are not an object of texts")
+    labels = _object(row, "labels")
+    if not all(isinstance(value, str) for value in labels.values()):
+        raise ValueError(f"labels {row['labels']!r} are not an object of texts")
     return labels
+
+
+def _object(row: Map[str, Any], name: str) -> dict[str, Any]:
+    raw = _text(row, name)
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise ValueError(f"{name} {raw!r} are not JSON") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{name} {raw!r} are not an object")
+    return found

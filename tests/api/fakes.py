@@ -16,8 +16,8 @@ from gateway.errors import (
 from gateway.ops.health import HealthChecks
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.mapping import (
-    UNSET,
     Mapping,
+    changed,
     resolve_target_port,
     wants_tunnel,
 )
@@ -81,6 +81,8 @@ class FakeMappings:
             agent=wish.agent,
             name=wish.name,
             labels=dict(wish.labels),
+            rules=wish.rules,
+            expires_at=wish.expires_in and NOON + wish.expires_in,
             created_at=NOON,
             updated_at=NOON,
         )
@@ -98,12 +100,7 @@ class FakeMappings:
     async def update(self, port, changes, protocol="tcp"):
         await self._begin()
         view = self.get(port)
-        changed = {
-            key: value
-            for key in changes.__slots__
-            if (value := getattr(changes, key)) is not UNSET
-        }
-        mapping = replace(view.mapping, **changed, updated_at=NOON + 60)
+        mapping = changed(view.mapping, changes, NOON + 60)
         self._rows[port] = view._replace(mapping=mapping)
         return self._rows[port]
 

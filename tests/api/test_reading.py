@@ -172,9 +172,6 @@ class ReadBodyTests(SynchronousTestCase):
 
     def test_features_to_come_are_called_so(self):
         bodies: list[dict[str, object]] = [
-            {"bandwidth_limit": 1024},
-            {"access_rule": "whitelist"},
-            {"access_ips": []},
             {"protocol": "udp"},
             {"protocol": "UDP"},
         ]

@@ -25,6 +25,7 @@ from gateway.errors import (
     UnauthorizedError,
 )
 from gateway.policy.mapping import UNSET, resolve_target_port, wants_tunnel
+from gateway.policy.visitors import RULE_NAMES
 
 OFFSET = 10000
 DATE = "2026-01-02 03:04:05"
@@ -48,12 +49,32 @@ def row(port, **fields: Any) -> MappingRow:
         "state": "listening",
         "error": None,
         "connections": 0,
+        "connections_total": 0,
+        "rejected": {},
+        "access_rule": "disabled",
+        "access_ips": [],
+        "max_connections": 0,
+        "max_connections_per_ip": 0,
+        "bandwidth_limit": 0,
+        "connection_bandwidth_limit": 0,
+        "idle_timeout": 0.0,
+        "proxy_protocol": "off",
+        "trusted_proxies": [],
+        "expires_at": None,
+        "expires_at_unix": None,
         "source": "stored",
         **fields,
     }
     return MappingRow(
         port=port, source_port=port, target_ip=given["target_host"], **given
     )
+
+
+def _rule_fields(rules):
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in rules.items()
+    }
 
 
 class FakeMappings:
@@ -99,6 +120,7 @@ class FakeMappings:
             agent=wish.agent,
             name=wish.name,
             labels=dict(wish.labels),
+            **_rule_fields({name: getattr(wish.rules, name) for name in RULE_NAMES}),
         )
         self.rows[wish.protocol, port] = made
         return made
@@ -110,9 +132,10 @@ class FakeMappings:
         fields = {
             name: value
             for name in UpdateBody.model_fields
-            if name not in ("port", "protocol")
+            if name not in ("port", "protocol", "expires_in", *RULE_NAMES)
             and (value := getattr(changes, name)) is not UNSET
         }
+        fields |= _rule_fields(changes.rules)
         if "target_host" in fields:
             fields["target_ip"] = fields["target_host"]
         new = old.model_copy(update=fields)

@@ -383,7 +383,6 @@ class LaterTests(SynchronousTestCase):
             "tls: {cert_file: a.pem}", "metrics: {enabled: true}",
             "health: {timeout: 5}",
             "metrics: {namespace: x}", "options: {auto_tls: 'true'}", "stats: true",
-            "limits: {connections_per_ip: 5}",
             "protocols: [{listen: ':1', target: 'a:1', options: {a: 1}}]",
             "protocols: [{name: http3, listen: ':1', target: 'a:1'}]",
         ):  # fmt: skip

@@ -12,6 +12,7 @@ from zope.interface.verify import verifyObject
 from gateway.errors import BadRequestError, PortMappedError, StoreError
 from gateway.interfaces import IMappingStore
 from gateway.policy.mapping import Mapping
+from gateway.policy.visitors import VisitorRules
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as _Test
@@ -42,6 +43,18 @@ FULL = Mapping(
     agent="家",
     name="端口 \N{CAT} 'quoted\" \\ \n line",
     labels={"": "", "ключ": "значение", 'a"b': "c\td"},
+    rules=VisitorRules(
+        access_rule="whitelist",
+        access_ips=("192.0.2.0/24", "2001:db8::1/128"),
+        max_connections=1,
+        max_connections_per_ip=2,
+        bandwidth_limit=3,
+        connection_bandwidth_limit=4,
+        idle_timeout=5.5,
+        proxy_protocol="v2",
+        trusted_proxies=("10.0.0.0/8",),
+    ),
+    expires_at=253_402_300_799,
     created_at=0,
     updated_at=253_402_300_799,
 )

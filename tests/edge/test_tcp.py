@@ -1,14 +1,22 @@
 """The visitors of one mapping, counted."""
 
+from dataclasses import replace
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
-from gateway.edge.tcp import TcpEdge
+from gateway.edge.tcp import Crowd, TcpEdge
+from gateway.interfaces import IPaced
 from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import Mapping
+from gateway.policy.visitors import Addresses, VisitorRules
+from gateway.relay.deadlines import Deadlines
+from gateway.wire.proxy import Place, encode
 
 MAPPING = Mapping(
     port=10080,
@@ -20,39 +28,66 @@ MAPPING = Mapping(
 )
 
 
+@implementer(IPaced)
 class Guest(Protocol):
     """A visit that stays until it is closed."""
 
-    def __init__(self, edge):
+    holder = None
+
+    def __init__(self, edge, addr=None):
         self._edge = edge
         self.why = None
-        edge.visits.add(self)
+        self.moved = 0
+        self.paces: list[Any] = []
+        edge.enter(self, addr)
+
+    @property
+    def transport(self):
+        return self
+
+    @transport.setter
+    def transport(self, value):
+        self.socket = value
+
+    def pace(self, clock, inward, outward):
+        self.paces.append(([b.rate for b in inward], [b.rate for b in outward]))
 
     def close(self, why):
         self.why = why
         self._edge.left(self)
 
 
-class TcpEdgeTests(SynchronousTestCase):
-    """One public port."""
+class EdgeCase(SynchronousTestCase):
+    """Has an edge and what it shares with others."""
 
     def setUp(self):
         self.slots = Slots(2)
         self.memory = Budget(1000)
         self.full: list[Any] = []
-        self.edge = self.build(lambda edge, _addr: Guest(edge))
+        self.clock = Clock()
+        self.crowd = Crowd(
+            clock=self.clock,
+            slots=self.slots,
+            addresses=Addresses(0),
+            memory=self.memory,
+            headers=Deadlines(self.clock, 5.0),
+        )
+        self.edge = self.build(Guest)
 
-    def build(self, admit):
+    def build(self, admit, **rules):
         return TcpEdge(
-            MAPPING,
-            self.slots,
-            self.memory,
+            replace(MAPPING, rules=VisitorRules(**rules)),
+            self.crowd,
             admit,
             lambda _addr, key: self.full.append(key),
         )
 
     def come(self):
         return self.edge.buildProtocol(None)
+
+
+class TcpEdgeTests(EdgeCase):
+    """One public port."""
 
     def test_visitors_are_admitted_up_to_the_limit(self):
         self.assertIsNotNone(self.come())
@@ -78,7 +113,7 @@ class TcpEdgeTests(SynchronousTestCase):
         self.assertIsNotNone(self.come())
 
     def test_the_limit_is_that_of_all_edges_together(self):
-        other = self.build(lambda edge, _addr: Guest(edge))
+        other = self.build(Guest)
         other.buildProtocol(None)
         self.come()
         self.assertIsNone(self.come())
@@ -112,3 +147,208 @@ class TcpEdgeTests(SynchronousTestCase):
             self.edge.close_visits("enough")
         self.assertEqual(["enough", "enough"], [guest.why for guest in guests])
         self.assertEqual(0, self.slots.active)
+
+
+def at(host, port=4000):
+    return IPv4Address("TCP", host, port)
+
+
+class RuleTests(EdgeCase):
+    """What a mapping asks of its visitors."""
+
+    def setUp(self):
+        super().setUp()
+        self.slots.limit = 100
+
+    def change(self, **rules):
+        self.edge.change(replace(MAPPING, rules=VisitorRules(**rules)))
+
+    def visit(self, host):
+        return self.edge.buildProtocol(at(host))
+
+    def test_visitors_of_one_mapping_are_limited(self):
+        self.edge = self.build(Guest, max_connections=2)
+        guests = [self.visit(f"192.0.2.{n}") for n in range(4)]
+        self.assertEqual([True, True, False, False], [bool(one) for one in guests])
+        self.assertEqual(["max_connections"] * 2, self.full)
+        self.assertEqual({"max_connections": 2}, self.edge.rejected)
+        self.assertEqual((2, 2), (self.edge.total, self.slots.active))
+        self.edge.left(guests[0])
+        self.assertIsNotNone(self.visit("192.0.2.9"))
+
+    def test_visitors_of_one_address_are_limited_over_all_mappings(self):
+        self.crowd.addresses.limit = 1
+        other = self.build(Guest)
+        guest = self.visit("192.0.2.1")
+        self.assertIsNone(other.buildProtocol(at("192.0.2.1")))
+        self.assertEqual(["limits.connections_per_ip"], self.full)
+        self.assertIsNotNone(other.buildProtocol(at("192.0.2.2")))
+        self.edge.left(guest)
+        self.assertIsNotNone(other.buildProtocol(at("192.0.2.1")))
+
+    def test_lists_admit_and_keep_out(self):
+        for rule, inside, outside in (
+            ("whitelist", True, False),
+            ("blacklist", False, True),
+            ("disabled", True, True),
+        ):
+            self.edge = self.build(
+                Guest, access_rule=rule, access_ips=("192.0.2.0/24", "2001:db8::/32")
+            )
+            self.assertEqual(inside, self.visit("192.0.2.77") is not None, rule)
+            self.assertEqual(outside, self.visit("198.51.100.1") is not None, rule)
+        self.assertEqual(["access_rule"] * 2, self.full)
+
+    def test_an_empty_list(self):
+        self.edge = self.build(Guest, access_rule="whitelist")
+        self.assertIsNone(self.visit("192.0.2.1"))
+        self.edge = self.build(Guest, access_rule="blacklist")
+        self.assertIsNotNone(self.visit("192.0.2.1"))
+
+    def test_a_changed_list_sends_those_away_who_may_not_come_any_more(self):
+        stays, goes = self.visit("192.0.2.1"), self.visit("198.51.100.1")
+        self.change(access_rule="whitelist", access_ips=("192.0.2.0/24",))
+        self.assertIsNone(stays.why)
+        self.assertIn("not admitted any more", goes.why)
+        self.assertEqual([stays], list(self.edge.visits))
+        self.assertIsNone(self.visit("198.51.100.1"))
+
+    def test_limits_change_for_those_to_come(self):
+        first, second = self.visit("192.0.2.1"), self.visit("192.0.2.1")
+        self.change(max_connections=1, max_connections_per_ip=1)
+        self.assertEqual((None, None), (first.why, second.why))
+        self.assertIsNone(self.visit("192.0.2.2"))
+        self.change(max_connections_per_ip=2)
+        self.assertIsNone(self.visit("192.0.2.1"))
+        self.edge.left(first)
+        self.assertIsNotNone(self.visit("192.0.2.1"))
+
+    def test_rates_are_given_to_those_who_are_here(self):
+        guest = self.visit("192.0.2.1")
+        self.assertFalse(self.edge.paced)
+        self.change(bandwidth_limit=5000, connection_bandwidth_limit=3000)
+        self.assertTrue(self.edge.paced)
+        self.change(bandwidth_limit=7000)
+        self.change()
+        self.assertEqual(
+            [([5000, 3000],) * 2, ([7000],) * 2, ([], [])],
+            guest.paces,
+        )
+
+    def test_who_is_silent_for_too_long_is_sent_away(self):
+        self.edge = self.build(Guest, idle_timeout=8.0)
+        silent, busy = self.visit("192.0.2.1"), self.visit("192.0.2.2")
+        for _ in range(14):
+            busy.moved += 1
+            self.clock.advance(1)
+        self.assertEqual("idle for 8 seconds", silent.why)
+        self.assertIsNone(busy.why)
+        self.edge.left(busy)
+        self.assertFalse(self.clock.getDelayedCalls())
+
+    def test_an_idle_time_comes_and_goes(self):
+        guest = self.visit("192.0.2.1")
+        self.change(idle_timeout=8.0)
+        self.clock.advance(4)
+        self.change()
+        self.clock.advance(60)
+        self.assertIsNone(guest.why)
+        self.assertFalse(self.clock.getDelayedCalls())
+
+
+class Socket(Protocol):
+    """A transport that notes its end."""
+
+    protocol: Any = None
+    aborted = False
+
+    def abortConnection(self):
+        self.aborted = True
+
+
+class HeaderTests(EdgeCase):
+    """A balancer in front says whom it forwards."""
+
+    def setUp(self):
+        super().setUp()
+        self.slots.limit = 100
+        self.edge = self.build(
+            Heard,
+            trusted_proxies=("10.0.0.0/8",),
+            access_rule="whitelist",
+            access_ips=("192.0.2.0/24", "198.51.100.5"),
+        )
+
+    def connect(self, host="10.0.0.1"):
+        reader = self.edge.buildProtocol(at(host))
+        transport = Socket()
+        transport.protocol = reader
+        reader.makeConnection(transport)
+        return transport
+
+    def header(self, source="192.0.2.7", form="v2"):
+        return encode(form, Place(source, 777), Place("203.0.113.1", 10080))
+
+    def test_the_rules_judge_the_address_in_the_header(self):
+        for form in ("v1", "v2"):
+            for cut in (0, 1, 5, 13, 20):
+                transport = self.connect()
+                text = self.header(form=form) + b"hello"
+                transport.protocol.dataReceived(text[:cut])
+                transport.protocol.dataReceived(text[cut:])
+                guest = transport.protocol
+                self.assertIsInstance(guest, Heard)
+                self.assertEqual(b"hello", guest.heard)
+                self.assertEqual("192.0.2.7", self.edge.visits[guest])
+                self.edge.left(guest)
+        self.assertEqual(0, self.slots.active)
+        self.assertFalse(self.clock.getDelayedCalls())
+
+    def test_a_forwarded_stranger_is_turned_away(self):
+        transport = self.connect()
+        transport.protocol.dataReceived(self.header("203.0.113.9"))
+        self.assertTrue(transport.aborted)
+        self.assertEqual((["access_rule"], 0), (self.full, self.slots.active))
+
+    def test_a_balancer_that_speaks_for_itself_is_judged_by_its_own_address(self):
+        transport = self.connect()
+        transport.protocol.dataReceived(b"PROXY UNKNOWN\r\n")
+        self.assertTrue(transport.aborted)
+        self.assertEqual(["access_rule"], self.full)
+
+    def test_others_need_no_header_and_get_none_believed(self):
+        guest = self.edge.buildProtocol(at("198.51.100.5"))
+        self.assertIsInstance(guest, Heard)
+        self.assertIsNone(self.edge.buildProtocol(at("203.0.113.9")))
+
+    def test_what_is_no_header_ends_it(self):
+        transport = self.connect()
+        transport.protocol.dataReceived(b"GET / HTTP/1.1\r\n")
+        self.assertTrue(transport.aborted)
+        self.assertEqual({"trusted_proxies": 1}, self.edge.rejected)
+        self.assertEqual(0, self.slots.active)
+        self.assertFalse(self.clock.getDelayedCalls())
+
+    def test_silence_ends_it(self):
+        transport = self.connect()
+        transport.protocol.dataReceived(b"PROXY TCP4 ")
+        self.clock.advance(5)
+        self.assertTrue(transport.aborted)
+        self.assertEqual(["trusted_proxies: no PROXY header in time"], self.full)
+        self.assertEqual(0, self.slots.active)
+
+    def test_a_balancer_that_leaves_gives_its_place_back(self):
+        transport = self.connect()
+        self.assertEqual(1, self.slots.active)
+        transport.protocol.connectionLost()
+        self.assertEqual(0, self.slots.active)
+        self.assertFalse(self.clock.getDelayedCalls())
+
+
+class Heard(Guest):
+    """A guest that keeps what it hears."""
+
+    heard = b""
+
+    def dataReceived(self, data):
+        self.heard += data

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from gateway.policy.addresses import PORTS
 from gateway.policy.mapping import (
-    PORTS,
     UNSET,
     Mapping,
     MappingChanges,

@@ -13,6 +13,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from gateway.edge.tcp import Crowd
 from gateway.errors import StoreError
 from gateway.interfaces import IListening, INetwork
 from gateway.link.protocol import LinkSettings
@@ -22,6 +23,8 @@ from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import MappingWish
 from gateway.policy.ports import PublicPorts
+from gateway.policy.visitors import Addresses
+from gateway.relay.deadlines import Deadlines
 from gateway.relay.dial import Dialer
 from gateway.server.links import AdmissionSettings, LinkFactory, Links
 from gateway.server.mappings import Mappings, MappingSettings
@@ -230,6 +233,7 @@ class GatewayCase(LogCase):
         max_links=0,
         streams_per_link=0,
         connections=0,
+        connections_per_ip=0,
         max_mappings=100,
         tunnel_enabled=True,
         allow_targets=None,
@@ -282,8 +286,13 @@ class GatewayCase(LogCase):
             self.store,
             PublicPorts(10000, last_port, blacklist),
             Router(self.clock, self.links, dialer, self.own, texts, 10.0, "t"),
-            self.slots,
-            self.memory,
+            Crowd(
+                clock=self.clock,
+                slots=self.slots,
+                addresses=Addresses(connections_per_ip),
+                memory=self.memory,
+                headers=Deadlines(self.clock, 5.0),
+            ),
             MappingSettings(
                 tunnel_enabled=tunnel_enabled,
                 port_offset=10000,

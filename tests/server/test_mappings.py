@@ -26,6 +26,8 @@ from gateway.errors import (
     UnresolvableError,
 )
 from gateway.policy.mapping import Mapping, MappingChanges, MappingWish
+from gateway.policy.visitors import VisitorRules
+from gateway.wire import frames
 from tests.server.rig import NOON, GatewayCase, opened
 
 
@@ -75,7 +77,7 @@ class CreateTests(MappingsCase):
 
     def test_a_tunnel_mapping_is_made_before_its_agent_exists(self):
         view = self.create(10080)
-        self.assertEqual(("listening", None, 0, "stored"), view[1:])
+        self.assertEqual(("listening", None, 0, "stored", 0, {}), view[1:])
         self.assertEqual(
             (80, True, NOON),
             (
@@ -495,6 +497,103 @@ class RestoreTests(MappingsCase):
         self.successResultOf(self.restore())
         self.assertEqual(1, len(self.lines("row 7")))
         self.assertEqual([10001], self.network.served_ports())
+
+
+class ExpiryTests(MappingsCase):
+    """A mapping that removes itself."""
+
+    def stored(self):
+        return self.successResultOf(self.ensure(self.store.load())).mappings
+
+    def test_at_its_time_and_with_its_visitors(self):
+        self.create(expires_in=3600)
+        visitor = self.visit()
+        self.later(3500, 100)
+        self.assertEqual(["listening"], [view.state for view in self.mappings.views()])
+        self.later(100, 100)
+        self.assertEqual([], self.mappings.views())
+        self.assertEqual([], self.stored())
+        self.assertTrue(visitor.aborted)
+        self.assertEqual(1, len(self.lines("mapping on port 10080 has expired")))
+
+    def test_the_time_can_be_changed_and_taken_back(self):
+        self.create(expires_in=100)
+        self.update(expires_in=1000)
+        self.later(900, 100)
+        self.assertEqual(1, len(self.mappings.views()))
+        self.update(expires_in=None)
+        self.later(5000, 100)
+        self.assertEqual(1, len(self.mappings.views()))
+        self.update(expires_in=1)
+        self.later(1)
+        self.assertEqual([], self.mappings.views())
+
+    def update(self, **changes):
+        changing = self.mappings.update(10080, MappingChanges(**changes))
+        return self.successResultOf(self.ensure(changing))
+
+    def test_what_expired_while_the_gateway_was_down(self):
+        self.create(expires_in=100)
+        self.mappings.stop_listening()
+        self.clock.advance(500)
+        self.build()
+        self.successResultOf(self.ensure(self.mappings.restore()))
+        self.clock.advance(0)
+        self.assertEqual(([], []), (self.mappings.views(), self.stored()))
+
+    def test_a_store_that_fails_is_asked_again(self):
+        self.create(expires_in=10)
+        self.store.fail("the disk is full")
+        self.clock.advance(10)
+        self.assertEqual(1, len(self.mappings.views()))
+        self.assertEqual(1, len(self.lines("cannot be removed yet: the disk is full")))
+        self.store.fault = None
+        self.clock.advance(60)
+        self.assertEqual([], self.mappings.views())
+
+    def test_a_removed_mapping_plans_nothing(self):
+        self.create(expires_in=10)
+        self.successResultOf(self.ensure(self.mappings.remove(10080)))
+        self.create(expires_in=10)
+        self.mappings.stop_listening()
+        self.assertFalse(self.clock.getDelayedCalls())
+
+
+class VisitorRuleTests(MappingsCase):
+    """Visitors that the rules turn away are counted and logged."""
+
+    def test_by_the_setting_that_is_the_cause(self):
+        self.create(
+            rules=VisitorRules(access_rule="blacklist", access_ips=("203.0.113.0/24",))
+        )
+        self.assertTrue(self.visit().refused)
+        view = self.mappings.get(10080)
+        self.assertEqual(({"access_rule": 1}, 0), (view.rejected, view.total))
+        (line,) = self.lines("Unauthorized")
+        self.assertIn("visitor from 203.0.113.9 refused: port 10080: access_rule", line)
+
+    def test_a_limit_is_no_offence(self):
+        self.create(rules=VisitorRules(max_connections_per_ip=1))
+        self.agent()
+        self.assertFalse(self.visit().refused)
+        self.assertTrue(self.visit().refused)
+        self.assertEqual([], self.lines("Unauthorized"))
+        self.assertEqual(
+            1, len(self.lines("max_connections_per_ip of port 10080 is reached"))
+        )
+
+    def test_the_header_goes_to_the_target_before_the_visitors_bytes(self):
+        self.create(rules=VisitorRules(proxy_protocol="v1"))
+        agent = self.agent()
+        agent.heard()
+        visitor = self.visit()
+        visitor.protocol.dataReceived(b"hello")
+        agent.transport.pump()
+        said = b"".join(
+            bytes(payload[4:]) for kind, payload in agent.heard() if kind == frames.DATA
+        )
+        self.assertTrue(said.startswith(b"PROXY TCP4 203.0.113.9 "), said)
+        self.assertTrue(said.endswith(b" 5000 12345\r\nhello"), said)
 
 
 class OtherSourcesTests(MappingsCase):

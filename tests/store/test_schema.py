@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 from gateway.errors import StoreError
 from gateway.policy.mapping import Mapping
+from gateway.policy.visitors import NO_RULES
 from gateway.store import schema
 from tests.contracts.mapping_store import a_mapping
 from tests.store.files import NOW, StoreTestCase, ask, contents, write_database
@@ -177,6 +178,21 @@ class MigrationTests(StoreTestCase):
         self.assertEqual(rows, [(1, 1)])
         self.assertEqual(os.stat(kept).st_mode & 0o777, 0o600)
 
+    async def test_mappings_of_the_first_schema_ask_nothing_of_visitors(self):
+        """They are as they were, and a copy of the file is kept."""
+        with patch.object(schema, "MIGRATIONS", schema.MIGRATIONS[:1]):
+            connection = sqlite3.connect(self.path, isolation_level=None)
+            schema.migrate(connection, 0, NOW)
+            connection.execute(
+                "INSERT INTO mappings VALUES "
+                "(7, 'tcp', 10022, '', '', 22, 1, NULL, 'ssh', '{}', 1, 2)"
+            )
+            connection.close()
+        (mapping,), faults = await (await self.opened()).load()
+        self.assertEqual(faults, [])
+        self.assertEqual((mapping.id, mapping.name, mapping.port), (7, "ssh", 10022))
+        self.assertEqual((mapping.rules, mapping.expires_at), (NO_RULES, None))
+
     async def test_new_and_current_files_need_no_copy(self):
         """Only what is migrated is copied."""
         store = await self.opened()
@@ -205,12 +221,17 @@ class MigrationTests(StoreTestCase):
 
     async def test_steps_before_a_failed_one_stay(self):
         """Each step brings its own number with it."""
-        second = schema.Migration(2, None, ("CREATE TABLE history(at INTEGER) STRICT",))
-        third = schema.Migration(3, None, ("DROP TABLE history", "DROP TABLE nothing"))
-        steps = (*schema.MIGRATIONS, second, third)
+        last = schema.SCHEMA_VERSION
+        good = ("CREATE TABLE history(at INTEGER) STRICT",)
+        bad = ("DROP TABLE history", "DROP TABLE nothing")
+        steps = (
+            *schema.MIGRATIONS,
+            schema.Migration(last + 1, None, good),
+            schema.Migration(last + 2, None, bad),
+        )
         with patch.object(schema, "MIGRATIONS", steps):
             await self.refusal(StoreError, self.store().open())
-        self.assertEqual(ask(self.path, "PRAGMA user_version"), [(2,)])
+        self.assertEqual(ask(self.path, "PRAGMA user_version"), [(last + 1,)])
         self.assertEqual(ask(self.path, "SELECT * FROM history"), [])
 
     def test_steps_are_numbered_without_gaps(self):
@@ -226,5 +247,5 @@ class MigrationTests(StoreTestCase):
         with self.assertRaisesRegex(sqlite3.IntegrityError, "TEXT value in INTEGER"):
             connection.execute(
                 "INSERT INTO mappings VALUES "
-                "(1, 'tcp', 'ssh', '', '', 1, 1, NULL, '', '{}', 0, 0)"
+                "(1, 'tcp', 'ssh', '', '', 1, 1, NULL, '', '{}', 0, 0, '{}', NULL)"
             )
