@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from tests.integration.ports import take_ports
 from tests.integration.processes import reactor, require, until
@@ -125,7 +126,10 @@ class ProxyProtocolTests(RigCase):
 
     async def test_the_target_learns_where_the_visitor_is_from(self):
         target, seen = await self.prepare()
-        ways = ({}, {"target_host": "127.0.0.1", "use_tunnel": False})
+        ways: tuple[dict[str, Any], ...] = (
+            {},
+            {"target_host": "127.0.0.1", "use_tunnel": False},
+        )
         forms = [(form, way) for form in ("v1", "v2") for way in ways]
         for form, way in forms:
             port = await self.map(target, proxy_protocol=form, **way)
