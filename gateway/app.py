@@ -36,13 +36,16 @@ from gateway.config.gateway import (
     CertificateConfig,
     Forward,
     GatewayConfig,
+    KnownAgent,
 )
+from gateway.config.rules import open_warning
 from gateway.edge.tcp import HEADER_SECONDS, Crowd
 from gateway.errors import GatewayError, OperatorError
-from gateway.interfaces import IMappingStore, INetwork
+from gateway.interfaces import ICredentialStore, IMappingStore, INetwork
+from gateway.link.proof import SCRAM
 from gateway.link.protocol import LinkSettings
 from gateway.mux.core import SessionSettings
-from gateway.net.certificates import Credentials
+from gateway.net.certificates import CertificateFiles
 from gateway.net.local import is_local
 from gateway.net.network import INetworkReactor, Network
 from gateway.net.tls import ClientTLS, ServerTLS
@@ -53,6 +56,12 @@ from gateway.ops.refusals import RefusalLog
 from gateway.policy.access import OwnPorts, TargetRules
 from gateway.policy.backoff import Backoff
 from gateway.policy.budget import Budget
+from gateway.policy.credentials import (
+    AgentCredential,
+    AgentScope,
+    Verifier,
+    read_key,
+)
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import Mapping
 from gateway.policy.ports import PublicPorts
@@ -61,6 +70,7 @@ from gateway.relay.deadlines import Deadlines
 from gateway.relay.dial import Dialer
 from gateway.relay.linger import Linger
 from gateway.relay.memory import Holder, MemoryWatch
+from gateway.server.credentials import Credentials
 from gateway.server.links import AdmissionSettings, LinkFactory, Links
 from gateway.server.mappings import Mappings, MappingSettings
 from gateway.server.own import OwnPlaces
@@ -134,6 +144,13 @@ def build_gateway(
     registrations = Registrations(
         reactor, texts, lambda mapping: f"tcp://:{mapping.port}"
     )
+    credentials = Credentials(
+        cast(ICredentialStore, store),
+        [_credential(one, int(world.wall_clock())) for one in config.tunnel.agents],
+        world.random_bytes,
+        world.wall_clock,
+        legacy_allowed=config.tunnel.allow_legacy is True,
+    )
     links = Links(
         reactor,
         _admission(config, memory),
@@ -141,6 +158,7 @@ def build_gateway(
         registrations,
         world.random_bytes,
         world.wall_clock,
+        credentials,
     )
     link_tls = _link_tls(config, links.note_refused)
     api_refusals = RefusalLog(reactor)
@@ -197,6 +215,7 @@ def build_gateway(
             network=network,
             store=store,
             links=links,
+            credentials=credentials,
             link_factory=LinkFactory(links),
             mappings=mappings,
             memory=MemoryWatch(reactor, memory, lambda: _holders(mappings)),
@@ -210,12 +229,14 @@ def build_gateway(
                 language,
                 mappings,
                 links,
+                credentials,
                 health,
                 api_refusals,
                 world,
                 draining,
             ),
             fatal=fatal,
+            open_warning=open_warning(config),
             certificates=CertificateWatch(
                 reactor,
                 {name: tls.read_again for name, tls in sealed.items() if tls},
@@ -295,7 +316,7 @@ def _server_tls(
     refused: Callable[[str, str], None],
 ) -> ServerTLS:
     return ServerTLS(
-        Credentials(
+        CertificateFiles(
             cert_file=files.cert_file,
             key_file=files.key_file,
             ca_file=files.client_ca,
@@ -304,6 +325,22 @@ def _server_tls(
         limit=config.limits.handshakes,
         seconds=config.security.handshake_timeout,
         refused=refused,
+    )
+
+
+def _credential(agent: KnownAgent, now: int) -> AgentCredential:
+    return AgentCredential(
+        name=agent.name,
+        verifiers=tuple(Verifier.parse(text) for text in agent.verifiers),
+        scope=AgentScope(
+            ports=agent.ports,
+            targets=agent.targets,
+            max_links=agent.max_links,
+            max_streams=agent.max_streams,
+            bandwidth_limit=agent.bandwidth_limit,
+        ),
+        created_at=now,
+        updated_at=now,
     )
 
 
@@ -410,6 +447,7 @@ def _api(
     language: Language,
     mappings: Mappings,
     links: Links,
+    credentials: Credentials,
     health: HealthChecks,
     refusals: RefusalLog,
     world: Surroundings,
@@ -420,6 +458,7 @@ def _api(
     api = Api(
         mappings=mappings,
         links=links,
+        credentials=credentials,
         health=health,
         settings=ApiSettings(
             api_key=security.api_key,
@@ -505,13 +544,17 @@ def build_agent(
         random=world.random,
         linger=Linger(reactor),
     )
+    token = config.token.get_secret_value() if config.token else None
+    key = None if token is None else read_key(token)
     settings = AgentSettings(
         servers=tuple((one.host, one.port) for one in config.server),
         connections=config.connections,
+        key=key,
         greeting=Hello(
             agent=config.name,
             instance=world.random_bytes(8).hex(),
-            token=config.token.get_secret_value() if config.token else None,
+            token=token if key is None else None,
+            auth=None if key is None else SCRAM,
             features=frozenset({"register"}),
             window=config.window,
             max_frame=config.max_frame,
@@ -564,7 +607,7 @@ def _gateway_dial(
 
 def _client_tls(settings: AgentTLS, host: str) -> ClientTLS:
     return ClientTLS(
-        Credentials(
+        CertificateFiles(
             cert_file=settings.cert_file,
             key_file=settings.key_file,
             ca_file=settings.ca_file,

@@ -302,6 +302,34 @@ class TooManyMappingsError(CallerError):
     http_code = 409
 
 
+class AgentKeyExistsError(CallerError):
+    """The agent has a key; `name`."""
+
+    key = "agent_key_exists"
+    http_code = 409
+
+
+class AgentKeyMissingError(CallerError):
+    """The agent has no key; `name`."""
+
+    key = "agent_key_missing"
+    http_code = 404
+
+
+class ConfiguredKeyError(CallerError):
+    """The configuration file holds this key; `name`."""
+
+    key = "agent_key_of_config"
+    http_code = 409
+
+
+class LegacyAllowedError(CallerError):
+    """Agents without any credential are to be served."""
+
+    key = "legacy_allowed"
+    http_code = 409
+
+
 class StoppingError(CallerError):
     """The gateway stops: no port is opened any more."""
 

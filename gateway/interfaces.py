@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
 from gateway.policy.budget import Budget
+from gateway.policy.credentials import AgentCredential
 from gateway.policy.mapping import Mapping
 from gateway.policy.rates import Bucket
 
@@ -74,6 +75,34 @@ class IMappingStore(Interface):
 
     def ping() -> Awaitable[None]:
         """Return if the store answers; for the health check."""
+
+
+class StoredCredentials(NamedTuple):
+    """What a store holds of agents' keys.
+
+    Attributes:
+        credentials: every readable row, ordered by name.
+        faults: one sentence for each row that could not be read.
+    """
+
+    credentials: list[AgentCredential]
+    faults: list[str]
+
+
+class ICredentialStore(Interface):
+    """Where agents' keys survive a restart; opened and closed as `IMappingStore`.
+
+    Every method raises `StoreError` when the store cannot be used.
+    """
+
+    def load_credentials() -> Awaitable[StoredCredentials]:
+        """Return all; unreadable rows become faults."""
+
+    def put_credential(credential: AgentCredential) -> Awaitable[None]:
+        """Store a credential in the place of what has its name."""
+
+    def delete_credential(name: str) -> Awaitable[bool]:
+        """Remove a credential; False if there was none."""
 
 
 class IViewReceiver(IProtocol):

@@ -13,6 +13,7 @@ from gateway.app import IGatewayReactor, build_gateway
 from gateway.config.gateway import GatewayConfig
 from gateway.config.language import language_of
 from gateway.config.parse import Loaded, describe, load_gateway
+from gateway.config.rules import open_warning
 from gateway.errors import ConfigError
 from gateway.ops.process import (
     LoggedService,
@@ -97,7 +98,9 @@ def makeService(options: Options) -> IService:
     )
     end.watch()
     reactor.callWhenRunning(spare_the_collector)
-    reactor.callWhenRunning(say_at_start, [*options.loaded.warnings, *clamped])
+    # whether agents have keys is known when the store is open
+    early = [one for one in options.loaded.warnings if one != open_warning(config)]
+    reactor.callWhenRunning(say_at_start, [*early, *clamped])
     observer = choose_observer(
         options.parent or {},
         file=config.log.file,

@@ -93,6 +93,23 @@ CATALOGUE: Final[dict[str, tuple[str, str]]] = {
         "the bandwidth limit must be 0 or more",
         "带宽限制必须大于等于0",
     ),
+    "agent_key_exists": (
+        "agent {name} has a key; rotate or revoke it",
+        "客户端 {name} 已有密钥, 请轮换或吊销",
+    ),
+    "agent_key_missing": ("agent {name} has no key", "客户端 {name} 没有密钥"),
+    "agent_key_of_config": (
+        "the key of agent {name} stands in the configuration; change it there",
+        "客户端 {name} 的密钥由配置文件定义, 请修改配置",
+    ),
+    "legacy_allowed": (
+        "tunnel.allow_legacy is true and admits agents without a key; set it to auto",
+        "tunnel.allow_legacy 为 true, 允许无密钥的客户端; 请改为 auto",
+    ),
+    "agent_key_created": ("agent key created", "客户端密钥创建成功"),
+    "agent_key_retired": ("older agent key retired", "旧客户端密钥已停用"),
+    "agent_key_revoked": ("agent key revoked", "客户端密钥已吊销"),
+    "agent_keys_listed": ("agent keys listed", "获取客户端密钥列表成功"),
     "unauthorized": ("Unauthorized", "Unauthorized"),
     "invalid_token": ("Invalid token", "Invalid token"),
     "too_many_requests": (

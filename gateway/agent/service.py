@@ -25,12 +25,14 @@ from gateway.agent.expose import Exposures
 from gateway.agent.targets import TargetDial, Targets
 from gateway.errors import DialError, ProtocolError
 from gateway.interfaces import ITLS, INetwork
+from gateway.link.proof import AgentProof, ProofError
 from gateway.link.protocol import LinkProtocol, LinkSettings
 from gateway.link.stream import StreamListener, StreamTransport
 from gateway.mux.core import SessionSettings
 from gateway.mux.session import Session
 from gateway.policy.backoff import Backoff
 from gateway.policy.budget import Budget
+from gateway.policy.credentials import AgentKey
 from gateway.relay.linger import Linger
 from gateway.relay.memory import MemoryWatch
 from gateway.texts import Texts
@@ -40,6 +42,7 @@ from gateway.wire.messages import Goaway
 
 DIAL_MARGIN_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 0.05
+NONCE_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,7 @@ class AgentSettings:
         servers: (host, port) of the gateways, tried in order.
         connections: links held side by side, 1..16.
         greeting: HELLO of link 0; the others differ in the number.
+        key: what is proved to be known, in place of a token; None = nothing.
         session: settings of each session.
         link: settings of each link.
         dial_seconds: for a target, unless the gateway is less patient.
@@ -63,6 +67,7 @@ class AgentSettings:
     link: LinkSettings
     dial_seconds: float
     connect_seconds: float = 10.0
+    key: AgentKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,6 +267,7 @@ class LinkKeeper:
         self._closing: set[LinkProtocol] = set()
         self._gone: list[Deferred[None]] = []
         self.link: LinkProtocol | None = None
+        self._proof: AgentProof | None = None
 
     # -- connecting ----------------------------------------------------------------
 
@@ -343,6 +349,23 @@ class LinkKeeper:
         greeting = self._settings.greeting
         values = {name: getattr(greeting, name) for name in Hello.__slots__}
         link.session.greet(Hello(**(values | {"link": self._number})))
+        key = self._settings.key
+        if key is not None:
+            nonce = self._parts.random_bytes(NONCE_BYTES).hex()
+            self._proof = AgentProof(greeting.agent, key, nonce)
+            link.authenticate(self._proof.first())
+
+    def link_auth(self, link: LinkProtocol, message: str) -> None:
+        """The gateway goes on with the proof."""
+        assert self._proof is not None
+        try:
+            answer = self._proof.answer(message)
+        except ProofError as fault:
+            raise ProtocolError(str(fault), "unproven") from None
+        if answer is None:
+            link.session.proven = True
+        else:
+            link.authenticate(answer)
 
     def link_decided(self, link: LinkProtocol, ack: HelloAck | None) -> None:
         """The link is up."""

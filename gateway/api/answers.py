@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from gateway.ops.health import HealthReport, HealthStatus
+from gateway.policy.credentials import AgentCredential
 from gateway.policy.visitors import RULE_NAMES
 from gateway.server.links import AgentView
 from gateway.server.mappings import MappingView
@@ -143,6 +144,53 @@ class AgentList(Row):
     agents: list[AgentRow]
     count: int
     """How many there are."""
+    open_to_all: bool
+    """Whether agents need no credential of any kind: whoever reaches the port can act
+    as one."""
+
+
+class AgentKeyRow(Row):
+    """What an agent is known by, and what it may do."""
+
+    name: str
+    """Name of the agent."""
+    key_ids: list[str]
+    """Ids of the keys that are good, the newest last."""
+    source: str
+    """`stored`, or `config` if it stands in the configuration."""
+    expired: bool
+    """Whether its time is over."""
+    ports: str
+    """Public ports that it may ask for, and whose visitors it gets; empty = all."""
+    targets: list[str] | None
+    """What it may be asked to dial; null = whatever the agent itself allows."""
+    max_links: int
+    """Links at one time; 0 = as many as any agent."""
+    max_streams: int
+    """Visitors at one time; 0 = unlimited."""
+    bandwidth_limit: int
+    """Bytes a second each way; 0 = unlimited."""
+    expires_at: str | None
+    """`YYYY-MM-DD HH:MM:SS`, UTC; null = never."""
+    created_at: str
+    """`YYYY-MM-DD HH:MM:SS`, UTC."""
+    updated_at: str
+    """`YYYY-MM-DD HH:MM:SS`, UTC."""
+
+
+class NewAgentKey(AgentKeyRow):
+    """A key just made."""
+
+    secret: str
+    """What the agent is configured with; it is shown this once."""
+
+
+class AgentKeyList(Row):
+    """All agents' keys, ordered by name."""
+
+    keys: list[AgentKeyRow]
+    count: int
+    """How many there are."""
 
 
 class CheckRow(Row):
@@ -243,7 +291,40 @@ def mapping_list(views: Iterable[MappingView], *, tunnel_enabled: bool) -> Mappi
     return MappingList(mappings=rows, count=len(rows), use_tunnel=tunnel_enabled)
 
 
-def agent_list(views: Iterable[AgentView]) -> AgentList:
+def key_row(
+    credential: AgentCredential, source: str = "stored", *, expired: bool = False
+) -> AgentKeyRow:
+    """Return the row of an agent's key."""
+    return AgentKeyRow(**_key_fields(credential, source, expired=expired))
+
+
+def new_key(secret: str, credential: AgentCredential) -> NewAgentKey:
+    """Return the row of a key just made."""
+    fields = _key_fields(credential, "stored", expired=False)
+    return NewAgentKey(**fields, secret=secret)
+
+
+def _key_fields(
+    credential: AgentCredential, source: str, *, expired: bool
+) -> dict[str, Any]:
+    scope, expires_at = credential.scope, credential.expires_at
+    return {
+        "name": credential.name,
+        "key_ids": [one.key_id for one in credential.verifiers],
+        "source": source,
+        "expired": expired,
+        "ports": scope.ports,
+        "targets": None if scope.targets is None else list(scope.targets),
+        "max_links": scope.max_links,
+        "max_streams": scope.max_streams,
+        "bandwidth_limit": scope.bandwidth_limit,
+        "expires_at": None if expires_at is None else _date(expires_at),
+        "created_at": _date(credential.created_at),
+        "updated_at": _date(credential.updated_at),
+    }
+
+
+def agent_list(views: Iterable[AgentView], *, open_to_all: bool) -> AgentList:
     """Return the rows of all agents."""
     rows = [
         AgentRow(
@@ -260,7 +341,7 @@ def agent_list(views: Iterable[AgentView]) -> AgentList:
         )
         for view in views
     ]
-    return AgentList(agents=rows, count=len(rows))
+    return AgentList(agents=rows, count=len(rows), open_to_all=open_to_all)
 
 
 def _checks(report: HealthReport) -> list[CheckRow]:

@@ -16,18 +16,28 @@ from twisted.web.resource import IResource, Resource
 from werkzeug.routing import IntegerConverter
 
 from gateway.api.answers import (
+    AgentKeyList,
     Alive,
     ChangedRow,
     RemovedRow,
     agent_list,
     changed_row,
     health_row,
+    key_row,
     mapping_list,
     mapping_row,
+    new_key,
     readiness_row,
 )
 from gateway.api.auth import Gate
-from gateway.api.bodies import Body, CreateBody, RemoveBody, UpdateBody
+from gateway.api.bodies import (
+    AgentKeyBody,
+    AgentNameBody,
+    Body,
+    CreateBody,
+    RemoveBody,
+    UpdateBody,
+)
 from gateway.api.faults import caller_error, path_text, refuse
 from gateway.api.language import choose_language
 from gateway.api.openapi import document
@@ -45,6 +55,7 @@ from gateway.errors import (
 from gateway.ops.health import HealthChecks
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.addresses import PORTS
+from gateway.server.credentials import Credentials
 from gateway.server.links import Links
 from gateway.server.mappings import Mappings, MappingView
 from gateway.texts import Language, text
@@ -69,6 +80,7 @@ class Api:
         *,
         mappings: Mappings,
         links: Links,
+        credentials: Credentials,
         health: HealthChecks,
         settings: ApiSettings,
         clock: IReactorTime,
@@ -77,6 +89,7 @@ class Api:
     ) -> None:
         self._mappings = mappings
         self._links = links
+        self._credentials = credentials
         self._health = health
         self.settings: Final = settings
         self._clock = clock
@@ -144,7 +157,45 @@ class Api:
 
     @_routes.route("/api/agents", methods=["GET"])
     def _agents(self, request: IRequest) -> bytes:
-        return self._reply(request, "agents_listed", agent_list(self._links.views()))
+        rows = agent_list(self._links.views(), open_to_all=self._links.open_to_all)
+        return self._reply(request, "agents_listed", rows)
+
+    @_routes.route("/api/agent-key/create", methods=["POST"])
+    async def _create_key(self, request: IRequest) -> bytes:
+        body = self._body(request, AgentKeyBody)
+        making = self._credentials.create(body.name, body.scope(), body.expires_in)
+        made = await self._outlast(making, f"make a key for {body.name}")
+        return self._reply(request, "agent_key_created", new_key(*made))
+
+    @_routes.route("/api/agent-key/rotate", methods=["POST"])
+    async def _rotate_key(self, request: IRequest) -> bytes:
+        name = self._body(request, AgentNameBody).name
+        making = self._credentials.rotate(name)
+        made = await self._outlast(making, f"make another key for {name}")
+        return self._reply(request, "agent_key_created", new_key(*made))
+
+    @_routes.route("/api/agent-key/retire", methods=["POST"])
+    async def _retire_key(self, request: IRequest) -> bytes:
+        name = self._body(request, AgentNameBody).name
+        retiring = self._credentials.retire(name)
+        kept = await self._outlast(retiring, f"retire the older key of {name}")
+        return self._reply(request, "agent_key_retired", key_row(kept))
+
+    @_routes.route("/api/agent-key/revoke", methods=["POST"])
+    async def _revoke_key(self, request: IRequest) -> bytes:
+        name = self._body(request, AgentNameBody).name
+        revoking = self._credentials.revoke(name)
+        gone = await self._outlast(revoking, f"revoke the key of {name}")
+        return self._reply(request, "agent_key_revoked", key_row(gone))
+
+    @_routes.route("/api/agent-key/list", methods=["GET"])
+    def _list_keys(self, request: IRequest) -> bytes:
+        rows = [
+            key_row(credential, source, expired=expired)
+            for credential, source, expired in self._credentials.views()
+        ]
+        found = AgentKeyList(keys=rows, count=len(rows))
+        return self._reply(request, "agent_keys_listed", found)
 
     @_routes.route("/api/openapi.json", methods=["GET"])
     def _openapi(self, request: IRequest) -> bytes:

@@ -14,12 +14,16 @@ from pydantic import (
     Field,
     StringConstraints,
     WithJsonSchema,
+    field_validator,
 )
 
 from gateway.errors import NegativeBandwidthError, NotAvailableError
+from gateway.policy.access import TargetRules, parse_ports
 from gateway.policy.addresses import check_host, check_listen
+from gateway.policy.credentials import AgentScope
 from gateway.policy.mapping import UNSET, MappingChanges, MappingWish
 from gateway.policy.visitors import RULE_NAMES, VisitorRules, canonical_networks
+from gateway.wire.hello import NAME_PATTERN
 
 LONGEST_DRAIN_SECONDS: Final = 3600.0
 USUAL_DRAIN_SECONDS: Final = 30.0  # what `"drain": true` means
@@ -119,6 +123,12 @@ def _networks(value: object) -> object:
         if not isinstance(one, str):
             raise ValueError(f"{shown(one)} is not a network or an address")
     return canonical_networks(value)
+
+
+def _port_list(value: str) -> str:
+    if value:
+        parse_ports(value)
+    return value
 
 
 def _bandwidth(value: object) -> int:
@@ -297,3 +307,52 @@ class UpdateBody(_RuleBody, _ChangedBody):
             rules=self.rule_fields(),
             expires_in=self.expires_in if "expires_in" in sent else UNSET,
         )
+
+
+Ports = Annotated[str, Field(max_length=1000), AfterValidator(_port_list)]
+Targets = Annotated[list[str], Field(max_length=MOST_NETWORKS)]
+KeyHolder = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")]
+
+
+class AgentKeyBody(Body):
+    """A new key for an agent, and what the agent may do."""
+
+    name: KeyHolder
+    """Name of the agent."""
+    ports: Ports = ""
+    """Public ports that it may ask for, and whose visitors it gets, such as
+    `10000-10100,10443`; empty = all."""
+    targets: Targets | None = None
+    """What it may be asked to dial: networks, addresses and names, with or without
+    ports; null = whatever the agent itself allows."""
+    max_links: Annotated[int, Field(ge=0, le=16)] = 0
+    """Links at one time; 0 = as many as any agent."""
+    max_streams: Count = 0
+    """Visitors at one time; 0 = unlimited."""
+    bandwidth_limit: Bandwidth = 0
+    """Bytes a second each way, of all its visitors; 0 or null = unlimited."""
+    expires_in: Lifetime | None = None
+    """Seconds after which the key is not good any more; null = never."""
+
+    @field_validator("targets")
+    @classmethod
+    def _check_targets(cls, value: list[str] | None) -> list[str] | None:
+        TargetRules.parse(value)
+        return value
+
+    def scope(self) -> AgentScope:
+        """Return what the agent may do."""
+        return AgentScope(
+            ports=self.ports,
+            targets=None if self.targets is None else tuple(self.targets),
+            max_links=self.max_links,
+            max_streams=self.max_streams,
+            bandwidth_limit=self.bandwidth_limit,
+        )
+
+
+class AgentNameBody(Body):
+    """Which agent's key is meant."""
+
+    name: KeyHolder
+    """Name of the agent."""

@@ -11,6 +11,8 @@ from pydantic.json_schema import models_json_schema
 
 from gateway import errors
 from gateway.api.answers import (
+    AgentKeyList,
+    AgentKeyRow,
     AgentList,
     Alive,
     ChangedRow,
@@ -18,10 +20,18 @@ from gateway.api.answers import (
     Health,
     MappingList,
     MappingRow,
+    NewAgentKey,
     Readiness,
     RemovedRow,
 )
-from gateway.api.bodies import Body, CreateBody, RemoveBody, UpdateBody
+from gateway.api.bodies import (
+    AgentKeyBody,
+    AgentNameBody,
+    Body,
+    CreateBody,
+    RemoveBody,
+    UpdateBody,
+)
 from gateway.api.reading import SPELLINGS
 from gateway.errors import CallerError
 
@@ -47,6 +57,10 @@ _TARGET: Final[tuple[type[CallerError], ...]] = (
     errors.BadTargetError,
     errors.TargetDeniedError,
     errors.TunnelDisabledError,
+)
+_KEY: Final[tuple[type[CallerError], ...]] = (
+    errors.AgentKeyMissingError,
+    errors.ConfiguredKeyError,
 )
 _MISSING: Final[tuple[type[CallerError], ...]] = (errors.MappingMissingError,)
 _AGENTS_OWN: Final[tuple[type[CallerError], ...]] = (
@@ -114,6 +128,39 @@ ROUTES: Final = (
         "get", "/api/mapping/{port}", "Show one mapping", MappingRow, faults=_MISSING
     ),
     Route("get", "/api/agents", "List the connected agents", AgentList),
+    Route(
+        "post",
+        "/api/agent-key/create",
+        "Make a key for an agent",
+        NewAgentKey,
+        AgentKeyBody,
+        (*_WITH_BODY, errors.AgentKeyExistsError, errors.LegacyAllowedError),
+    ),
+    Route(
+        "post",
+        "/api/agent-key/rotate",
+        "Make a second key for an agent, beside the one it has",
+        NewAgentKey,
+        AgentNameBody,
+        _WITH_BODY + _KEY,
+    ),
+    Route(
+        "post",
+        "/api/agent-key/retire",
+        "Let only the newest key of an agent be good",
+        AgentKeyRow,
+        AgentNameBody,
+        _WITH_BODY + _KEY,
+    ),
+    Route(
+        "post",
+        "/api/agent-key/revoke",
+        "Forget the keys of an agent, and end its links",
+        AgentKeyRow,
+        AgentNameBody,
+        _WITH_BODY + _KEY,
+    ),
+    Route("get", "/api/agent-key/list", "List the keys of agents", AgentKeyList),
     Route(
         "get",
         "/health",

@@ -14,12 +14,15 @@ from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, Request
 from pydantic import BaseModel, ValidationError
 
 from gateway.api.answers import (
+    AgentKeyList,
+    AgentKeyRow,
     AgentList,
     ChangedRow,
     Fault,
     Health,
     MappingList,
     MappingRow,
+    NewAgentKey,
 )
 from gateway.cli.exits import FailedError, UnreachableError
 from gateway.cli.output import printable_lines
@@ -98,6 +101,26 @@ class ApiClient:
     def agents(self) -> AgentList:
         """Return the agents that are connected."""
         return self._data(AgentList, "/api/agents")
+
+    def keys(self) -> AgentKeyList:
+        """Return the keys of agents, ordered by name."""
+        return self._data(AgentKeyList, "/api/agent-key/list")
+
+    def create_key(self, body: Mapping[str, object]) -> NewAgentKey:
+        """Make a key for an agent; keys as the API has them."""
+        return self._data(NewAgentKey, "/api/agent-key/create", body)
+
+    def rotate_key(self, name: str) -> NewAgentKey:
+        """Make a second key for an agent."""
+        return self._data(NewAgentKey, "/api/agent-key/rotate", {"name": name})
+
+    def retire_key(self, name: str) -> AgentKeyRow:
+        """Let only the newest key of an agent be good."""
+        return self._data(AgentKeyRow, "/api/agent-key/retire", {"name": name})
+
+    def revoke_key(self, name: str) -> AgentKeyRow:
+        """Forget the keys of an agent."""
+        return self._data(AgentKeyRow, "/api/agent-key/revoke", {"name": name})
 
     def health(self) -> Health:
         """Return how the gateway fares, an unhealthy one's answer included."""

@@ -6,6 +6,7 @@ import click
 from twisted.internet import reactor
 
 from gateway import __version__
+from gateway.cli.agent_key import agent_key
 from gateway.cli.archive import backup, restore
 from gateway.cli.bench import bench
 from gateway.cli.cert import cert
@@ -37,6 +38,7 @@ for _command in (
     agent,
     forward,
     proxy,
+    agent_key,
     cert,
     token,
     backup,

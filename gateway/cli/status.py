@@ -28,6 +28,11 @@ def status(api: ApiClient, as_json: bool) -> None:
         )
     else:
         _show_health(api.url, health)
+        if agents.open_to_all and health.tunnel_enabled:
+            click.echo(
+                "!!! NO CREDENTIAL: whoever reaches the link port can act as an agent; "
+                "set tunnel.auth_token, or make keys by `gotunnel agent-key create`\n"
+            )
         _show_agents(agents.agents)
         if mappings.mappings:
             show_mappings(mappings.mappings)

@@ -28,6 +28,7 @@ from gateway.config.fields import (
     GatewayAddress,
     Host,
     LocalPlace,
+    Name,
     OneOrMore,
     Seconds,
     Secret,
@@ -35,8 +36,6 @@ from gateway.config.fields import (
 )
 from gateway.config.places import LINK_PORT, HostPort, local_place
 from gateway.texts import Language
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 
 def _protocol(value: object) -> object:
@@ -128,7 +127,8 @@ class AgentConfig(Block):
     name: Name = "default"
     """Name of this agent; mappings may ask for it."""
     token: Secret | None = None
-    """Secret that the gateway asks for (its `tunnel.auth_token`)."""
+    """Secret that the gateway asks for: its `tunnel.auth_token`, or this agent's own
+    key (`gtk_...`), which is proved and never sent."""
     token_file: FileName | None = None
     """File that holds `token`."""
     connections: Annotated[int, Field(ge=1, le=16)] = 1

@@ -30,8 +30,14 @@ from gateway.config.places import (
     local_place,
     target,
 )
-from gateway.policy.access import Network, TargetRule, parse_network
+from gateway.policy.access import (
+    Network,
+    TargetRule,
+    parse_network,
+    parse_ports,
+)
 from gateway.policy.addresses import check_host, check_listen
+from gateway.policy.credentials import Verifier
 
 _FEWEST_SECRET_CHARACTERS: Final = 16
 _FEWEST_SIGNING_CHARACTERS: Final = 32
@@ -116,6 +122,19 @@ def path(value: str) -> str:
     return value
 
 
+def _verifier(value: str) -> str:
+    try:
+        return str(Verifier.parse(value))
+    except ValueError:
+        raise PydanticCustomError("verifier", "no verifier") from None
+
+
+def _port_list(value: str) -> str:
+    if value:
+        parse_ports(value)
+    return value
+
+
 def fingerprint(value: str) -> str:
     """Return a SHA-256 as 64 small hex digits; colons may part them."""
     digits = value.replace(":", "").lower()
@@ -170,6 +189,15 @@ LongSecret: TypeAlias = Annotated[
     SecretStr, AfterValidator(long_secret), Means("text of at least 32 characters")
 ]
 FileName: TypeAlias = Annotated[str, AfterValidator(path), Means("the name of a file")]
+Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+KeyVerifier: TypeAlias = Annotated[
+    str,
+    AfterValidator(_verifier),
+    Means("a verifier ID:SCRAM-SHA-256$COUNT:SALT$KEY:KEY"),
+]
+PortList: TypeAlias = Annotated[
+    str, AfterValidator(_port_list), Means("ports such as 10000-10100,10443, or empty")
+]
 Fingerprint: TypeAlias = Annotated[
     str,
     AfterValidator(fingerprint),

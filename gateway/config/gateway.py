@@ -25,15 +25,19 @@ from gateway.config.fields import (
     BindAddress,
     Block,
     FileName,
+    KeyVerifier,
     ListeningPlace,
     LongSecret,
+    Name,
     Port,
+    PortList,
     Seconds,
     Secret,
     Target,
     choice,
 )
 from gateway.config.places import LINK_PORT
+from gateway.policy.credentials import MOST_KEYS
 from gateway.texts import Language
 
 WIDEST_RANGE: Final = 30000
@@ -46,6 +50,29 @@ class PortRange(Block):
     """Lowest public port."""
     last: Port = Field(default=20000, validation_alias="end")
     """Highest public port; the range holds at most 30000 ports."""
+
+
+class KnownAgent(Block):
+    """An agent that is known by a key, and what it may do."""
+
+    name: Name
+    """Name of the agent."""
+    verifiers: Annotated[
+        tuple[KeyVerifier, ...], AsTuple, Field(min_length=1, max_length=MOST_KEYS)
+    ]
+    """What its key is checked by, as `gotunnel agent-key create --offline` prints it;
+    two while a key is replaced."""
+    ports: PortList = ""
+    """Public ports that it may ask for, and whose visitors it gets, such as
+    `10000-10100,10443`; empty = all."""
+    targets: AllowedTargets | None = None
+    """What it may be asked to dial; null = whatever the agent itself allows."""
+    max_links: Annotated[int, Field(ge=0, le=16)] = 0
+    """Links at one time; 0 = as many as any agent."""
+    max_streams: Annotated[int, Field(ge=0, le=1000000)] = 0
+    """Visitors at one time; 0 = unlimited."""
+    bandwidth_limit: Annotated[int, Field(ge=0, le=2**40)] = 0
+    """Bytes a second each way, of all its visitors; 0 = unlimited."""
 
 
 class TunnelConfig(Block):
@@ -64,6 +91,9 @@ class TunnelConfig(Block):
     start."""
     auth_token_file: FileName | None = None
     """File that holds `auth_token`."""
+    agents: Annotated[tuple[KnownAgent, ...], AsTuple] = ()
+    """Agents that are known by keys of their own; others are made at run time by
+    `gotunnel agent-key`."""
     connect_request: Literal["auto", "short", "long"] = "auto"
     """Form of the connect request sent to legacy agents."""
     allow_legacy: Annotated[Literal["auto", True, False], BeforeValidator(choice)] = (
@@ -288,7 +318,8 @@ class GatewayConfig(Block):
     @property
     def asks_credential(self) -> bool:
         """Whether agents must show anything at all."""
-        return self.tunnel.auth_token is not None or self.asks_certificate
+        tunnel = self.tunnel
+        return bool(tunnel.auth_token or tunnel.agents or self.asks_certificate)
 
     @property
     def forwards(self) -> tuple[Forward, ...]:

@@ -36,6 +36,7 @@ def gateway_conflicts(config: GatewayConfig) -> list[Conflict]:
     return [
         *_port_conflicts(config),
         *_access_conflicts(config),
+        *_link_conflicts(config),
         *_water_conflicts(
             "tunnel.", config.tunnel.legacy_low_water, config.tunnel.legacy_high_water
         ),
@@ -60,7 +61,7 @@ def _port_conflicts(config: GatewayConfig) -> list[Conflict]:
 
 def _access_conflicts(config: GatewayConfig) -> list[Conflict]:
     found: list[Conflict] = []
-    api, tunnel = config.security.api, config.tunnel
+    api = config.security.api
     if _api_is_open(config) and "open_api" not in config.security.allow_unsafe:
         detail = (
             f"{config.api.bind or _ADDRESSES_OF_ALL}: an API that others reach needs "
@@ -84,13 +85,27 @@ def _access_conflicts(config: GatewayConfig) -> list[Conflict]:
     if api.jwt_audience and not (api.jwt_secret or api.jwt_public_key_file):
         detail = "there is no jwt_secret or jwt_public_key_file to check tokens by"
         found.append(Conflict("security.api.jwt_audience", detail))
+    return found
+
+
+def _link_conflicts(config: GatewayConfig) -> list[Conflict]:
+    found: list[Conflict] = []
+    tunnel = config.tunnel
     if tunnel.allow_legacy is True and config.asks_credential:
-        other = _TOKEN if tunnel.auth_token else "security.tunnel.client_ca"
+        other = "security.tunnel.client_ca"
+        if tunnel.auth_token or tunnel.agents:
+            other = _TOKEN if tunnel.auth_token else "tunnel.agents"
         detail = (
             f"true together with {other} would admit agents without it; "
             "take auto or false"
         )
         found.append(Conflict("tunnel.allow_legacy", detail, (other,)))
+    names: set[str] = set()
+    for number, agent in enumerate(tunnel.agents):
+        if agent.name in names:
+            detail = f"{agent.name} is taken by an entry above"
+            found.append(Conflict(f"tunnel.agents.{number}.name", detail))
+        names.add(agent.name)
     for key, enabled, files in _tls_ports(config):
         if enabled and files.cert_file is None:
             detail = "TLS needs a certificate; `gotunnel cert` makes one"
@@ -153,16 +168,23 @@ def _forward_conflicts(config: GatewayConfig) -> list[Conflict]:
     return found
 
 
+def open_warning(config: GatewayConfig) -> str:
+    """Return what to say of a gateway that asks agents for nothing."""
+    tunnel = config.tunnel
+    return (
+        f"NO CREDENTIAL: whoever reaches port {tunnel.listen_port} on "
+        f"{tunnel.bind or _ADDRESSES_OF_ALL} can act as an agent and receive the "
+        "visitors' traffic; set tunnel.auth_token, or give each agent a key by "
+        "`gotunnel agent-key create`"
+    )
+
+
 def gateway_warnings(config: GatewayConfig) -> list[str]:
     """Return what is allowed and yet dangerous; to be logged loudly at start."""
     found: list[str] = []
     tunnel, api = config.tunnel, config.security.api
     if tunnel.enabled and not config.asks_credential:
-        found.append(
-            f"NO CREDENTIAL: whoever reaches port {tunnel.listen_port} on "
-            f"{tunnel.bind or _ADDRESSES_OF_ALL} can act as an agent and receive "
-            "the visitors' traffic; set tunnel.auth_token"
-        )
+        found.append(open_warning(config))
     for key, enabled, files in _tls_ports(config):
         if not enabled and (files.cert_file or files.client_ca):
             found.append(f"NOT SEALED: {key} names files, and yet TLS is off there")

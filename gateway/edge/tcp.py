@@ -40,6 +40,10 @@ class Visit(Seam):
     def transport(self) -> object | None:
         """Its socket; None before there is one."""
 
+    @property
+    def buckets(self) -> tuple[Bucket, Bucket] | None:
+        """What its bytes must pass besides the mapping's, in and out."""
+
     def close(self, why: str) -> None:
         """End it at once."""
 
@@ -231,7 +235,8 @@ class TcpEdge(Factory):
         rate = self.mapping.rules.connection_bandwidth_limit
         ways: list[list[Bucket]] = []
         for direction in (0, 1):
-            buckets = [] if self._shared is None else [self._shared[direction]]
+            pairs = [pair for pair in (self._shared, visit.buckets) if pair]
+            buckets = [pair[direction] for pair in pairs]
             if rate:
                 buckets.append(Bucket(rate, clock.seconds()))
             ways.append(buckets)

@@ -25,6 +25,8 @@ from gateway.mux.session import Session
 from gateway.mux.stream import Stream, StreamEnd
 from gateway.policy.addresses import join_host_port
 from gateway.policy.budget import Budget
+from gateway.policy.credentials import AgentScope
+from gateway.policy.rates import Bucket
 from gateway.relay.linger import Linger
 from gateway.relay.near import NearProtocol
 from gateway.wire import frames
@@ -44,6 +46,9 @@ class LinkOwner(Seam):
 
     def link_hello(self, link: LinkProtocol, hello: Hello) -> None:
         """Gateway: call `accept` or `refuse`."""
+
+    def link_auth(self, link: LinkProtocol, message: str) -> None:
+        """A message of the proof that HELLO announced."""
 
     def link_decided(self, link: LinkProtocol, ack: HelloAck | None) -> None:
         """The link is usable; None = by the legacy protocol."""
@@ -117,6 +122,8 @@ class LinkProtocol(Protocol):
         host: address of the far end.
         address: the same with its port, for logs.
         certified: what the far end's certificate calls it; empty without one.
+        scope: gateway: what the agent may do; None = all.
+        buckets: gateway: what its visitors' bytes pass, in and out; None = nothing.
     """
 
     transport: IByteTransport
@@ -137,6 +144,8 @@ class LinkProtocol(Protocol):
         self.linger = linger
         self.host = self.address = "?"
         self.certified: frozenset[str] = frozenset()
+        self.scope: AgentScope | None = None
+        self.buckets: tuple[Bucket, Bucket] | None = None
         self._clock = clock
         self._settings = settings
         self._owner = owner
@@ -414,6 +423,11 @@ class LinkProtocol(Protocol):
         self.session.accept(ack)
         self.flush()
 
+    def authenticate(self, message: str) -> None:
+        """Send a message of the proof."""
+        self.session.authenticate(message)
+        self.flush()
+
     def refuse(self, error: str) -> None:
         """Gateway: turn the agent away, by HELLO_ACK, and close."""
         self.session.refuse(error)
@@ -490,6 +504,10 @@ class LinkProtocol(Protocol):
     def hello_received(self, hello: Hello) -> None:
         """Let the owner judge."""
         self._owner.link_hello(self, hello)
+
+    def auth_received(self, message: str) -> None:
+        """Pass on."""
+        self._owner.link_auth(self, message)
 
     def decided(self, ack: HelloAck | None) -> None:
         """Pass on; the clock work may have become more urgent."""

@@ -68,6 +68,9 @@ class LinkObserver(Protocol):
     def hello_received(self, hello: Hello) -> None:
         """Gateway: answer by `Session.accept` or `Session.refuse`, now or later."""
 
+    def auth_received(self, message: str) -> None:
+        """A message of the proof that HELLO announced, before HELLO_ACK."""
+
     def decided(self, ack: HelloAck | None) -> None:
         """The link is usable; None = by the legacy protocol."""
 

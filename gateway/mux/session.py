@@ -29,6 +29,7 @@ from gateway.wire.hello import Hello, HelloAck, Register, RegisterAck
 from gateway.wire.messages import Goaway, Ping
 
 SILENCE_SECONDS: Final = 2.0
+MOST_AUTHS: Final = 2  # that one end sends
 
 
 class Session:
@@ -44,6 +45,8 @@ class Session:
             has answered.
         far_leaving: the far end said GOAWAY; we open nothing more.
         received_bytes: all bytes that arrived, headers included.
+        proven: agent: the gateway has proved to know our key; where HELLO announced
+            a proof, nothing is taken before.
     """
 
     def __init__(
@@ -62,6 +65,8 @@ class Session:
         self.leaving = False
         self.far_leaving = False
         self.received_bytes = 0
+        self.proven = False
+        self._auths = 0
         self._settings = settings
         self._observer = observer
         self._new_nonce = new_nonce
@@ -85,6 +90,12 @@ class Session:
             return
         self.core.outbox.urgent(hello.encode_hello_ack(ack))
         self._negotiate(self._hello.window, self._hello.max_frame, ack)
+
+    def authenticate(self, message: str) -> None:
+        """Send a message of the proof that HELLO announced."""
+        if not self.ended:
+            # in order with HELLO and HELLO_ACK, which are urgent
+            self.core.outbox.urgent(messages.encode_auth(message))
 
     def refuse(self, error: str) -> None:
         """Gateway: turn the agent away; the owner then closes the link."""
@@ -172,6 +183,8 @@ class Session:
             rules.data(payload)  # it has just decided the link
         elif kind == frames.KEEP_ALIVE:
             self._keep_alive()
+        elif kind == frames.AUTH:
+            self.core.drop_unknown(kind)  # it is too late to prove anything
         elif isinstance(rules, Negotiated) and kind in _SESSION_KINDS:
             self._session_frame(kind, payload)
         elif kind == frames.HELLO_ACK and not self._settings.gateway:
@@ -218,20 +231,42 @@ class Session:
             if ack.error is not None:
                 self.end()
                 self._observer.refused(ack.error)
+            elif self._announced_proof and not self.proven:
+                raise ProtocolError(
+                    "the gateway took us without proving that it knows our key",
+                    "unproven",
+                )
             else:
                 self._negotiate(ack.window, ack.max_frame, ack)
         elif kind == frames.GOAWAY:
             goodbye = messages.decode_goaway(payload)
             self.end()
             self._observer.goodbye_received(goodbye)
+        elif kind == frames.AUTH and self._announced_proof:
+            self._auth_frame(payload)
         elif kind == frames.AUTH:
             self.core.drop_unknown(kind)
+        elif self._announced_proof:
+            raise ProtocolError("the gateway does not ask for our proof", "unproven")
         else:
             self._decide_legacy()
             if not self.ended:
                 self._control(kind, payload)
 
+    @property
+    def _announced_proof(self) -> bool:
+        return self._hello is not None and self._hello.auth is not None
+
+    def _auth_frame(self, payload: memoryview) -> None:
+        self._auths += 1
+        if self._auths > MOST_AUTHS:
+            raise ProtocolError("more AUTH frames than a proof takes", "misplaced")
+        self._observer.auth_received(messages.decode_auth(payload))
+
     def _first_from_agent(self, kind: int, payload: memoryview) -> None:
+        if kind == frames.AUTH and self._announced_proof:
+            self._auth_frame(payload)
+            return
         if self._hello is not None and kind != frames.KEEP_ALIVE:
             raise ProtocolError("a frame between HELLO and HELLO_ACK", "misplaced")
         if self._hello is not None:

@@ -48,7 +48,7 @@ class CertificateError(OperatorError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
+class CertificateFiles:
     """Files of one end; all PEM.
 
     Attributes:
@@ -70,7 +70,7 @@ class Credentials:
         return [file for file in named if file is not None]
 
 
-def server_context(files: Credentials) -> SSL.Context:
+def server_context(files: CertificateFiles) -> SSL.Context:
     """Return what handshakes of a listener begin with.
 
     With `ca_file`, clients must show a certificate from there.
@@ -87,7 +87,7 @@ def server_context(files: Credentials) -> SSL.Context:
     return context
 
 
-def client_context(files: Credentials, *, verify: bool) -> SSL.Context:
+def client_context(files: CertificateFiles, *, verify: bool) -> SSL.Context:
     """Return what handshakes with a server begin with.
 
     Without `ca_file` the certificate authorities of this system are trusted.
@@ -121,7 +121,7 @@ def _new_context(method: int) -> SSL.Context:
     return context
 
 
-def _show(context: SSL.Context, files: Credentials) -> None:
+def _show(context: SSL.Context, files: CertificateFiles) -> None:
     cert_file = str(files.cert_file)
     key_file = files.key_file or cert_file
     load_certificates(cert_file)
@@ -232,7 +232,7 @@ def fingerprint_of(certificate: X509) -> str:
     return certificate.to_cryptography().fingerprint(hashes.SHA256()).hex()
 
 
-def state_of(files: Credentials) -> tuple[object, ...]:
+def state_of(files: CertificateFiles) -> tuple[object, ...]:
     """Return what is different when one of the files is."""
     found: list[object] = []
     for file in files.files:

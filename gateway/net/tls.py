@@ -22,7 +22,7 @@ from zope.interface import implementer
 from gateway.interfaces import ITLS, ICertified
 from gateway.net.addresses import TCPAddress, family_of
 from gateway.net.certificates import (
-    Credentials,
+    CertificateFiles,
     check_server,
     client_context,
     names_of,
@@ -493,7 +493,7 @@ class ServerTLS:
 
     def __init__(
         self,
-        files: Credentials,
+        files: CertificateFiles,
         *,
         limit: int,
         seconds: float,
@@ -537,7 +537,7 @@ class ClientTLS:
 
     def __init__(
         self,
-        files: Credentials,
+        files: CertificateFiles,
         name: str,
         *,
         fingerprint: str | None = None,

@@ -46,7 +46,7 @@ def parse_network(text: str) -> Network:
     return network
 
 
-def _parse_ports(text: str) -> tuple[range, ...]:
+def parse_ports(text: str) -> tuple[range, ...]:
     """Return the ports of `22`, `80,443` or `8000-8100,9000`.
 
     Raises:
@@ -82,7 +82,7 @@ class TargetRule(NamedTuple):
             ValueError: the entry is malformed.
         """
         place, port_text = cut_port(entry)
-        ports = _ALL_PORTS if port_text is None else _parse_ports(port_text)
+        ports = _ALL_PORTS if port_text is None else parse_ports(port_text)
         if "/" in place or parse_address(place) is not None:
             return cls(parse_network(place), ports)
         return cls(check_host(place), ports)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 from typing import Protocol as Seam
 
@@ -17,13 +17,17 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gateway.errors import ProtocolError
+from gateway.link.proof import SCRAM, GatewayProof, ProofError
 from gateway.link.protocol import LinkProtocol, LinkSettings
 from gateway.link.stream import StreamListener
 from gateway.mux.core import SessionSettings
 from gateway.mux.session import Session
 from gateway.ops.refusals import RefusalLog
+from gateway.policy.credentials import AgentCredential, AgentScope
 from gateway.policy.limits import Slots
+from gateway.policy.rates import Bucket
 from gateway.relay.linger import Linger
+from gateway.server.credentials import Credentials
 from gateway.texts import Texts
 from gateway.wire import frames
 from gateway.wire.hello import (
@@ -39,6 +43,8 @@ from gateway.wire.messages import Goaway
 DEFAULT_AGENT: Final = "default"
 MAX_UNDECIDED: Final = 200
 REMEMBERED_INSTANCES: Final = 16
+NONCE_BYTES: Final = 16
+PEPPER_BYTES: Final = 32
 FEATURES: Final = frozenset({"register"})
 
 
@@ -101,8 +107,10 @@ class AgentEvents(Seam):
     def agent_left(self, name: str) -> None:
         """An agent's last link is gone."""
 
-    def agent_registers(self, name: str, wish: Register) -> Deferred[RegisterAck]:
-        """An agent wants a public port."""
+    def agent_registers(
+        self, name: str, wish: Register, scope: AgentScope | None
+    ) -> Deferred[RegisterAck]:
+        """An agent wants a public port; `scope` = what it may have, None = all."""
 
 
 class _Agent:
@@ -114,6 +122,23 @@ class _Agent:
         self.connected_at = connected_at
         self.links: dict[int, LinkProtocol] = {}
         self.replaced: deque[str] = deque(maxlen=REMEMBERED_INSTANCES)
+        self._buckets: tuple[Bucket, Bucket] | None = None
+
+    def share(self, rate: int, now: float) -> tuple[Bucket, Bucket]:
+        """Return what the bytes of all its visitors pass, each way."""
+        if self._buckets is None:
+            self._buckets = Bucket(rate, now), Bucket(rate, now)
+        return self._buckets
+
+    def may_serve(self, scope: AgentScope, port: int | None) -> bool:
+        """Tell whether one more visitor is within what it may do."""
+        if port is not None and not scope.has_port(port):
+            return False
+        if not scope.max_streams:
+            return True
+        links = self.links.values()
+        streams = sum(len(link.session.core.streams) for link in links)
+        return streams < scope.max_streams
 
     def has_spoken(self) -> bool:
         """Tell whether it has proved to be an agent by a valid frame."""
@@ -133,8 +158,13 @@ class Links:
         events: AgentEvents,
         random_bytes: Callable[[int], bytes],
         wall_clock: Callable[[], float],
+        credentials: Credentials,
     ) -> None:
         self._clock = clock
+        self._credentials = credentials
+        credentials.changed = self._credential_changed
+        self._pepper = random_bytes(PEPPER_BYTES)
+        self._proofs: dict[LinkProtocol, tuple[Hello, GatewayProof]] = {}
         self._settings = settings
         self._texts = texts
         self._events = events
@@ -150,6 +180,7 @@ class Links:
         self._unproven: dict[LinkProtocol, None] = {}  # those without a name
         word = "Dropped" if settings.session.allow_legacy else "Unauthorized"
         self._refusals = RefusalLog(clock, "link", word)
+        self._offences = RefusalLog(clock, "link")  # wrong credentials
         self.linger = Linger(clock)
 
     # -- what others ask ---------------------------------------------------------
@@ -179,12 +210,13 @@ class Links:
             software=agent.software,
         )
 
-    def pick(self, name: str | None) -> LinkProtocol | None:
+    def pick(self, name: str | None, port: int | None = None) -> LinkProtocol | None:
         """Return the link for a new stream, or None.
 
         Args:
             name: the agent asked for; None = the default agent, else the only
                 one there is.
+            port: public port of the visitor; None = whatever.
         """
         agent = self._default() if name is None else self._agents.get(name)
         if agent is None:
@@ -194,7 +226,9 @@ class Links:
             streams = len(link.session.core.streams)
             if streams < fewest and link.usable:
                 best, fewest = link, streams
-        return best
+        if best is None or best.scope is None:
+            return best
+        return best if agent.may_serve(best.scope, port) else None
 
     def _default(self) -> _Agent | None:
         """Return the default agent, else the only one.
@@ -235,8 +269,11 @@ class Links:
         if len(self._unproven) >= MAX_UNDECIDED:
             self._drop_oldest_unproven()
         link = LinkProtocol(self._clock, self._settings.link, self.linger, self)
+        settings = self._settings.session
+        if settings.allow_legacy and self._credentials:
+            settings = replace(settings, allow_legacy=False)
         link.session = Session(
-            self._settings.session,
+            settings,
             link,
             lambda: self._random(8),
             self._clock.seconds(),
@@ -256,15 +293,54 @@ class Links:
 
     def link_hello(self, link: LinkProtocol, hello: Hello) -> None:
         """Check the credential, then the name."""
-        if not self._authentic(hello):
-            self._refusals.note(
-                link.host, f"agent {hello.agent}: wrong or missing token"
-            )
-            link.refuse(self._texts("authentication_failed"))
+        if hello.auth == SCRAM:
+            nonce = self._random(NONCE_BYTES).hex()
+            proof = GatewayProof(self._credentials.verifier, self._pepper, nonce)
+            self._proofs[link] = hello, proof
             return
+        if not self._authentic(hello):
+            self._reject(link, f"agent {hello.agent}: wrong or missing token")
+            return
+        self._admit(link, hello)
+
+    def _reject(self, link: LinkProtocol, why: str) -> None:
+        self._offences.note(link.host, why)
+        link.refuse(self._texts("authentication_failed"))
+
+    def link_auth(self, link: LinkProtocol, message: str) -> None:
+        """Go on with an agent's proof; at its end the agent is admitted or not."""
+        if link not in self._proofs:
+            self._reject(link, "a proof of a kind that is not known")
+            return
+        hello, proof = self._proofs[link]
+        try:
+            answer = proof.answer(message)
+        except ProofError as fault:
+            del self._proofs[link]
+            self._reject(link, f"agent {hello.agent}: wrong key: {fault}")
+            return
+        if not proof.proven:
+            link.authenticate(answer)
+            return
+        del self._proofs[link]
+        credential = self._credentials.get(proof.name)
+        if credential is None or hello.agent != credential.name:
+            self._reject(link, f"agent {hello.agent}: the key is of {proof.name}")
+            return
+        link.authenticate(answer)
+        link.scope = credential.scope
+        agent = self._agents.get(hello.agent)
+        most = credential.scope.max_links
+        if agent is not None and 0 < most <= len({*agent.links} - {hello.link}):
+            link.refuse(f"{self._texts('max_tunnels')}: {most} of this agent")
+            return
+        self._admit(link, hello)
+
+    def _admit(self, link: LinkProtocol, hello: Hello) -> None:
+        """Give an agent that is who it says its place."""
         if self._settings.by_certificate and hello.agent not in link.certified:
             names = ", ".join(sorted(link.certified)) or "nobody by name"
-            self._refusals.note(
+            self._offences.note(
                 link.host, f"agent {hello.agent}: its certificate is for {names}"
             )
             link.refuse(self._texts("unauthorized"))
@@ -298,7 +374,7 @@ class Links:
     def _authentic(self, hello: Hello) -> bool:
         token = self._settings.token
         if token is None:
-            return True
+            return not self._credentials
         return hmac.compare_digest(token.encode(), (hello.token or "").encode())
 
     def _claim(self, link: LinkProtocol, hello: Hello) -> str | None:
@@ -342,6 +418,10 @@ class Links:
         arrived = self._agents.get(name) is not agent
         self._agents[name] = agent
         agent.links[number] = link
+        if link.scope is not None and link.scope.bandwidth_limit:
+            link.buckets = agent.share(
+                link.scope.bandwidth_limit, self._clock.seconds()
+            )
         self._place[link] = (name, number)
         self._unproven.pop(link, None)
         if arrived:
@@ -429,7 +509,7 @@ class Links:
         place = self._place.get(link)
         if place is None:
             return
-        answer = self._events.agent_registers(place[0], wish)
+        answer = self._events.agent_registers(place[0], wish, link.scope)
         answer.addCallback(link.answer_registration)
         answer.addErrback(self._registration_failed, link, wish)
 
@@ -473,6 +553,7 @@ class Links:
         """Take the link out of the tables."""
         if link in self._candidates:
             self._candidates.remove(link)
+        self._proofs.pop(link, None)
         self._displace(link, why)
 
     def link_closed(self, link: LinkProtocol) -> None:
@@ -483,6 +564,43 @@ class Links:
             waiting, self._empty = self._empty, []
             for waiter in waiting:
                 waiter.callback(None)
+
+    # -- credentials ---------------------------------------------------------------
+
+    @property
+    def open_to_all(self) -> bool:
+        """Whether agents need no credential of any kind."""
+        settings = self._settings
+        return not (
+            settings.token is not None or settings.by_certificate or self._credentials
+        )
+
+    def _credential_changed(
+        self, name: str, credential: AgentCredential | None
+    ) -> None:
+        """End the links of a revoked agent, and of those whom nobody knows any more.
+
+        Others get what they may do now.
+        """
+        if credential is None:
+            self._send_away(name, "the key is revoked")
+            return
+        for link in self._links_of(name):
+            if link.scope is not None:
+                link.scope = credential.scope
+        if self._settings.token is None:
+            for other in list(self._agents):
+                if any(link.scope is None for link in self._links_of(other)):
+                    self._send_away(other, "agents need a key now")
+
+    def _links_of(self, name: str) -> list[LinkProtocol]:
+        agent = self._agents.get(name)
+        return [] if agent is None else list(agent.links.values())
+
+    def _send_away(self, name: str, why: str) -> None:
+        for link in self._links_of(name):
+            self._displace(link, why)
+            link.leave(frames.REVOKED, why)
 
     # -- leaving -----------------------------------------------------------------
 
@@ -515,6 +633,7 @@ class Links:
             link.abort("the gateway stops")
         self.linger.stop()
         self._refusals.close()
+        self._offences.close()
 
 
 class LinkFactory(Factory):

@@ -39,6 +39,7 @@ from gateway.errors import (
 from gateway.interfaces import IListening, IMappingStore, INetwork
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.addresses import join_host_port
+from gateway.policy.credentials import AgentScope
 from gateway.policy.mapping import (
     Mapping,
     MappingChanges,
@@ -335,12 +336,20 @@ class Mappings:
             raise TooManyMappingsError(limit=self._settings.max_mappings)
         return use_tunnel
 
-    def _open_port(self, wish: MappingWish, use_tunnel: bool, source: str) -> _Served:
+    def _open_port(
+        self,
+        wish: MappingWish,
+        use_tunnel: bool,
+        source: str,
+        scope: AgentScope | None = None,
+    ) -> _Served:
         """Reserve the wished port, or the first free one that can be had."""
         if wish.port:
             return self._try_port(wish, use_tunnel, source)
         taken = {port for _, port in self._served}
         for port in self._ports.pick(taken, self._randrange):
+            if scope is not None and not scope.has_port(port):
+                continue
             try:
                 return self._try_port(replace(wish, port=port), use_tunnel, source)
             except (PortInUseError, PortPrivilegedError):
@@ -587,14 +596,20 @@ class Mappings:
 
     # -- what agents ask for -----------------------------------------------------------
 
-    def open_for_agent(self, wish: MappingWish) -> Mapping:
+    def open_for_agent(
+        self, wish: MappingWish, scope: AgentScope | None = None
+    ) -> Mapping:
         """Serve a mapping that lives with its agent and is not stored.
+
+        Args:
+            wish: the mapping; port 0 = any that the agent may have.
+            scope: what it may have; None = all.
 
         Raises:
             CallerError: why not.
         """
         self._check(wish)
-        served = self._open_port(wish, True, "agent")
+        served = self._open_port(wish, True, "agent", scope)
         self._accept(served)
         return served.edge.mapping
 

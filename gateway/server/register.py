@@ -17,6 +17,7 @@ from gateway.errors import (
     TooManyMappingsError,
 )
 from gateway.policy.addresses import check_host
+from gateway.policy.credentials import AgentScope
 from gateway.policy.mapping import Mapping, MappingWish
 from gateway.server.mappings import Mappings
 from gateway.texts import Texts
@@ -87,14 +88,22 @@ class Registrations:
         if self.mappings is not None:
             self.mappings.close_for_agent(granted.mapping)
 
-    def agent_registers(self, name: str, wish: Register) -> Deferred[RegisterAck]:
-        """Answer a wish, with the port that the agent had if it had one."""
+    def agent_registers(
+        self, name: str, wish: Register, scope: AgentScope | None
+    ) -> Deferred[RegisterAck]:
+        """Answer a wish, with the port that the agent had if it had one.
+
+        Args:
+            name: the agent's.
+            wish: what it wants.
+            scope: what it may have; None = all.
+        """
         if wish.remove:
             if wish.id in self._granted.get(name, {}):
                 self._release(name, wish.id)
             return succeed(RegisterAck(id=wish.id))
         try:
-            mapping = self._grant(name, wish)
+            mapping = self._grant(name, wish, scope)
         except (CallerError, ValueError) as fault:
             error = self._words(fault)
             self.log.warn(
@@ -115,10 +124,12 @@ class Registrations:
             return f"{self._texts('max_tunnels')}: {fault}"
         return str(fault)
 
-    def _grant(self, name: str, wish: Register) -> Mapping:
+    def _grant(self, name: str, wish: Register, scope: AgentScope | None) -> Mapping:
         if wish.protocol != "tcp":
             raise ValueError(self._texts("invalid_protocol", protocol=wish.protocol))
         host = check_host(wish.host) if wish.host else ""
+        if scope is not None:
+            _check_scope(scope, wish, host)
         had = self._granted.get(name, {})
         known = had.get(wish.id)
         port = wish.port
@@ -142,6 +153,7 @@ class Registrations:
                 agent=name,
                 name=wish.id,
             ),
+            scope,
         )
         self._granted.setdefault(name, {})[wish.id] = _Granted(mapping)
         return mapping
@@ -161,3 +173,18 @@ class Registrations:
                 if granted.release is not None:
                     granted.release.cancel()
                     granted.release = None
+
+
+def _check_scope(scope: AgentScope, wish: Register, host: str) -> None:
+    """Return if an agent may have what it wants.
+
+    Raises:
+        ValueError: why not.
+    """
+    if wish.port and not scope.has_port(wish.port):
+        raise ValueError(
+            f"denied: port {wish.port} is not among this agent's ({scope.ports})"
+        )
+    refusal = scope.refusal(host, wish.local)
+    if refusal is not None:
+        raise ValueError(f"denied: {refusal}")

@@ -21,6 +21,7 @@ from gateway.interfaces import IAttempt, IByteTransport
 from gateway.link.stream import StreamTransport
 from gateway.mux.stream import Ending
 from gateway.ops.logs import InfoLogger
+from gateway.policy.rates import Bucket
 from gateway.relay.deadlines import Deadlines
 from gateway.relay.dial import Dialer
 from gateway.relay.near import NearProtocol
@@ -113,7 +114,16 @@ def _preface(edge: TcpEdge, addr: IAddress | None, own: IAddress) -> bytes:
 class TunnelVisit:
     """A visitor that reaches its target through an agent."""
 
-    __slots__ = ("_addr", "_edge", "_router", "_stream", "_trace", "_visitor", "near")
+    __slots__ = (
+        "_addr",
+        "_edge",
+        "_router",
+        "_stream",
+        "_trace",
+        "_visitor",
+        "buckets",
+        "near",
+    )
 
     def __init__(
         self, router: Router, edge: TcpEdge, addr: IAddress | None, trace: str
@@ -124,6 +134,7 @@ class TunnelVisit:
         self._visitor = _visitor_text(addr)
         self._trace = trace
         self._stream: StreamTransport | None = None
+        self.buckets: tuple[Bucket, Bucket] | None = None
         self.near = NearProtocol(self._made, self._lost)
         edge.enter(self, addr)
 
@@ -131,14 +142,17 @@ class TunnelVisit:
         """Ask an agent for the target; the visitor waits."""
         router, edge = self._router, self._edge
         mapping = edge.mapping
-        if edge.paced:
-            edge.pace(self)
-        link = router.links.pick(mapping.agent)
+        link = router.links.pick(mapping.agent, mapping.port)
         if link is None:
             self._turn_away(self._why_no_link())
             return
+        self.buckets = link.buckets
+        if edge.paced or link.buckets:
+            edge.pace(self)
         host, port = mapping.target_host, mapping.target_port
         denied = router.own.refusal_through(link.host, host, port)
+        if denied is None and link.scope is not None:
+            denied = link.scope.refusal(host, port)
         if denied is not None:
             self._turn_away(denied)
             return
@@ -227,6 +241,7 @@ class TunnelVisit:
 class DirectVisit:
     """A visitor whose target the gateway reaches itself."""
 
+    buckets = None
     __slots__ = ("_addr", "_edge", "_router", "_trace", "_visitor", "near")
 
     def __init__(

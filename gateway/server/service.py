@@ -24,6 +24,7 @@ from gateway.ops.certificates import CertificateWatch
 from gateway.policy.addresses import join_host_port
 from gateway.policy.mapping import Mapping
 from gateway.relay.memory import MemoryWatch
+from gateway.server.credentials import Credentials
 from gateway.server.links import LinkFactory, Links
 from gateway.server.mappings import Mappings
 from gateway.server.register import Registrations
@@ -58,6 +59,7 @@ class GatewayParts:
         network: opens the link port and the API's.
         store: opened at the start, closed at the stop.
         links: live links.
+        credentials: keys of agents.
         link_factory: builds links.
         mappings: mappings and their ports.
         memory: sees to what holds it.
@@ -65,6 +67,7 @@ class GatewayParts:
         configured: mappings of the configuration.
         make_api: returns the API; told how to ask whether we drain.
         fatal: called with the reason when the gateway cannot start.
+        open_warning: what to say if agents need no credential.
         certificates: those of the two ports, read anew when they change.
         link_tls: seals links; None = they are plain.
         api_tls: seals the API; None = it is plain.
@@ -74,6 +77,7 @@ class GatewayParts:
     network: INetwork
     store: IMappingStore
     links: Links
+    credentials: Credentials
     link_factory: LinkFactory
     mappings: Mappings
     memory: MemoryWatch
@@ -81,6 +85,7 @@ class GatewayParts:
     configured: Sequence[Mapping]
     make_api: Callable[[Callable[[], bool]], ApiEdge]
     fatal: Callable[[str], None]
+    open_warning: str
     certificates: CertificateWatch
     link_tls: ITLS | None = None
     api_tls: ITLS | None = None
@@ -190,12 +195,15 @@ class GatewayService(Service):
     async def _start(self) -> None:
         parts = self.parts
         await parts.store.open()
+        await parts.credentials.restore()
         for mapping in parts.configured:
             parts.mappings.serve_configured(mapping)
         await parts.mappings.restore()
         if not self.running or self._api_port is None:
             return
         if self._link_port is not None:
+            if parts.links.open_to_all:
+                self.log.warn("!!! {words}", words=parts.open_warning)
             self._link_port.startAccepting()
         self._api_port.startAccepting()
         parts.certificates.start()

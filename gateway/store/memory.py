@@ -7,14 +7,24 @@ from dataclasses import replace
 from zope.interface import implementer
 
 from gateway.errors import PortMappedError, StoreError
-from gateway.interfaces import IMappingStore, StoredMappings
+from gateway.interfaces import (
+    ICredentialStore,
+    IMappingStore,
+    StoredCredentials,
+    StoredMappings,
+)
+from gateway.policy.credentials import (
+    AgentCredential,
+    credential_document,
+    credential_of_document,
+)
 from gateway.policy.mapping import Mapping
 from gateway.store.table import mapping_of, row_of
 
 
-@implementer(IMappingStore)
+@implementer(IMappingStore, ICredentialStore)
 class MemoryMappingStore:
-    """Mappings in a dictionary; for the simulation and for embedding.
+    """Mappings and keys in dictionaries; for the simulation and for embedding.
 
     What was stored outlives `close`, so that opening the same object again is a
     restart.
@@ -22,6 +32,7 @@ class MemoryMappingStore:
 
     def __init__(self) -> None:
         self._by_id: dict[int, Mapping] = {}
+        self._keys: dict[str, AgentCredential] = {}
         self._last_id = 0
         self._is_open = False
 
@@ -79,6 +90,23 @@ class MemoryMappingStore:
                 del self._by_id[mapping.id]
                 return True
         return False
+
+    async def load_credentials(self) -> StoredCredentials:
+        """Return all agents' keys, ordered by name; there are no faults."""
+        self._check_open()
+        return StoredCredentials([self._keys[name] for name in sorted(self._keys)], [])
+
+    async def put_credential(self, credential: AgentCredential) -> None:
+        """Store a credential in the place of what has its name."""
+        self._check_open()
+        document = credential_document(credential)
+        kept = credential_of_document(credential.name, document)
+        self._keys[credential.name] = kept
+
+    async def delete_credential(self, name: str) -> bool:
+        """Remove a credential; False if there was none."""
+        self._check_open()
+        return self._keys.pop(name, None) is not None
 
     async def ping(self) -> None:
         """Return if the store is open."""

@@ -70,6 +70,18 @@ MIGRATIONS: Final = (
             "ALTER TABLE mappings ADD COLUMN expires_at INTEGER",
         ),
     ),
+    Migration(
+        number=3,
+        lift=None,
+        statements=(
+            """
+            CREATE TABLE agent_keys (
+                name TEXT PRIMARY KEY,
+                content TEXT NOT NULL
+            ) STRICT
+            """,
+        ),
+    ),
 )
 SCHEMA_VERSION: Final = MIGRATIONS[-1].number
 

@@ -16,9 +16,15 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from gateway.errors import StoreError
-from gateway.interfaces import IMappingStore, StoredMappings
+from gateway.interfaces import (
+    ICredentialStore,
+    IMappingStore,
+    StoredCredentials,
+    StoredMappings,
+)
+from gateway.policy.credentials import AgentCredential
 from gateway.policy.mapping import Mapping
-from gateway.store import schema, table
+from gateway.store import keys, schema, table
 from gateway.store.copies import checked_copy, put_in_place
 from gateway.store.faults import explain, explain_os, explained
 from gateway.store.files import StoreLock, create_file, prepare_place
@@ -27,7 +33,7 @@ T = TypeVar("T")
 BUSY_TIMEOUT_SECONDS: Final = 5.0
 
 
-@implementer(IMappingStore)
+@implementer(IMappingStore, ICredentialStore)
 class SQLiteMappingStore:
     """`IMappingStore` on `adbapi` over the standard library's sqlite3.
 
@@ -139,6 +145,21 @@ class SQLiteMappingStore:
     async def delete(self, protocol: str, port: int) -> bool:
         """Remove a mapping; False if there was none."""
         return await self._run(partial(table.delete, protocol=protocol, port=port))
+
+    async def load_credentials(self) -> StoredCredentials:
+        """Return all agents' keys; unreadable rows become faults."""
+        credentials, faults = await self._run(keys.load)
+        return StoredCredentials(
+            credentials, [f"database {self._path}: {fault}" for fault in faults]
+        )
+
+    async def put_credential(self, credential: AgentCredential) -> None:
+        """Store a credential in the place of what has its name."""
+        await self._run(partial(keys.put, credential=credential))
+
+    async def delete_credential(self, name: str) -> bool:
+        """Remove a credential; False if there was none."""
+        return await self._run(partial(keys.delete, name=name))
 
     async def ping(self) -> None:
         """Return if the store answers."""

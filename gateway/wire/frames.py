@@ -29,7 +29,7 @@ REGISTER: Final = 0x15
 REGISTER_ACK: Final = 0x16
 GOAWAY: Final = 0x17
 RESET: Final = 0x18
-AUTH: Final = 0x19  # reserved; not spoken by this release
+AUTH: Final = 0x19
 PING: Final = 0x1A
 
 BASE_KINDS: Final = frozenset(
@@ -50,6 +50,7 @@ KIND_NAMES: Final[dict[int, str]] = {
     REGISTER_ACK: "REGISTER_ACK",
     GOAWAY: "GOAWAY",
     RESET: "RESET",
+    AUTH: "AUTH",
     PING: "PING",
 }
 

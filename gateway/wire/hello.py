@@ -35,6 +35,7 @@ class Hello:
         instance: 16 hex digits, random for each process.
         link: number of this link among the agent's, 0..15.
         token: shared secret, or None.
+        auth: how the agent will prove who it is ("scram-sha-256"), or None.
         features: optional features that the agent offers.
         window: credit it grants on each new stream, bytes, 16384..2^31-1.
         max_frame: longest payload it accepts, bytes, 4100..1048576.
@@ -45,6 +46,7 @@ class Hello:
     instance: str
     link: int = 0
     token: str | None = field(default=None, repr=False)
+    auth: str | None = None
     features: frozenset[str] = frozenset()
     window: int = DEFAULT_WINDOW
     max_frame: int = DEFAULT_FRAME
@@ -127,6 +129,8 @@ def encode_hello(hello: Hello) -> bytes:
     }
     if hello.token is not None:
         body["token"] = hello.token
+    if hello.auth is not None:
+        body["auth"] = hello.auth
     return encode_frame(frames.HELLO, encode_json(body))
 
 
@@ -138,6 +142,7 @@ def decode_hello(payload: Payload) -> Hello:
         instance=found.word("instance", _INSTANCE),
         link=found.number("link", 0, MAX_LINKS - 1, 0),
         token=found.optional_text("token", 1024),
+        auth=found.optional_text("auth", 64),
         features=found.words("features"),
         window=found.number("window", MIN_WINDOW, frames.MAX_CREDIT, DEFAULT_WINDOW),
         max_frame=found.number(

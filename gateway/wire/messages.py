@@ -18,6 +18,7 @@ from gateway.wire.codec import encode_frame
 Payload = bytes | memoryview
 
 MAX_JSON: Final = 4096  # bytes of one JSON object on the wire
+MAX_AUTH: Final = 1024  # bytes of one message of a proof
 # `json.dumps` makes an encoder for each call
 _to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _ID: Final = struct.Struct("!I")
@@ -217,6 +218,28 @@ def encode_ping(message: Ping) -> bytes:
 def decode_ping(payload: Payload) -> Ping:
     """Read a PING."""
     return Ping(*_unpack(_PING, payload, frames.PING))
+
+
+def encode_auth(message: str) -> bytes:
+    """Return the frame that carries one message of the proof.
+
+    Raises:
+        PayloadError: it is too long.
+    """
+    found = _utf8(message, "AUTH")
+    if len(found) > MAX_AUTH:
+        raise PayloadError(f"AUTH of {len(found)} bytes, {MAX_AUTH} at most")
+    return encode_frame(frames.AUTH, found)
+
+
+def decode_auth(payload: Payload) -> str:
+    """Read an AUTH."""
+    if len(payload) > MAX_AUTH:
+        raise PayloadError(f"AUTH of {len(payload)} bytes, {MAX_AUTH} at most")
+    try:
+        return bytes(payload).decode()
+    except UnicodeDecodeError:
+        raise PayloadError("AUTH is not UTF-8") from None
 
 
 def encode_json(value: dict[str, Any]) -> bytes:

@@ -21,8 +21,10 @@ from gateway.policy.mapping import (
     resolve_target_port,
     wants_tunnel,
 )
+from gateway.server.credentials import Credentials
 from gateway.server.links import AgentView
 from gateway.server.mappings import MappingView
+from gateway.store.memory import MemoryMappingStore
 
 NOON = 1704110400  # 2024-01-01 12:00:00 UTC
 
@@ -123,6 +125,7 @@ class FakeLinks:
 
     def __init__(self):
         self.agents: list[AgentView] = []
+        self.open_to_all = False
 
     @property
     def connected(self):
@@ -138,12 +141,22 @@ class FakeLinks:
         return list(self.agents)
 
 
+def keys(clock, store=None):
+    """Return a table of keys over a store in memory, which is open."""
+    store = store or MemoryMappingStore()
+    Deferred.fromCoroutine(store.open())
+    return Credentials(
+        store, (), bytes, lambda: NOON + clock.seconds(), legacy_allowed=False
+    )
+
+
 def build_api(clock, **given):
     """Return an API over fakes, but for what is given to its constructor."""
     settings = given.get("settings") or ApiSettings()
     parts: dict[str, Any] = {
         "mappings": FakeMappings(tunnel_enabled=settings.tunnel_enabled),
         "links": FakeLinks(),
+        "credentials": given.get("credentials") or keys(clock),
         "health": HealthChecks(clock, lambda: NOON),
         "refusals": RefusalLog(clock),
         **given,

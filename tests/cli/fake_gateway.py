@@ -257,7 +257,9 @@ class FakeGateway:
             found = MappingList(mappings=rows, count=len(rows), use_tunnel=True)
             return found.model_dump(mode="json")
         if path == "/api/agents":
-            agents = AgentList(agents=self.agents, count=len(self.agents))
+            agents = AgentList(
+                agents=self.agents, count=len(self.agents), open_to_all=False
+            )
             return agents.model_dump(mode="json")
         if path.startswith("/api/mapping/"):
             return self.mappings.get(int(path.rpartition("/")[2])).model_dump()

@@ -8,7 +8,7 @@ from OpenSSL.crypto import FILETYPE_PEM, load_certificate
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.net.certificates import (
-    Credentials,
+    CertificateFiles,
     check_server,
     client_context,
     names_of,
@@ -49,7 +49,7 @@ class CertTests(SynchronousTestCase):
             (lambda files: client_context(files, verify=True), "agent-office"),
         ):
             build(
-                Credentials(
+                CertificateFiles(
                     cert_file=str(self.folder / f"{name}.crt"),
                     key_file=str(self.folder / f"{name}.key"),
                     ca_file=str(self.folder / "ca.crt"),

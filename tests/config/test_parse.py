@@ -55,9 +55,9 @@ WRONG = [
     ("version: '2.0'", ["version: must be 1.0, not '2.0' (gw.yaml line 1)"]),
     ("tunnel: 9000", [
         "tunnel: must be a mapping with keys of enabled, listen_port, bind, "
-        "port_offset, auth_token, auth_token_file, connect_request, allow_legacy, "
-        "heartbeat_interval, hello_timeout, open_timeout, write_timeout, window, "
-        "max_frame, legacy_high_water, legacy_low_water (gw.yaml line 1)"]),
+        "port_offset, auth_token, auth_token_file, agents, connect_request, "
+        "allow_legacy, heartbeat_interval, hello_timeout, open_timeout, "
+        "write_timeout, window, max_frame, legacy_high_water, legacy_low_water (gw.yaml line 1)"]),
     ("[1, 2]", ["gw.yaml: must hold keys and values, nothing else"]),
     ("words", ["gw.yaml: must hold keys and values, nothing else"]),
     ("tunnel: {listen_prt: 1}", [

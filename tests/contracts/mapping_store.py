@@ -10,7 +10,8 @@ from twisted.internet.defer import ensureDeferred
 from zope.interface.verify import verifyObject
 
 from gateway.errors import BadRequestError, PortMappedError, StoreError
-from gateway.interfaces import IMappingStore
+from gateway.interfaces import ICredentialStore, IMappingStore
+from gateway.policy.credentials import AgentCredential, AgentScope, Verifier
 from gateway.policy.mapping import Mapping
 from gateway.policy.visitors import VisitorRules
 
@@ -58,6 +59,28 @@ FULL = Mapping(
     created_at=0,
     updated_at=253_402_300_799,
 )
+
+
+def a_credential(name: str = "office", **changes: Any) -> AgentCredential:
+    """Return a credential with every value that it can have."""
+    plain = AgentCredential(
+        name=name,
+        verifiers=(
+            Verifier("00000001", b"salt" * 4, b"s" * 32, b"k" * 32, 4096),
+            Verifier("00000002", b"SALT" * 4, b"S" * 32, b"K" * 32, 5000),
+        ),
+        scope=AgentScope(
+            ports="1-9,80",
+            targets=("10.0.0.0/8:80", "db"),
+            max_links=1,
+            max_streams=2,
+            bandwidth_limit=3,
+        ),
+        expires_at=4,
+        created_at=5,
+        updated_at=6,
+    )
+    return replace(plain, **changes)
 
 
 class MappingStoreContract(_Test):
@@ -277,3 +300,27 @@ class MappingStoreContract(_Test):
                     model.pop(taken.get(port, 0), None)
         expected = sorted(model.values(), key=lambda m: m.port)
         self.assertEqual(await store.load(), (expected, []))
+
+    async def test_credentials_are_kept_by_name(self):
+        """What was put last is what is loaded, in the order of names."""
+        store = await self.opened()
+        verifyObject(ICredentialStore, store)
+        self.assertEqual(await store.load_credentials(), ([], []))
+        for credential in (
+            a_credential("web"),
+            a_credential(expires_at=None),
+            a_credential(scope=AgentScope()),
+        ):
+            await store.put_credential(credential)
+        expected = [a_credential(scope=AgentScope()), a_credential("web")]
+        self.assertEqual(await store.load_credentials(), (expected, []))
+        self.assertTrue(await store.delete_credential("office"))
+        self.assertFalse(await store.delete_credential("office"))
+        self.assertEqual(await store.load_credentials(), (expected[1:], []))
+
+    async def test_credentials_need_an_open_store(self):
+        """As everything else does."""
+        store = self.make_store()
+        await self.fails(StoreError, store.load_credentials())
+        await self.fails(StoreError, store.put_credential(a_credential()))
+        await self.fails(StoreError, store.delete_credential("office"))

@@ -3,7 +3,7 @@
 import select
 from unittest import skipUnless
 
-from gateway.net.certificates import Credentials
+from gateway.net.certificates import CertificateFiles
 from gateway.net.poller import Poller, ReactorPoller
 from gateway.net.tls import ClientTLS, ServerTLS
 from tests.certificates import Authority
@@ -52,7 +52,7 @@ class TLSContract(NetworkContract):
         super().setUp()
         authority = Authority(self.mktemp())
         cert_file, key_file = authority.issue("both", self.address)
-        files = Credentials(
+        files = CertificateFiles(
             cert_file=cert_file, key_file=key_file, ca_file=authority.ca_file
         )
         self.refused: list[str] = []

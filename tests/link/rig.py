@@ -125,6 +125,7 @@ class Owner:
 
     def __init__(self, greeting=None):
         self.calls = []
+        self.auths: list[str] = []
         self.listener = Listener()
         self.refusal = None
         self.silent = False
@@ -148,6 +149,9 @@ class Owner:
             link.refuse(self.refusal)
         elif not self.silent:
             link.accept(HelloAck(session="s", window=WINDOW, max_frame=MAX_FRAME))
+
+    def link_auth(self, link, message):
+        self.auths.append(message)
 
     def link_decided(self, link, ack):
         self.calls.append(("decided", ack))

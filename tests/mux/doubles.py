@@ -90,6 +90,9 @@ class RecordingObserver:
         elif self.answer is not None:
             self.session.refuse(self.answer)
 
+    def auth_received(self, message):
+        self.calls.append(("auth_received", message))
+
     def decided(self, ack):
         self.calls.append(("decided", ack))
 

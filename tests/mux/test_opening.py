@@ -170,6 +170,80 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual(side.observer.ends, [])
 
 
+AUTH = raw_frame(0x19, b"a message")
+
+
+class AgentProofTests(SynchronousTestCase):
+    """An agent that announced a proof takes nothing before the gateway's."""
+
+    def setUp(self):
+        self.side = Side(gateway=False)
+        self.side.session.greet(a_hello(auth="scram-sha-256"))
+        self.side.session.authenticate("first")
+
+    def test_it_is_said_right_behind_hello(self):
+        self.assertEqual(
+            [(kind, payload[:5]) for kind, payload in self.side.said()],
+            [(0x10, b'{"age'), (0x19, b"first")],
+        )
+
+    def test_messages_are_passed_on_and_then_the_link_is_taken(self):
+        self.side.hear(AUTH)
+        self.assertEqual(self.side.observer.last("auth_received"), "a message")
+        self.side.session.proven = True
+        self.side.hear(ack_frame())
+        self.assertTrue(self.side.session.negotiated)
+
+    def test_a_gateway_that_proves_nothing_is_left(self):
+        self.side.hear(ack_frame())
+        self.assertIn("without proving", str(self.side.fault))
+        self.assertFalse(self.side.session.negotiated)
+
+    def test_a_gateway_of_the_plain_protocol_is_left(self):
+        self.side.hear(KEEP_ALIVE)
+        self.assertIn("does not ask for our proof", str(self.side.fault))
+
+    def test_a_refusal_is_taken(self):
+        self.side.hear(json_frame(0x11, error="authentication failed"))
+        self.assertEqual(self.side.observer.last("refused"), "authentication failed")
+
+    def test_more_messages_than_a_proof_takes(self):
+        self.side.hear(AUTH, AUTH)
+        self.assertIsNone(self.side.fault)
+        self.side.hear(AUTH)
+        self.assertIn("more AUTH frames", str(self.side.fault))
+
+
+class GatewayProofTests(SynchronousTestCase):
+    """A gateway takes AUTH where HELLO announced it."""
+
+    def test_messages_are_passed_on_until_it_is_decided(self):
+        side = Side(gateway=True)
+        side.hear(hello_frame(auth="scram-sha-256"), AUTH)
+        self.assertEqual(side.observer.last("auth_received"), "a message")
+        side.session.authenticate("answer")
+        side.session.accept(an_ack())
+        self.assertEqual([kind for kind, _ in side.said()][:2], [0x19, 0x11])
+        side.hear(AUTH)
+        self.assertIsNone(side.fault)
+        self.assertEqual(side.core.counts, {"unknown_kind": 1})
+
+    def test_without_an_announcement_it_is_out_of_place(self):
+        side = Side(gateway=True)
+        side.hear(hello_frame(), AUTH)
+        self.assertIn("between HELLO and HELLO_ACK", str(side.fault))
+
+    def test_malformed_and_too_many(self):
+        for frames in (
+            [raw_frame(0x19, b"\xff")],
+            [raw_frame(0x19, b"a" * 1025)],
+            [AUTH] * 3,
+        ):
+            side = Side(gateway=True)
+            side.hear(hello_frame(auth="scram-sha-256"), *frames)
+            self.assertIsNotNone(side.fault)
+
+
 class GatewayTests(SynchronousTestCase):
     """A gateway decides by the first frame, or by silence."""
 

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from gateway.interfaces import IByteTransport, ICertified
-from gateway.net.certificates import CertificateError, Credentials
+from gateway.net.certificates import CertificateError, CertificateFiles
 from gateway.net.tls import RECORD_BYTES, ClientTLS, ServerTLS, _records, words_of
 from tests.certificates import Authority, rsa_key
 from tests.contracts.network import HalfRecorder, Recorder, RecordingFactory
@@ -61,7 +61,7 @@ class TLSCase(RealSocketsCase):
         """Return a server's TLS whose certificate is for `hosts`."""
         cert, key = self.authority.issue("server", *(hosts or (ADDRESS,)), **issued)
         return ServerTLS(
-            Credentials(cert_file=cert, key_file=key, ca_file=ca_file),
+            CertificateFiles(cert_file=cert, key_file=key, ca_file=ca_file),
             limit=limit,
             seconds=seconds,
             refused=lambda host, why: self.refused.append((host, why)),
@@ -69,7 +69,7 @@ class TLSCase(RealSocketsCase):
 
     def client(self, name=ADDRESS, *, ca_file="", cert=(None, None), **options):
         """Return a client's TLS that wants to meet `name`."""
-        files = Credentials(
+        files = CertificateFiles(
             cert_file=cert[0],
             key_file=cert[1],
             ca_file=self.authority.ca_file if ca_file == "" else ca_file,

@@ -26,6 +26,7 @@ from gateway.policy.ports import PublicPorts
 from gateway.policy.visitors import Addresses
 from gateway.relay.deadlines import Deadlines
 from gateway.relay.dial import Dialer
+from gateway.server.credentials import Credentials
 from gateway.server.links import AdmissionSettings, LinkFactory, Links
 from gateway.server.mappings import Mappings, MappingSettings
 from gateway.server.own import OwnPlaces
@@ -122,6 +123,18 @@ class FragileStore(MemoryMappingStore):
             await gate
         if self.fault is not None:
             raise self.fault
+
+    async def load_credentials(self):
+        await self._pass()
+        return await super().load_credentials()
+
+    async def put_credential(self, credential):
+        await self._pass()
+        await super().put_credential(credential)
+
+    async def delete_credential(self, name):
+        await self._pass()
+        return await super().delete_credential(name)
 
     def hold(self):
         """Let the next call wait; return what it waits for."""
@@ -245,6 +258,13 @@ class GatewayCase(LogCase):
         self.registrations = Registrations(
             self.clock, texts, lambda mapping: f"tcp://:{mapping.port}"
         )
+        self.credentials = Credentials(
+            self.store,
+            (),
+            os.urandom,
+            self.wall_now,
+            legacy_allowed=allow_legacy is True,
+        )
         self.links = Links(
             self.clock,
             AdmissionSettings(
@@ -265,6 +285,7 @@ class GatewayCase(LogCase):
             self.registrations,
             lambda size: bytes(range(size)),
             self.wall_now,
+            self.credentials,
         )
         self.factory = LinkFactory(self.links)
         self.own = OwnPlaces(

@@ -442,7 +442,7 @@ class WishTests(GatewayCase):
         self.patch(
             self.registrations,
             "agent_registers",
-            lambda name, wish: fail(ValueError("x")),
+            lambda name, wish, scope: fail(ValueError("x")),
         )
         agent.says(json_frame(frames.REGISTER, id="site", local=80))
         ((_, payload),) = agent.heard()
@@ -453,7 +453,9 @@ class WishTests(GatewayCase):
         agent = self.agent("web")
         agent.heard()
         late: Deferred[None] = Deferred()
-        self.patch(self.registrations, "agent_registers", lambda name, wish: late)
+        self.patch(
+            self.registrations, "agent_registers", lambda name, wish, scope: late
+        )
         agent.says(json_frame(frames.REGISTER, id="site", local=80))
         agent.transport.peer_resets()
         late.errback(ValueError("x"))

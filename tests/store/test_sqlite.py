@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, ensureDeferred, gatherResults
 
 from gateway.errors import SchemaVersionError, StoreError
 from gateway.store.schema import SCHEMA_VERSION
-from tests.contracts.mapping_store import a_mapping
+from tests.contracts.mapping_store import a_credential, a_mapping
 from tests.store.files import StoreTestCase, ask, contents, new_store, write_database
 
 
@@ -38,7 +38,19 @@ class FileTests(StoreTestCase):
         self.assertEqual(ask(self.path, "PRAGMA journal_mode"), [("wal",)])
         self.assertEqual(ask(self.path, "PRAGMA user_version"), [(SCHEMA_VERSION,)])
         strict = ask(self.path, "SELECT name FROM pragma_table_list WHERE strict")
-        self.assertEqual(sorted(strict), [("mappings",), ("mappings_unreadable",)])
+        names = ["agent_keys", "mappings", "mappings_unreadable"]
+        self.assertEqual(sorted(strict), [(name,) for name in names])
+
+    async def test_a_spoilt_key_costs_itself_alone(self):
+        """Its row is told of; the others are loaded."""
+        store = await self.opened()
+        await store.put_credential(a_credential("web"))
+        for name, content in (("a", "{}"), ("b", "[]"), ("c", "{"), ("d", "5")):
+            ask(self.path, f"INSERT INTO agent_keys VALUES ('{name}', '{content}')")
+        credentials, faults = await store.load_credentials()
+        self.assertEqual([one.name for one in credentials], ["web"])
+        self.assertEqual(len(faults), 4)
+        self.assertIn("the key of agent 'a' cannot be read", faults[0])
 
     async def test_close_leaves_one_file_and_no_thread(self):
         """Nothing of a closed store remains but its data and its lock file."""

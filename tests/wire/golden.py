@@ -109,6 +109,10 @@ CODECS = {
         messages.encode_goaway, messages.decode_goaway, messages.Goaway
     ),
     frames.RESET: _pair_codec(messages.encode_reset, messages.decode_reset, "reason"),
+    frames.AUTH: (
+        lambda fields: messages.encode_auth(fields["message"]),
+        lambda payload: {"message": messages.decode_auth(payload)},
+    ),
     frames.PING: (
         lambda fields: messages.encode_ping(
             messages.Ping(fields["kind"], bytes.fromhex(fields["nonce"]))

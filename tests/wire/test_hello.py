@@ -39,6 +39,7 @@ LIMITS: list[tuple[str, str, list[Any], list[Any]]] = [
     ),
     ("hello", "link", [0, 15], [-1, 16, "0", 1.0, True, None, []]),
     ("hello", "token", [None, "", "t" * 1024], ["t" * 1025, 1, True, [], {}]),
+    ("hello", "auth", [None, "", "a" * 64], ["a" * 65, 1, True, [], {}]),
     (
         "hello",
         "features",

@@ -1,0 +1,256 @@
+"""The keys of agents: those of the configuration, and those made at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
+
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
+
+from gateway.errors import (
+    AgentKeyExistsError,
+    AgentKeyMissingError,
+    ConfiguredKeyError,
+    LegacyAllowedError,
+    StoreError,
+    StoreFailedError,
+)
+from gateway.interfaces import ICredentialStore
+from gateway.link.proof import make_verifier
+from gateway.policy.credentials import (
+    MOST_KEYS,
+    AgentCredential,
+    AgentScope,
+    Verifier,
+    make_key,
+)
+
+Changed = Callable[[str, AgentCredential | None], None]
+
+
+class NewKey(NamedTuple):
+    """A key just made; it is shown once and kept nowhere.
+
+    Attributes:
+        secret: what the agent is configured with.
+        credential: what the gateway keeps.
+    """
+
+    secret: str
+    credential: AgentCredential
+
+
+class Credentials:
+    """Whom the gateway knows, by name; the store and this table always agree.
+
+    Attributes:
+        changed: told of each name whose credential changed, and of what it is now;
+            None = it is revoked.
+    """
+
+    log: Final = Logger()
+
+    def __init__(
+        self,
+        store: ICredentialStore,
+        configured: Iterable[AgentCredential],
+        random_bytes: Callable[[int], bytes],
+        wall_clock: Callable[[], float],
+        *,
+        legacy_allowed: bool,
+    ) -> None:
+        """Remember the collaborators.
+
+        Args:
+            store: where keys survive a restart.
+            configured: what the configuration holds.
+            random_bytes: unguessable bytes.
+            wall_clock: Unix seconds.
+            legacy_allowed: agents without any credential are to be served, so there
+                must be none.
+        """
+        self._store = store
+        self._random = random_bytes
+        self._wall_clock = wall_clock
+        self._legacy_allowed = legacy_allowed
+        self._configured = {one.name: one for one in configured}
+        self._stored: dict[str, AgentCredential] = {}
+        self._lock = DeferredLock()
+        self.changed: Changed = lambda name, credential: None
+
+    def __bool__(self) -> bool:
+        """Whether any agent has a key."""
+        return bool(self._configured or self._stored)
+
+    async def restore(self) -> None:
+        """Read what is stored; what cannot be read does not stop the rest.
+
+        Raises:
+            StoreError: the store cannot be read at all.
+        """
+        found, faults = await self._store.load_credentials()
+        for fault in faults:
+            self.log.error("stored agent key passed over: {fault}", fault=fault)
+        for credential in found:
+            if credential.name in self._configured:
+                self.log.error(
+                    "stored key of agent {name} passed over: the configuration has one",
+                    name=credential.name,
+                )
+            else:
+                self._stored[credential.name] = credential
+
+    # -- questions ---------------------------------------------------------------
+
+    def get(self, name: str) -> AgentCredential | None:
+        """Return the credential of an agent that is good now, or None."""
+        found = self._configured.get(name) or self._stored.get(name)
+        if found is None or self._expired(found):
+            return None
+        return found
+
+    def _expired(self, credential: AgentCredential) -> bool:
+        expires_at = credential.expires_at
+        return expires_at is not None and expires_at <= self._wall_clock()
+
+    def verifier(self, name: str, key_id: str) -> Verifier | None:
+        """Return what an agent's key is checked by, or None."""
+        found = self.get(name)
+        return None if found is None else found.verifier(key_id)
+
+    def views(self) -> list[tuple[AgentCredential, str, bool]]:
+        """Return all, ordered by name: where each is from, and whether it expired."""
+        both = [(one, "config") for one in self._configured.values()]
+        both += [(one, "stored") for one in self._stored.values()]
+        return sorted(
+            ((one, source, self._expired(one)) for one, source in both),
+            key=lambda row: row[0].name,
+        )
+
+    # -- changes -----------------------------------------------------------------
+
+    async def create(
+        self, name: str, scope: AgentScope, expires_in: int | None
+    ) -> NewKey:
+        """Make a key for an agent that has none.
+
+        Raises:
+            AgentKeyExistsError: it has one.
+            LegacyAllowedError: agents without a key are to be served.
+            StoreFailedError: nothing is changed.
+        """
+        made: NewKey = await self._one_by_one(self._create, name, scope, expires_in)
+        return made
+
+    async def _create(
+        self, name: str, scope: AgentScope, expires_in: int | None
+    ) -> NewKey:
+        if self._legacy_allowed:
+            raise LegacyAllowedError()
+        if name in self._configured or name in self._stored:
+            raise AgentKeyExistsError(name=name)
+        now = int(self._wall_clock())
+        key = make_key(self._random)
+        credential = AgentCredential(
+            name=name,
+            verifiers=(make_verifier(key, self._random),),
+            scope=scope,
+            expires_at=None if expires_in is None else now + expires_in,
+            created_at=now,
+            updated_at=now,
+        )
+        await self._keep(credential)
+        return NewKey(key.secret, credential)
+
+    async def rotate(self, name: str) -> NewKey:
+        """Make a second key; the older one stays good until it is retired.
+
+        A third one takes the oldest one's place.
+
+        Raises:
+            AgentKeyMissingError: the agent has none.
+            ConfiguredKeyError: the configuration has it.
+            StoreFailedError: nothing is changed.
+        """
+        made: NewKey = await self._one_by_one(self._rotate, name)
+        return made
+
+    async def _rotate(self, name: str) -> NewKey:
+        before = self._own(name)
+        key = make_key(self._random)
+        verifiers = (*before.verifiers, make_verifier(key, self._random))
+        credential = replace(
+            before,
+            verifiers=verifiers[-MOST_KEYS:],
+            updated_at=int(self._wall_clock()),
+        )
+        await self._keep(credential)
+        return NewKey(key.secret, credential)
+
+    async def retire(self, name: str) -> AgentCredential:
+        """Let only the newest key be good; links go on.
+
+        Raises:
+            AgentKeyMissingError: the agent has none.
+            ConfiguredKeyError: the configuration has it.
+            StoreFailedError: nothing is changed.
+        """
+        made: AgentCredential = await self._one_by_one(self._retire, name)
+        return made
+
+    async def _retire(self, name: str) -> AgentCredential:
+        before = self._own(name)
+        credential = replace(
+            before,
+            verifiers=before.verifiers[-1:],
+            updated_at=int(self._wall_clock()),
+        )
+        await self._keep(credential)
+        return credential
+
+    async def revoke(self, name: str) -> AgentCredential:
+        """Forget an agent's keys and end its links at once.
+
+        Raises:
+            AgentKeyMissingError: the agent has none.
+            ConfiguredKeyError: the configuration has it.
+            StoreFailedError: nothing is changed.
+        """
+        made: AgentCredential = await self._one_by_one(self._revoke, name)
+        return made
+
+    async def _revoke(self, name: str) -> AgentCredential:
+        before = self._own(name)
+        try:
+            await self._store.delete_credential(name)
+        except StoreError as fault:
+            raise StoreFailedError(detail=str(fault)) from fault
+        del self._stored[name]
+        self.log.warn("key of agent {name} is revoked", name=name)
+        self.changed(name, None)
+        return before
+
+    def _own(self, name: str) -> AgentCredential:
+        if name in self._configured:
+            raise ConfiguredKeyError(name=name)
+        found = self._stored.get(name)
+        if found is None:
+            raise AgentKeyMissingError(name=name)
+        return found
+
+    async def _keep(self, credential: AgentCredential) -> None:
+        try:
+            await self._store.put_credential(credential)
+        except StoreError as fault:
+            raise StoreFailedError(detail=str(fault)) from fault
+        self._stored[credential.name] = credential
+        self.changed(credential.name, credential)
+
+    def _one_by_one(
+        self, change: Callable[..., Coroutine[Any, Any, Any]], *given: object
+    ) -> Deferred[Any]:
+        outcome: Deferred[Any] = Deferred()
+        self._lock.run(change, *given).chainDeferred(outcome)
+        return outcome

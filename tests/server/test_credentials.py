@@ -1,0 +1,299 @@
+"""Keys of agents: made, replaced, revoked, and proved by agents of every kind."""
+
+import os
+
+from gateway.errors import (
+    AgentKeyExistsError,
+    AgentKeyMissingError,
+    ConfiguredKeyError,
+    LegacyAllowedError,
+    StoreFailedError,
+)
+from gateway.link.proof import SCRAM, AgentProof, make_verifier
+from gateway.policy.credentials import (
+    AgentCredential,
+    AgentKey,
+    AgentScope,
+    make_key,
+    read_key,
+)
+from gateway.server.credentials import Credentials
+from gateway.wire import frames
+from tests.link.rig import KEEP_ALIVE, OTHER_INSTANCE
+from tests.server.rig import NOON, GatewayCase
+from tests.strategies import json_frame, raw_frame
+
+
+class KeyCase(GatewayCase):
+    """A gateway without a token."""
+
+    def now(self, coroutine):
+        return self.successResultOf(self.ensure(coroutine))
+
+    def made(self, name="office", expires_in=None, **scope):
+        """Make a key; return it as the agent holds it."""
+        new = self.now(self.credentials.create(name, AgentScope(**scope), expires_in))
+        key = read_key(new.secret)
+        assert key is not None
+        return key
+
+    def rotated(self):
+        """Make another key; return it as the agent holds it."""
+        return read_key(self.now(self.credentials.rotate("office")).secret)
+
+    def prove(self, key, name="office", instance="0" * 16, link=0, user=None):
+        """Connect an agent that proves to know a key; return it and what it heard."""
+        agent = self.connect()
+        assert agent is not None
+        proof = AgentProof(user or name, key, "c" * 32)
+        hello = {"agent": name, "instance": instance, "link": link, "auth": SCRAM}
+        agent.says(
+            json_frame(frames.HELLO, **hello),
+            raw_frame(frames.AUTH, proof.first().encode()),
+        )
+        ((kind, payload),) = agent.heard()
+        self.assertEqual(frames.AUTH, kind)
+        answer = proof.answer(bytes(payload).decode())
+        assert answer is not None
+        agent.says(raw_frame(frames.AUTH, answer.encode()))
+        return agent, agent.heard()
+
+    def assert_admitted(self, heard):
+        self.assertEqual([frames.AUTH, frames.HELLO_ACK], [k for k, _ in heard][:2])
+        self.assertNotIn(b"error", heard[1][1])
+
+    def assert_refused(self, heard, words=b"authentication failed"):
+        ((kind, payload),) = [row for row in heard if row[0] != frames.AUTH]
+        self.assertEqual(frames.HELLO_ACK, kind)
+        self.assertIn(words, payload)
+
+
+class ProofTests(KeyCase):
+    """Who is admitted."""
+
+    def test_who_knows_a_key_under_its_own_name(self):
+        key = self.made()
+        self.assert_admitted(self.prove(key)[1])
+        self.assertTrue(self.links.has("office"))
+
+    def test_nobody_else(self):
+        key = self.made()
+        other = self.made("other")
+        forged = AgentKey(key.key_id, make_key(os.urandom).secret)
+        for given, name, user in (
+            (forged, "office", None),
+            (other, "office", None),
+            (other, "office", "other"),
+            (key, "boss", "office"),
+            (key, "nobody", None),
+        ):
+            self.assert_refused(self.prove(given, name, user=user)[1])
+        self.assertFalse(self.links.connected)
+        self.assertEqual(1, len(self.lines("Unauthorized")))
+
+    def test_the_first_key_ends_the_time_of_agents_without_any(self):
+        stranger = self.agent("stranger")
+        stranger.heard()
+        self.assertTrue(self.links.open_to_all)
+        self.made()
+        self.assertFalse(self.links.open_to_all)
+        ((kind, payload),) = stranger.heard()
+        self.assertEqual((frames.GOAWAY, frames.REVOKED), (kind, payload[0]))
+        again = self.agent("stranger", OTHER_INSTANCE)
+        self.assertIn(b"authentication failed", again.heard()[0][1])
+        legacy = self.connect()
+        legacy.says(KEEP_ALIVE)
+        self.assertTrue(legacy.transport.half_closed)
+
+    def test_with_a_token_beside_the_keys_either_will_do(self):
+        self.build(token="a secret that is shared")
+        key = self.made()
+        self.assert_admitted(self.prove(key)[1])
+        agent = self.agent("web", token="a secret that is shared")
+        self.assertNotIn(b"error", agent.heard()[0][1])
+        self.now(self.credentials.revoke("office"))
+        self.assertTrue(self.links.has("web"))
+
+    def test_an_expired_key_admits_no_new_link(self):
+        key = self.made(expires_in=10)
+        agent, heard = self.prove(key)
+        self.assert_admitted(heard)
+        self.clock.advance(10)
+        self.assert_refused(self.prove(key, instance="1" * 16)[1])
+        self.assertTrue(self.links.has("office"))
+        agent.transport.peer_resets()
+
+    def test_a_proof_of_another_kind_is_refused(self):
+        self.made()
+        agent = self.connect()
+        assert agent is not None
+        hello = {"agent": "office", "instance": "0" * 16, "auth": "magic"}
+        agent.says(json_frame(frames.HELLO, **hello))
+        self.assert_refused(agent.heard())
+
+    def test_who_leaves_in_the_middle_leaves_nothing(self):
+        self.made()
+        agent = self.connect()
+        assert agent is not None
+        hello = {"agent": "office", "instance": "0" * 16, "auth": SCRAM}
+        agent.says(json_frame(frames.HELLO, **hello))
+        agent.transport.peer_resets()
+        self.assertEqual({}, self.links._proofs)
+
+
+class ChangeTests(KeyCase):
+    """Keys come and go."""
+
+    def test_two_keys_are_good_until_one_is_retired(self):
+        old = self.made()
+        new = self.rotated()
+        for key in (old, new):
+            self.assert_admitted(self.prove(key)[1])
+        self.now(self.credentials.retire("office"))
+        self.assert_refused(self.prove(old)[1])
+        self.assert_admitted(self.prove(new)[1])
+
+    def test_a_third_key_takes_the_oldest_ones_place(self):
+        keys = [self.made()]
+        keys += [self.rotated() for _ in range(2)]
+        self.assert_refused(self.prove(keys[0])[1])
+        for key in keys[1:]:
+            self.assert_admitted(self.prove(key)[1])
+
+    def test_revoking_ends_links_and_visitors(self):
+        key = self.made()
+        agent, _ = self.prove(key)
+        self.create(agent="office")
+        visitor = self.visit()
+        agent.reached()
+        agent.heard()
+        self.now(self.credentials.revoke("office"))
+        kinds = [kind for kind, _ in agent.heard()]
+        self.assertEqual([frames.GOAWAY], kinds)
+        visitor.pump()
+        self.assertTrue(visitor.aborted)
+        self.assertFalse(self.links.has("office"))
+        self.assert_refused(self.prove(key)[1])
+
+    def test_what_survives_a_restart(self):
+        key = self.made(ports="10080", max_streams=5)
+        self.build()
+        self.now(self.credentials.restore())
+        agent, heard = self.prove(key)
+        self.assert_admitted(heard)
+        self.assertEqual(5, agent.link.scope.max_streams)
+
+    def test_what_cannot_be_done(self):
+        self.made()
+        for fault, change in (
+            (
+                AgentKeyExistsError,
+                self.credentials.create("office", AgentScope(), None),
+            ),
+            (AgentKeyMissingError, self.credentials.rotate("nobody")),
+            (AgentKeyMissingError, self.credentials.retire("nobody")),
+            (AgentKeyMissingError, self.credentials.revoke("nobody")),
+        ):
+            self.failureResultOf(self.ensure(change), fault)
+
+    def test_a_key_of_the_configuration_stays_as_it_is(self):
+        key = make_key(os.urandom)
+        configured = AgentCredential(
+            name="office", verifiers=(make_verifier(key, os.urandom),)
+        )
+        self.made()
+        table = Credentials(
+            self.store, [configured], os.urandom, self.wall_now, legacy_allowed=False
+        )
+        self.now(table.restore())
+        self.assertEqual(1, len(self.lines("the configuration has one")))
+        self.assertEqual([(configured, "config", False)], table.views())
+        for change in (table.rotate, table.retire, table.revoke):
+            self.failureResultOf(self.ensure(change("office")), ConfiguredKeyError)
+        self.failureResultOf(
+            self.ensure(table.create("office", AgentScope(), None)), AgentKeyExistsError
+        )
+
+    def test_no_key_where_agents_without_one_are_to_be_served(self):
+        self.build(allow_legacy=True)
+        making = self.credentials.create("office", AgentScope(), None)
+        self.failureResultOf(self.ensure(making), LegacyAllowedError)
+
+    def test_a_store_that_fails_changes_nothing(self):
+        key = self.made()
+        self.store.fail("the disk is full")
+        for change in (
+            self.credentials.create("other", AgentScope(), None),
+            self.credentials.rotate("office"),
+            self.credentials.revoke("office"),
+        ):
+            self.failureResultOf(self.ensure(change), StoreFailedError)
+        self.store.fault = None
+        self.assert_admitted(self.prove(key)[1])
+        self.assertEqual(["office"], [row[0].name for row in self.credentials.views()])
+
+
+class ScopeTests(KeyCase):
+    """What a hostile agent gets."""
+
+    def register(self, agent, **wish):
+        agent.says(json_frame(frames.REGISTER, id=f"x{wish}", **wish))
+        ((_, payload),) = agent.heard()
+        return payload
+
+    def test_ports_of_its_own_alone(self):
+        agent, _ = self.prove(self.made(ports="10050-10051"))
+        self.assertIn(b"denied: port 10080", self.register(agent, port=10080, local=1))
+        self.assertIn(b"10051", self.register(agent, port=10051, local=1))
+        self.assertIn(b"10050", self.register(agent, local=2))
+
+    def test_targets_of_its_own_alone(self):
+        agent, _ = self.prove(self.made(targets=("127.0.0.1:80",)))
+        for wish in ({"local": 22}, {"local": 80, "host": "10.0.0.1"}):
+            self.assertIn(b"denied", self.register(agent, **wish))
+        self.assertNotIn(b"error", self.register(agent, local=80))
+
+    def test_visitors_of_other_ports_go_elsewhere(self):
+        agent, _ = self.prove(self.made(ports="10081"))
+        self.create(agent="office")
+        agent.heard()
+        visitor = self.visit()
+        visitor.pump()
+        self.assertTrue(visitor.aborted)
+        self.assertEqual([], agent.heard())
+        self.assertEqual(1, len(self.lines("agent office has no room")))
+
+    def test_it_is_not_asked_for_other_targets(self):
+        agent, _ = self.prove(self.made(targets=("127.0.0.1:80",)))
+        self.create(agent="office", target_host="10.0.0.1", target_port=80)
+        agent.heard()
+        visitor = self.visit()
+        visitor.pump()
+        self.assertTrue(visitor.aborted)
+        self.assertEqual([], agent.heard())
+
+    def test_links_and_streams(self):
+        key = self.made(max_links=1, max_streams=1)
+        _, heard = self.prove(key)
+        self.assert_admitted(heard)
+        self.assert_refused(self.prove(key, link=1)[1], b"max tunnels reached")
+        self.create(agent="office")
+        self.assertFalse(self.visit().aborted)
+        second = self.visit()
+        second.pump()
+        self.assertTrue(second.aborted)
+        self.assert_admitted(self.prove(key)[1])  # in the place of the link it had
+
+    def test_the_rate_is_of_all_its_links(self):
+        key = self.made(bandwidth_limit=1000)
+        one, _ = self.prove(key)
+        two, _ = self.prove(key, link=1)
+        self.assertIsNotNone(one.link.buckets)
+        self.assertIs(one.link.buckets, two.link.buckets)
+
+    def test_the_time_of_a_key_is_told(self):
+        self.made(expires_in=60)
+        ((credential, _, expired),) = self.credentials.views()
+        self.assertEqual((credential.expires_at, expired), (NOON + 60, False))
+        self.clock.advance(60)
+        self.assertTrue(self.credentials.views()[0][2])
