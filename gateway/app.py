@@ -27,6 +27,7 @@ from gateway.agent.service import (
 )
 from gateway.agent.targets import Targets
 from gateway.api.app import Api
+from gateway.api.audit import AuditLog
 from gateway.api.settings import ApiSettings
 from gateway.api.site import make_site
 from gateway.api.tokens import PublicKeyError, TokenJudge
@@ -41,7 +42,13 @@ from gateway.config.gateway import (
 from gateway.config.rules import open_warning
 from gateway.edge.tcp import HEADER_SECONDS, Crowd
 from gateway.errors import GatewayError, OperatorError
-from gateway.interfaces import ICredentialStore, IMappingStore, INetwork
+from gateway.interfaces import (
+    IAuditStore,
+    IBanStore,
+    ICredentialStore,
+    IMappingStore,
+    INetwork,
+)
 from gateway.link.proof import SCRAM
 from gateway.link.protocol import LinkSettings
 from gateway.mux.core import SessionSettings
@@ -55,6 +62,7 @@ from gateway.ops.process import IProcessReactor
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.access import OwnPorts, TargetRules
 from gateway.policy.backoff import Backoff
+from gateway.policy.bans import BanSettings
 from gateway.policy.budget import Budget
 from gateway.policy.credentials import (
     AgentCredential,
@@ -70,6 +78,7 @@ from gateway.relay.deadlines import Deadlines
 from gateway.relay.dial import Dialer
 from gateway.relay.linger import Linger
 from gateway.relay.memory import Holder, MemoryWatch
+from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
 from gateway.server.links import AdmissionSettings, LinkFactory, Links
 from gateway.server.mappings import Mappings, MappingSettings
@@ -144,6 +153,12 @@ def build_gateway(
     registrations = Registrations(
         reactor, texts, lambda mapping: f"tcp://:{mapping.port}"
     )
+    rules = config.security.bans
+    bans = BanTable(
+        cast(IBanStore, store),
+        BanSettings(rules.failures, rules.window, rules.duration, rules.exempt),
+        world.wall_clock,
+    )
     credentials = Credentials(
         cast(ICredentialStore, store),
         [_credential(one, int(world.wall_clock())) for one in config.tunnel.agents],
@@ -159,10 +174,11 @@ def build_gateway(
         world.random_bytes,
         world.wall_clock,
         credentials,
+        bans,
     )
-    link_tls = _link_tls(config, links.note_refused)
+    link_tls = _link_tls(config, links.note_refused, bans.admits)
     api_refusals = RefusalLog(reactor)
-    api_tls = _api_tls(config, api_refusals.note)
+    api_tls = _api_tls(config, api_refusals.note, bans.admits)
     sealed = {"the link port": link_tls, "the API": api_tls}
     own = OwnPlaces(OwnPorts(_own_listeners(config)), is_local)
     dialer = Dialer(
@@ -195,6 +211,7 @@ def build_gateway(
             addresses=Addresses(config.limits.connections_per_ip),
             memory=memory,
             headers=Deadlines(reactor, HEADER_SECONDS),
+            admits=bans.admits,
         ),
         MappingSettings(
             tunnel_enabled=config.tunnel.enabled,
@@ -216,6 +233,7 @@ def build_gateway(
             store=store,
             links=links,
             credentials=credentials,
+            bans=bans,
             link_factory=LinkFactory(links),
             mappings=mappings,
             memory=MemoryWatch(reactor, memory, lambda: _holders(mappings)),
@@ -230,6 +248,8 @@ def build_gateway(
                 mappings,
                 links,
                 credentials,
+                bans,
+                cast(IAuditStore, store),
                 health,
                 api_refusals,
                 world,
@@ -294,26 +314,30 @@ def _admission(config: GatewayConfig, memory: Budget) -> AdmissionSettings:
 
 
 def _link_tls(
-    config: GatewayConfig, refused: Callable[[str, str], None]
+    config: GatewayConfig,
+    refused: Callable[[str, str], None],
+    admits: Callable[[str], bool],
 ) -> ServerTLS | None:
     tunnel, security = config.tunnel, config.security
     if not (tunnel.enabled and security.tunnel.enable_tls):
         return None
-    return _server_tls(security.tunnel, config, refused)
+    return _server_tls(security.tunnel, config, refused, admits)
 
 
 def _api_tls(
-    config: GatewayConfig, refused: Callable[[str, str], None]
+    config: GatewayConfig,
+    refused: Callable[[str, str], None],
+    admits: Callable[[str], bool],
 ) -> ServerTLS | None:
-    return (
-        _server_tls(config.api.tls, config, refused) if config.api.tls.enabled else None
-    )
+    files = config.api.tls
+    return _server_tls(files, config, refused, admits) if files.enabled else None
 
 
 def _server_tls(
     files: CertificateConfig,
     config: GatewayConfig,
     refused: Callable[[str, str], None],
+    admits: Callable[[str], bool],
 ) -> ServerTLS:
     return ServerTLS(
         CertificateFiles(
@@ -325,6 +349,7 @@ def _server_tls(
         limit=config.limits.handshakes,
         seconds=config.security.handshake_timeout,
         refused=refused,
+        admits=admits,
     )
 
 
@@ -448,6 +473,8 @@ def _api(
     mappings: Mappings,
     links: Links,
     credentials: Credentials,
+    bans: BanTable,
+    audit: IAuditStore,
     health: HealthChecks,
     refusals: RefusalLog,
     world: Surroundings,
@@ -459,6 +486,13 @@ def _api(
         mappings=mappings,
         links=links,
         credentials=credentials,
+        bans=bans,
+        audit=AuditLog(
+            audit,
+            world.wall_clock,
+            config.audit.retention_days * 86400,
+            config.audit.max_entries,
+        ),
         health=health,
         settings=ApiSettings(
             api_key=security.api_key,

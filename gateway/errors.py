@@ -330,6 +330,13 @@ class LegacyAllowedError(CallerError):
     http_code = 409
 
 
+class BanMissingError(CallerError):
+    """The network is not kept out; `network`."""
+
+    key = "ban_missing"
+    http_code = 404
+
+
 class StoppingError(CallerError):
     """The gateway stops: no port is opened any more."""
 

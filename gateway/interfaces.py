@@ -21,6 +21,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
+from gateway.policy.bans import Ban
 from gateway.policy.budget import Budget
 from gateway.policy.credentials import AgentCredential
 from gateway.policy.mapping import Mapping
@@ -103,6 +104,65 @@ class ICredentialStore(Interface):
 
     def delete_credential(name: str) -> Awaitable[bool]:
         """Remove a credential; False if there was none."""
+
+
+class AuditEntry(NamedTuple):
+    """One change that somebody made.
+
+    Attributes:
+        id: number given by the store; 0 before it is stored.
+        at: Unix seconds.
+        who: the credential of who made it.
+        address: where it was made from.
+        action: what was done, such as `mapping.create`.
+        subject: to what.
+        before: as JSON has it; None = there was nothing.
+        after: as JSON has it; None = there is nothing any more.
+    """
+
+    id: int
+    at: int
+    who: str
+    address: str
+    action: str
+    subject: str
+    before: object = None
+    after: object = None
+
+
+class IAuditStore(Interface):
+    """Where changes are noted; opened and closed as `IMappingStore`.
+
+    Every method raises `StoreError` when the store cannot be used.
+    """
+
+    def note(entry: AuditEntry, oldest: int, most: int) -> Awaitable[None]:
+        """Add an entry.
+
+        Args:
+            entry: its `id` does not matter.
+            oldest: Unix seconds; entries from before are removed.
+            most: how many are kept.
+        """
+
+    def load_audit(before: int | None, count: int) -> Awaitable[list[AuditEntry]]:
+        """Return the newest entries with an id below `before`, newest first."""
+
+
+class IBanStore(Interface):
+    """Where the operator's bans survive a restart; opened as `IMappingStore`.
+
+    Every method raises `StoreError` when the store cannot be used.
+    """
+
+    def load_bans() -> Awaitable[list[Ban]]:
+        """Return all."""
+
+    def put_ban(ban: Ban) -> Awaitable[None]:
+        """Store a ban in the place of that of the same network."""
+
+    def delete_ban(network: str) -> Awaitable[bool]:
+        """Remove a ban; False if there was none."""
 
 
 class IViewReceiver(IProtocol):

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from gateway.interfaces import AuditEntry
 from gateway.ops.health import HealthReport, HealthStatus
+from gateway.policy.bans import Ban
 from gateway.policy.credentials import AgentCredential
 from gateway.policy.visitors import RULE_NAMES
 from gateway.server.links import AgentView
@@ -193,6 +195,81 @@ class AgentKeyList(Row):
     """How many there are."""
 
 
+class BanRow(Row):
+    """Who is kept out."""
+
+    network: str
+    """Network or address."""
+    until: str | None
+    """`YYYY-MM-DD HH:MM:SS`, UTC; null = for good."""
+    reason: str
+    """Why; `wrong credentials` if the gateway decided it."""
+    stored: bool
+    """Whether it survives a restart."""
+
+
+class BanList(Row):
+    """All bans that are on."""
+
+    bans: list[BanRow]
+    count: int
+    """How many there are."""
+
+
+class AuditRow(Row):
+    """One change that somebody made."""
+
+    id: int
+    """Number; later changes have higher ones."""
+    at: str
+    """`YYYY-MM-DD HH:MM:SS`, UTC."""
+    at_unix: int
+    """Unix seconds."""
+    who: str
+    """The credential of who made it."""
+    address: str
+    """Where it was made from."""
+    action: str
+    """What was done."""
+    subject: str
+    """To what."""
+    before: Any
+    """How it was; null = there was nothing."""
+    after: Any
+    """How it is; null = there is nothing any more."""
+
+
+class AuditList(Row):
+    """Changes, the newest first."""
+
+    entries: list[AuditRow]
+    count: int
+    """How many there are in this answer."""
+
+
+class LimitRow(Row):
+    """One limit."""
+
+    name: str
+    """Key of the configuration."""
+    limit: int
+    """0 = unlimited."""
+    active: int
+    """How much of it is used now."""
+    total: int
+    """How often it was asked for since the gateway started."""
+    rejected: int
+    """How often there was no room."""
+
+
+class LimitList(Row):
+    """All limits."""
+
+    limits: list[LimitRow]
+    banned: int
+    """How often a banned address was turned away."""
+
+
 class CheckRow(Row):
     """What one health check found."""
 
@@ -322,6 +399,25 @@ def _key_fields(
         "created_at": _date(credential.created_at),
         "updated_at": _date(credential.updated_at),
     }
+
+
+def ban_row(ban: Ban) -> BanRow:
+    """Return the row of a ban."""
+    return BanRow(
+        network=ban.network,
+        until=None if ban.until is None else _date(ban.until),
+        reason=ban.reason,
+        stored=ban.stored,
+    )
+
+
+def audit_list(entries: Iterable[AuditEntry]) -> AuditList:
+    """Return the rows of the audit log."""
+    rows = [
+        AuditRow(**entry._asdict() | {"at": _date(entry.at), "at_unix": entry.at})
+        for entry in entries
+    ]
+    return AuditList(entries=rows, count=len(rows))
 
 
 def agent_list(views: Iterable[AgentView], *, open_to_all: bool) -> AgentList:

@@ -18,9 +18,14 @@ from werkzeug.routing import IntegerConverter
 from gateway.api.answers import (
     AgentKeyList,
     Alive,
+    BanList,
     ChangedRow,
+    LimitList,
+    LimitRow,
     RemovedRow,
     agent_list,
+    audit_list,
+    ban_row,
     changed_row,
     health_row,
     key_row,
@@ -29,14 +34,18 @@ from gateway.api.answers import (
     new_key,
     readiness_row,
 )
+from gateway.api.audit import Act, AuditLog, mapping_facts
 from gateway.api.auth import Gate
 from gateway.api.bodies import (
     AgentKeyBody,
     AgentNameBody,
+    BanBody,
     Body,
     CreateBody,
+    NetworkBody,
     RemoveBody,
     UpdateBody,
+    shown,
 )
 from gateway.api.faults import caller_error, path_text, refuse
 from gateway.api.language import choose_language
@@ -50,17 +59,26 @@ from gateway.errors import (
     BadRequestError,
     BodyTooLargeError,
     ContentTypeError,
+    MappingMissingError,
     NoRouteError,
+    StoreError,
+    StoreFailedError,
 )
 from gateway.ops.health import HealthChecks
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.addresses import PORTS
+from gateway.policy.bans import Ban
+from gateway.policy.credentials import AgentCredential
+from gateway.policy.limits import Slots
+from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
 from gateway.server.links import Links
 from gateway.server.mappings import Mappings, MappingView
 from gateway.texts import Language, text
 
 T = TypeVar("T")
+_CALLER: Final = "gotunnel_caller"  # attribute of a request that was admitted
+MOST_ENTRIES: Final = 1000  # of the audit log in one answer
 AnyBody = TypeVar("AnyBody", bound=Body)
 
 
@@ -81,6 +99,8 @@ class Api:
         mappings: Mappings,
         links: Links,
         credentials: Credentials,
+        bans: BanTable,
+        audit: AuditLog,
         health: HealthChecks,
         settings: ApiSettings,
         clock: IReactorTime,
@@ -90,12 +110,14 @@ class Api:
         self._mappings = mappings
         self._links = links
         self._credentials = credentials
+        self._bans = bans
+        self._audit = audit
         self._health = health
         self.settings: Final = settings
         self._clock = clock
         self._draining = draining
         self._refusals = refusals
-        self._gate = Gate(settings, refusals, clock)
+        self._gate = Gate(settings, refusals, clock, bans)
 
     def resource(self) -> IResource:
         """Return the root resource for a site."""
@@ -123,22 +145,33 @@ class Api:
     @_routes.route("/api/mapping/create", methods=["POST"])
     async def _create(self, request: IRequest) -> bytes:
         wish = self._body(request, CreateBody).wish()
-        view = await self._outlast(self._mappings.create(wish), f"create {wish.port}")
+        act = self._act(request, "mapping.create", str(wish.port))
+        view = await self._change(act, self._mappings.create(wish), _mapping_after)
         return self._reply(request, "mapping_created", self._changed(view))
 
     @_routes.route("/api/mapping/remove", methods=["POST"])
     async def _remove(self, request: IRequest) -> bytes:
         body = self._body(request, RemoveBody)
+        before = self._facts(body.port, body.protocol)
+        act = self._act(request, "mapping.remove", str(body.port), before)
         removal = self._mappings.remove(body.port, body.protocol, body.drain)
-        await self._outlast(removal, f"remove {body.port}")
+        await self._change(act, removal, lambda _: (str(body.port), None))
         return self._reply(request, "mapping_removed", RemovedRow(port=body.port))
 
     @_routes.route("/api/mapping/update", methods=["POST"])
     async def _update(self, request: IRequest) -> bytes:
         body = self._body(request, UpdateBody)
+        before = self._facts(body.port, body.protocol)
+        act = self._act(request, "mapping.update", str(body.port), before)
         update = self._mappings.update(body.port, body.changes(), body.protocol)
-        view = await self._outlast(update, f"update {body.port}")
+        view = await self._change(act, update, _mapping_after)
         return self._reply(request, "mapping_updated", self._changed(view))
+
+    def _facts(self, port: int, protocol: str) -> dict[str, object] | None:
+        try:
+            return mapping_facts(self._mappings.get(port, protocol).mapping)
+        except MappingMissingError:
+            return None  # it is told by what follows
 
     @_routes.route("/api/mapping/list", methods=["GET"])
     def _list(self, request: IRequest) -> bytes:
@@ -163,29 +196,32 @@ class Api:
     @_routes.route("/api/agent-key/create", methods=["POST"])
     async def _create_key(self, request: IRequest) -> bytes:
         body = self._body(request, AgentKeyBody)
+        act = self._act(request, "agent_key.create", body.name)
         making = self._credentials.create(body.name, body.scope(), body.expires_in)
-        made = await self._outlast(making, f"make a key for {body.name}")
+        made = await self._change(act, making, lambda new: _key_after(new.credential))
         return self._reply(request, "agent_key_created", new_key(*made))
 
     @_routes.route("/api/agent-key/rotate", methods=["POST"])
     async def _rotate_key(self, request: IRequest) -> bytes:
         name = self._body(request, AgentNameBody).name
+        act = self._act(request, "agent_key.rotate", name, self._key_facts(name))
         making = self._credentials.rotate(name)
-        made = await self._outlast(making, f"make another key for {name}")
+        made = await self._change(act, making, lambda new: _key_after(new.credential))
         return self._reply(request, "agent_key_created", new_key(*made))
 
     @_routes.route("/api/agent-key/retire", methods=["POST"])
     async def _retire_key(self, request: IRequest) -> bytes:
         name = self._body(request, AgentNameBody).name
-        retiring = self._credentials.retire(name)
-        kept = await self._outlast(retiring, f"retire the older key of {name}")
+        act = self._act(request, "agent_key.retire", name, self._key_facts(name))
+        kept = await self._change(act, self._credentials.retire(name), _key_after)
         return self._reply(request, "agent_key_retired", key_row(kept))
 
     @_routes.route("/api/agent-key/revoke", methods=["POST"])
     async def _revoke_key(self, request: IRequest) -> bytes:
         name = self._body(request, AgentNameBody).name
+        act = self._act(request, "agent_key.revoke", name, self._key_facts(name))
         revoking = self._credentials.revoke(name)
-        gone = await self._outlast(revoking, f"revoke the key of {name}")
+        gone = await self._change(act, revoking, lambda _: (name, None))
         return self._reply(request, "agent_key_revoked", key_row(gone))
 
     @_routes.route("/api/agent-key/list", methods=["GET"])
@@ -196,6 +232,60 @@ class Api:
         ]
         found = AgentKeyList(keys=rows, count=len(rows))
         return self._reply(request, "agent_keys_listed", found)
+
+    def _key_facts(self, name: str) -> object:
+        rows = [one for one, _, _ in self._credentials.views() if one.name == name]
+        return _key_after(rows[0])[1] if rows else None
+
+    @_routes.route("/api/ban/add", methods=["POST"])
+    async def _add_ban(self, request: IRequest) -> bytes:
+        body = self._body(request, BanBody)
+        act = self._act(request, "ban.add", body.network)
+        adding = self._bans.add(body.network, body.duration, body.reason)
+        ban = await self._change(act, adding, _ban_after)
+        self._mappings.enforce_bans()
+        return self._reply(request, "ban_added", ban_row(ban))
+
+    @_routes.route("/api/ban/remove", methods=["POST"])
+    async def _remove_ban(self, request: IRequest) -> bytes:
+        network = self._body(request, NetworkBody).network
+        act = self._act(request, "ban.remove", network)
+        removing = self._bans.remove(network)
+        ban = await self._change(act, removing, lambda gone: (gone.network, None))
+        return self._reply(request, "ban_removed", ban_row(ban))
+
+    @_routes.route("/api/ban/list", methods=["GET"])
+    def _list_bans(self, request: IRequest) -> bytes:
+        rows = [ban_row(ban) for ban in self._bans.views()]
+        return self._reply(request, "bans_listed", BanList(bans=rows, count=len(rows)))
+
+    @_routes.route("/api/audit", methods=["GET"])
+    async def _list_audit(self, request: IRequest) -> bytes:
+        before = _number(request, b"before", None, 1 << 62)
+        count = _number(request, b"count", 100, MOST_ENTRIES) or 100
+        try:
+            found = await self._audit.entries(before, count)
+        except StoreError as fault:
+            raise StoreFailedError(detail=str(fault)) from fault
+        return self._reply(request, "audit_listed", audit_list(found))
+
+    @_routes.route("/api/limits", methods=["GET"])
+    def _list_limits(self, request: IRequest) -> bytes:
+        crowd, slots = self._mappings.crowd, self._links.slots
+        memory = crowd.memory
+        rows = [
+            _slots_row("limits.connections", crowd.slots),
+            _slots_row("limits.tunnels", slots),
+            LimitRow(
+                name="limits.memory",
+                limit=memory.limit,
+                active=memory.used,
+                total=0,
+                rejected=memory.refused,
+            ),
+        ]
+        found = LimitList(limits=rows, banned=self._bans.rejected)
+        return self._reply(request, "limits_listed", found)
 
     @_routes.route("/api/openapi.json", methods=["GET"])
     def _openapi(self, request: IRequest) -> bytes:
@@ -233,11 +323,24 @@ class Api:
         reachable = self._links.reachable(view.mapping.agent)
         return changed_row(view, tunnel_connected=reachable)
 
-    def _outlast(
-        self, change: Coroutine[Deferred[Any], Any, T], what: str
+    def _act(
+        self, request: IRequest, action: str, subject: str, before: object = None
+    ) -> Act:
+        caller = getattr(request, _CALLER)
+        return Act(caller, action, subject, before)
+
+    def _change(
+        self,
+        act: Act,
+        change: Coroutine[Deferred[Any], Any, T],
+        after: Callable[[T], tuple[str, object]],
     ) -> Deferred[T]:
+        """Make a change to its end, and note who made it."""
         return outlast(
-            change, self._clock, self.settings.request_timeout_seconds, what=what
+            self._audit.noted(act, change, after),
+            self._clock,
+            self.settings.request_timeout_seconds,
+            what=f"{act.action} {act.subject}",
         )
 
     def _reply(self, request: IRequest, key: str, row: BaseModel) -> bytes:
@@ -249,6 +352,43 @@ class Api:
                 "data": row.model_dump(mode="json"),
             },
         )
+
+
+def _mapping_after(view: MappingView) -> tuple[str, object]:
+    return str(view.mapping.port), mapping_facts(view.mapping)
+
+
+def _key_after(credential: AgentCredential) -> tuple[str, object]:
+    return credential.name, key_row(credential).model_dump(mode="json")
+
+
+def _ban_after(ban: Ban) -> tuple[str, object]:
+    return ban.network, ban_row(ban).model_dump(mode="json")
+
+
+def _slots_row(name: str, slots: Slots) -> LimitRow:
+    return LimitRow(
+        name=name,
+        limit=slots.limit,
+        active=slots.active,
+        total=slots.total,
+        rejected=slots.rejected,
+    )
+
+
+def _number(
+    request: IRequest, key: bytes, default: int | None, most: int
+) -> int | None:
+    """Return a number of the query."""
+    values = request.args.get(key)
+    if not values:
+        return default
+    text = values[0].decode("latin-1")
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:30]) <= most:
+        raise BadRequestError(
+            detail=f"{key.decode()}: {shown(text)} is not a number from 1 to {most}"
+        )
+    return int(text)
 
 
 def _check_text(path: bytes) -> None:
@@ -278,7 +418,7 @@ class _GatedResource(Resource):
         """Answer a request; called by the site."""
         request.responseHeaders.removeHeader(b"server")
         try:
-            self._admit(request)
+            setattr(request, _CALLER, self._admit(request))
             _check_text(request.path)
             rendered: bytes | int = self._inner.render(request)
             return rendered

@@ -18,6 +18,7 @@ from gateway.errors import (
     BadApiKeyError,
     BadRequestError,
     CallerError,
+    InvalidTokenError,
     TooManyRequestsError,
     UnauthorizedError,
 )
@@ -26,6 +27,7 @@ from gateway.ops.refusals import RefusalLog
 from gateway.policy.access import AddressRules
 from gateway.policy.addresses import parse_address, without_scope
 from gateway.policy.rates import RateLimit
+from gateway.server.bans import BanTable
 
 OPEN_PATHS: Final = frozenset({b"/health", b"/livez", b"/readyz"})
 _SAFE_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
@@ -34,6 +36,7 @@ _HOST: Final = re.compile(
 )
 _LOCAL_NAMES: Final = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
 _ANYBODY: Final = "anybody"
+_OFFENCES: Final = (BadApiKeyError, InvalidTokenError)
 
 
 def _host_of(address: IAddress) -> str:
@@ -46,7 +49,11 @@ class Gate:
     """Admit a request, or say why not."""
 
     def __init__(
-        self, settings: ApiSettings, refusals: RefusalLog, clock: IReactorTime
+        self,
+        settings: ApiSettings,
+        refusals: RefusalLog,
+        clock: IReactorTime,
+        bans: BanTable | None = None,
     ) -> None:
         """Remember the rules.
 
@@ -54,12 +61,14 @@ class Gate:
             settings: who may call.
             refusals: told of everybody who may not.
             clock: for the rates.
+            bans: who is kept out, also for wrong credentials; None = nobody.
         """
         self._settings = settings
         self._callers = AddressRules(settings.allowed_ips)
         self._proxies = AddressRules(settings.trusted_proxies)
         self._refusals = refusals
         self._clock = clock
+        self._bans = bans
         rate = settings.rate_limit
         self._rate = None if rate is None else RateLimit(*rate)
 
@@ -83,6 +92,8 @@ class Gate:
             return self._caller(request, host, address)
         except CallerError as fault:
             self._refusals.note(address, str(fault))
+            if self._bans is not None and isinstance(fault, _OFFENCES):
+                self._bans.failed(address)
             raise
 
     def _address_of(self, request: IRequest) -> str:
@@ -109,7 +120,8 @@ class Gate:
                 raise TooManyRequestsError(seconds=seconds)
 
     def _caller(self, request: IRequest, host: bytes | None, address: str) -> Caller:
-        if not self._callers.allows(address):
+        banned = self._bans is not None and not self._bans.admits(address)
+        if banned or not self._callers.allows(address):
             raise AccessDeniedError()
         caller = self._identified(request, host, address)
         if caller.name != _ANYBODY:

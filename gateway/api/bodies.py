@@ -351,6 +351,24 @@ class AgentKeyBody(Body):
         )
 
 
+class BanBody(Body):
+    """Whom to keep out."""
+
+    network: Annotated[str, Field(max_length=64)]
+    """Network or address."""
+    duration: Lifetime | None = None
+    """Seconds; null = for good."""
+    reason: Name = ""
+    """Free text for people."""
+
+
+class NetworkBody(Body):
+    """Whom to let come again."""
+
+    network: Annotated[str, Field(max_length=64)]
+    """Network or address."""
+
+
 class AgentNameBody(Body):
     """Which agent's key is meant."""
 

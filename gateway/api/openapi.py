@@ -15,9 +15,13 @@ from gateway.api.answers import (
     AgentKeyRow,
     AgentList,
     Alive,
+    AuditList,
+    BanList,
+    BanRow,
     ChangedRow,
     Fault,
     Health,
+    LimitList,
     MappingList,
     MappingRow,
     NewAgentKey,
@@ -27,8 +31,10 @@ from gateway.api.answers import (
 from gateway.api.bodies import (
     AgentKeyBody,
     AgentNameBody,
+    BanBody,
     Body,
     CreateBody,
+    NetworkBody,
     RemoveBody,
     UpdateBody,
 )
@@ -85,6 +91,7 @@ class Route(NamedTuple):
     Attributes:
         row: model of `data`, or of the whole answer where `bare`.
         faults: refusals beyond those that every route has.
+        query: numbers that the query may have.
         bare: open to everybody, and answered without the envelope.
     """
 
@@ -96,6 +103,7 @@ class Route(NamedTuple):
     faults: tuple[type[CallerError], ...] = ()
     bare: bool = False
     unfit: str = ""
+    query: tuple[str, ...] = ()
 
 
 ROUTES: Final = (
@@ -162,6 +170,32 @@ ROUTES: Final = (
     ),
     Route("get", "/api/agent-key/list", "List the keys of agents", AgentKeyList),
     Route(
+        "post",
+        "/api/ban/add",
+        "Keep a network or an address out",
+        BanRow,
+        BanBody,
+        _WITH_BODY,
+    ),
+    Route(
+        "post",
+        "/api/ban/remove",
+        "Let a network or an address come again",
+        BanRow,
+        NetworkBody,
+        (*_WITH_BODY, errors.BanMissingError),
+    ),
+    Route("get", "/api/ban/list", "List the bans that are on", BanList),
+    Route(
+        "get",
+        "/api/audit",
+        "List changes that callers made, the newest first",
+        AuditList,
+        faults=(errors.StoreFailedError,),
+        query=("before", "count"),
+    ),
+    Route("get", "/api/limits", "Show how much of each limit is used", LimitList),
+    Route(
         "get",
         "/health",
         "Tell how fit the gateway is",
@@ -219,6 +253,15 @@ def _operation(route: Route) -> dict[str, Any]:
                 "required": True,
                 "schema": {"type": "integer", "minimum": 1, "maximum": 65535},
             }
+        ]
+    if route.query:
+        operation["parameters"] = [
+            {
+                "name": name,
+                "in": "query",
+                "schema": {"type": "integer", "minimum": 1},
+            }
+            for name in route.query
         ]
     if route.body is not None:
         operation["requestBody"] = {

@@ -17,6 +17,9 @@ from gateway.api.answers import (
     AgentKeyList,
     AgentKeyRow,
     AgentList,
+    AuditList,
+    BanList,
+    BanRow,
     ChangedRow,
     Fault,
     Health,
@@ -121,6 +124,24 @@ class ApiClient:
     def revoke_key(self, name: str) -> AgentKeyRow:
         """Forget the keys of an agent."""
         return self._data(AgentKeyRow, "/api/agent-key/revoke", {"name": name})
+
+    def bans(self) -> BanList:
+        """Return who is kept out."""
+        return self._data(BanList, "/api/ban/list")
+
+    def add_ban(self, network: str, seconds: int | None, reason: str) -> BanRow:
+        """Keep a network out, for a while or for good."""
+        body = {"network": network, "duration": seconds, "reason": reason}
+        return self._data(BanRow, "/api/ban/add", body)
+
+    def remove_ban(self, network: str) -> BanRow:
+        """Let a network come again."""
+        return self._data(BanRow, "/api/ban/remove", {"network": network})
+
+    def audit(self, count: int, before: int | None) -> AuditList:
+        """Return the newest changes, those with lower numbers than `before`."""
+        query = f"count={count}" + ("" if before is None else f"&before={before}")
+        return self._data(AuditList, f"/api/audit?{query}")
 
     def health(self) -> Health:
         """Return how the gateway fares, an unhealthy one's answer included."""

@@ -8,6 +8,7 @@ from twisted.internet import reactor
 from gateway import __version__
 from gateway.cli.agent_key import agent_key
 from gateway.cli.archive import backup, restore
+from gateway.cli.ban import audit, ban
 from gateway.cli.bench import bench
 from gateway.cli.cert import cert
 from gateway.cli.demo import demo
@@ -39,6 +40,8 @@ for _command in (
     forward,
     proxy,
     agent_key,
+    ban,
+    audit,
     cert,
     token,
     backup,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
@@ -231,12 +232,38 @@ class PortSecurity(Block):
     """Ports that no mapping may take; targets are not concerned."""
 
 
+class BanConfig(Block):
+    """When an address that shows wrong credentials is kept out."""
+
+    failures: Annotated[int, Field(ge=0, le=10000)] = 10
+    """Wrong credentials after which an address is kept out; 0 = never."""
+    window: Seconds = 60.0
+    """Seconds in which they must come."""
+    duration: Annotated[float, Field(ge=1, le=31536000)] = 600.0
+    """Seconds for which the address is kept out."""
+    exempt: Annotated[tuple[AllowedNetwork, ...], AsTuple] = (
+        IPv4Network("127.0.0.0/8"),
+        IPv6Network("::1/128"),
+    )
+    """Networks that are never kept out for this."""
+
+
+class AuditConfig(Block):
+    """The log of changes that callers of the API make."""
+
+    retention_days: Annotated[float, Field(ge=0.01, le=36500)] = 90.0
+    """Days after which an entry is removed."""
+    max_entries: Annotated[int, Field(ge=1, le=10000000)] = 100000
+    """Entries that are kept."""
+
+
 class SecurityConfig(Block):
     """Who may do what."""
 
     api: ApiSecurity = ApiSecurity()
     tunnel: TunnelTLS = TunnelTLS()
     port_range: PortSecurity = PortSecurity()
+    bans: BanConfig = BanConfig()
     handshake_timeout: Seconds = 10.0
     """Seconds that a TLS handshake may take."""
     allow_unsafe: Annotated[tuple[Unsafe, ...], AsTuple] = ()
@@ -303,6 +330,7 @@ class GatewayConfig(Block):
     database: DatabaseConfig = DatabaseConfig()
     security: SecurityConfig = SecurityConfig()
     limits: LimitsConfig = LimitsConfig()
+    audit: AuditConfig = AuditConfig()
     flow: FlowConfig = FlowConfig()
     buffers: BufferConfig = BufferConfig()
     log: LogConfig = LogConfig()

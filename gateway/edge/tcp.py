@@ -58,6 +58,7 @@ class Crowd:
         addresses: how many come from one address.
         memory: what they hold.
         headers: those that have not said yet who they are.
+        admits: tells whether an address is not banned.
     """
 
     clock: IReactorTime
@@ -65,6 +66,7 @@ class Crowd:
     addresses: Addresses
     memory: Budget
     headers: Deadlines
+    admits: Callable[[str], bool] = lambda address: True
 
 
 class TcpEdge(Factory):
@@ -140,6 +142,8 @@ class TcpEdge(Factory):
     def _objection(self, host: str) -> str | None:
         """Return the setting that a visitor from there may not come for."""
         rules = self.mapping.rules
+        if not self._crowd.admits(host):
+            return "banned"
         if not rules.admits(host):
             return "access_rule"
         if 0 < rules.max_connections <= len(self.visits):
@@ -216,6 +220,12 @@ class TcpEdge(Factory):
                 self._look = None
             if rules.idle_timeout and self.visits:
                 self._plan_look()
+
+    def enforce_bans(self) -> None:
+        """Send those away who are banned now."""
+        for visit, host in list(self.visits.items()):
+            if not self._crowd.admits(host):
+                visit.close("its address is banned")
 
     def _share(self) -> None:
         rate, now = self.mapping.rules.bandwidth_limit, self._crowd.clock.seconds()

@@ -275,6 +275,10 @@ class TLSListening(TCPListening):
 
     def _accepted(self, sock: socket.SocketType, peer: TCPAddress) -> None:
         tls = self._tls
+        if not tls.admits(peer.host):
+            tls.refused(peer.host, "it is banned")
+            reset(sock)
+            return
         if tls.limit and len(self._under_way) >= tls.limit:
             oldest = next(iter(self._under_way))
             self._give_up(oldest, "it stalled while too many shook hands")

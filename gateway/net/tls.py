@@ -489,6 +489,7 @@ class ServerTLS:
         limit: handshakes under way at once; 0 = unlimited.
         seconds: that a handshake may take.
         refused: told of the address and the reason when one comes to nothing.
+        admits: tells whether an address may begin one.
     """
 
     def __init__(
@@ -498,6 +499,7 @@ class ServerTLS:
         limit: int,
         seconds: float,
         refused: Callable[[str, str], None],
+        admits: Callable[[str], bool] = lambda address: True,
     ) -> None:
         """Read the files.
 
@@ -507,6 +509,7 @@ class ServerTLS:
         self.limit = limit
         self.seconds = seconds
         self.refused = refused
+        self.admits = admits
         self._files = files
         self._state = state_of(files)
         self._context = server_context(files)

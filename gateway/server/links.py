@@ -27,6 +27,7 @@ from gateway.policy.credentials import AgentCredential, AgentScope
 from gateway.policy.limits import Slots
 from gateway.policy.rates import Bucket
 from gateway.relay.linger import Linger
+from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
 from gateway.texts import Texts
 from gateway.wire import frames
@@ -159,8 +160,10 @@ class Links:
         random_bytes: Callable[[int], bytes],
         wall_clock: Callable[[], float],
         credentials: Credentials,
+        bans: BanTable,
     ) -> None:
         self._clock = clock
+        self._bans = bans
         self._credentials = credentials
         credentials.changed = self._credential_changed
         self._pepper = random_bytes(PEPPER_BYTES)
@@ -258,13 +261,17 @@ class Links:
         """Log that somebody did not even become a link."""
         self._refusals.note(address, why)
 
-    def build_link(self, _address: IAddress | None) -> LinkProtocol | None:
+    def build_link(self, address: IAddress | None) -> LinkProtocol | None:
         """Return the protocol for an accepted connection, or None = reset it.
 
         When too many connections have not said who they are, the oldest of them
         makes room: an agent says HELLO at once, so a scan keeps nobody out.
         """
         if self._leaving:
+            return None
+        host = getattr(address, "host", "?")
+        if not self._bans.admits(host):
+            self._refusals.note(host, "it is banned")
             return None
         if len(self._unproven) >= MAX_UNDECIDED:
             self._drop_oldest_unproven()
@@ -304,8 +311,12 @@ class Links:
         self._admit(link, hello)
 
     def _reject(self, link: LinkProtocol, why: str) -> None:
-        self._offences.note(link.host, why)
+        self._offend(link, why)
         link.refuse(self._texts("authentication_failed"))
+
+    def _offend(self, link: LinkProtocol, why: str) -> None:
+        self._offences.note(link.host, why)
+        self._bans.failed(link.host)
 
     def link_auth(self, link: LinkProtocol, message: str) -> None:
         """Go on with an agent's proof; at its end the agent is admitted or not."""
@@ -340,9 +351,7 @@ class Links:
         """Give an agent that is who it says its place."""
         if self._settings.by_certificate and hello.agent not in link.certified:
             names = ", ".join(sorted(link.certified)) or "nobody by name"
-            self._offences.note(
-                link.host, f"agent {hello.agent}: its certificate is for {names}"
-            )
+            self._offend(link, f"agent {hello.agent}: its certificate is for {names}")
             link.refuse(self._texts("unauthorized"))
             return
         if link in self._candidates:
@@ -566,6 +575,11 @@ class Links:
                 waiter.callback(None)
 
     # -- credentials ---------------------------------------------------------------
+
+    @property
+    def slots(self) -> Slots:
+        """The places of links."""
+        return self._slots
 
     @property
     def open_to_all(self) -> bool:

@@ -417,6 +417,17 @@ class Mappings:
         edges = [served.edge for served in self._served.values()]
         return [visit for edge in [*edges, *self._draining] for visit in edge.visits]
 
+    def enforce_bans(self) -> None:
+        """Send visitors away who are banned now."""
+        edges = [served.edge for served in self._served.values()]
+        for edge in [*edges, *self._draining]:
+            edge.enforce_bans()
+
+    @property
+    def crowd(self) -> Crowd:
+        """What the visitors of all mappings share."""
+        return self._crowd
+
     def _forget(self, served: _Served) -> None:
         mapping = served.edge.mapping
         self._served.pop((mapping.protocol, mapping.port), None)

@@ -24,6 +24,7 @@ from gateway.ops.certificates import CertificateWatch
 from gateway.policy.addresses import join_host_port
 from gateway.policy.mapping import Mapping
 from gateway.relay.memory import MemoryWatch
+from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
 from gateway.server.links import LinkFactory, Links
 from gateway.server.mappings import Mappings
@@ -60,6 +61,7 @@ class GatewayParts:
         store: opened at the start, closed at the stop.
         links: live links.
         credentials: keys of agents.
+        bans: who is kept out.
         link_factory: builds links.
         mappings: mappings and their ports.
         memory: sees to what holds it.
@@ -78,6 +80,7 @@ class GatewayParts:
     store: IMappingStore
     links: Links
     credentials: Credentials
+    bans: BanTable
     link_factory: LinkFactory
     mappings: Mappings
     memory: MemoryWatch
@@ -196,6 +199,7 @@ class GatewayService(Service):
         parts = self.parts
         await parts.store.open()
         await parts.credentials.restore()
+        await parts.bans.restore()
         for mapping in parts.configured:
             parts.mappings.serve_configured(mapping)
         await parts.mappings.restore()

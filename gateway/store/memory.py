@@ -8,11 +8,15 @@ from zope.interface import implementer
 
 from gateway.errors import PortMappedError, StoreError
 from gateway.interfaces import (
+    AuditEntry,
+    IAuditStore,
+    IBanStore,
     ICredentialStore,
     IMappingStore,
     StoredCredentials,
     StoredMappings,
 )
+from gateway.policy.bans import Ban
 from gateway.policy.credentials import (
     AgentCredential,
     credential_document,
@@ -22,7 +26,7 @@ from gateway.policy.mapping import Mapping
 from gateway.store.table import mapping_of, row_of
 
 
-@implementer(IMappingStore, ICredentialStore)
+@implementer(IMappingStore, ICredentialStore, IBanStore, IAuditStore)
 class MemoryMappingStore:
     """Mappings and keys in dictionaries; for the simulation and for embedding.
 
@@ -33,6 +37,9 @@ class MemoryMappingStore:
     def __init__(self) -> None:
         self._by_id: dict[int, Mapping] = {}
         self._keys: dict[str, AgentCredential] = {}
+        self._bans: dict[str, Ban] = {}
+        self._audit: list[AuditEntry] = []
+        self._last_entry = 0
         self._last_id = 0
         self._is_open = False
 
@@ -107,6 +114,34 @@ class MemoryMappingStore:
         """Remove a credential; False if there was none."""
         self._check_open()
         return self._keys.pop(name, None) is not None
+
+    async def load_bans(self) -> list[Ban]:
+        """Return the operator's bans."""
+        self._check_open()
+        return [self._bans[network] for network in sorted(self._bans)]
+
+    async def put_ban(self, ban: Ban) -> None:
+        """Store a ban in the place of that of the same network."""
+        self._check_open()
+        self._bans[ban.network] = ban
+
+    async def delete_ban(self, network: str) -> bool:
+        """Remove a ban; False if there was none."""
+        self._check_open()
+        return self._bans.pop(network, None) is not None
+
+    async def note(self, entry: AuditEntry, oldest: int, most: int) -> None:
+        """Add an entry to the audit log; older and further ones go."""
+        self._check_open()
+        self._last_entry += 1
+        kept = [one for one in self._audit if one.at >= oldest]
+        self._audit = [*kept, entry._replace(id=self._last_entry)][-most:]
+
+    async def load_audit(self, before: int | None, count: int) -> list[AuditEntry]:
+        """Return the newest entries with an id below `before`, newest first."""
+        self._check_open()
+        found = [one for one in self._audit if before is None or one.id < before]
+        return found[::-1][:count]
 
     async def ping(self) -> None:
         """Return if the store is open."""

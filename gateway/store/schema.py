@@ -82,6 +82,31 @@ MIGRATIONS: Final = (
             """,
         ),
     ),
+    Migration(
+        number=4,
+        lift=None,
+        statements=(
+            """
+            CREATE TABLE bans (
+                network TEXT PRIMARY KEY,
+                until INTEGER,
+                reason TEXT NOT NULL
+            ) STRICT
+            """,
+            """
+            CREATE TABLE audit (
+                id INTEGER PRIMARY KEY AUTOINCREMENT,
+                at INTEGER NOT NULL,
+                who TEXT NOT NULL,
+                address TEXT NOT NULL,
+                action TEXT NOT NULL,
+                subject TEXT NOT NULL,
+                before TEXT,
+                after TEXT
+            ) STRICT
+            """,
+        ),
+    ),
 )
 SCHEMA_VERSION: Final = MIGRATIONS[-1].number
 

@@ -17,14 +17,18 @@ from zope.interface import implementer
 
 from gateway.errors import StoreError
 from gateway.interfaces import (
+    AuditEntry,
+    IAuditStore,
+    IBanStore,
     ICredentialStore,
     IMappingStore,
     StoredCredentials,
     StoredMappings,
 )
+from gateway.policy.bans import Ban
 from gateway.policy.credentials import AgentCredential
 from gateway.policy.mapping import Mapping
-from gateway.store import keys, schema, table
+from gateway.store import keys, records, schema, table
 from gateway.store.copies import checked_copy, put_in_place
 from gateway.store.faults import explain, explain_os, explained
 from gateway.store.files import StoreLock, create_file, prepare_place
@@ -33,7 +37,7 @@ T = TypeVar("T")
 BUSY_TIMEOUT_SECONDS: Final = 5.0
 
 
-@implementer(IMappingStore, ICredentialStore)
+@implementer(IMappingStore, ICredentialStore, IBanStore, IAuditStore)
 class SQLiteMappingStore:
     """`IMappingStore` on `adbapi` over the standard library's sqlite3.
 
@@ -160,6 +164,26 @@ class SQLiteMappingStore:
     async def delete_credential(self, name: str) -> bool:
         """Remove a credential; False if there was none."""
         return await self._run(partial(keys.delete, name=name))
+
+    async def load_bans(self) -> list[Ban]:
+        """Return the operator's bans."""
+        return await self._run(records.load_bans)
+
+    async def put_ban(self, ban: Ban) -> None:
+        """Store a ban in the place of that of the same network."""
+        await self._run(partial(records.put_ban, ban=ban))
+
+    async def delete_ban(self, network: str) -> bool:
+        """Remove a ban; False if there was none."""
+        return await self._run(partial(records.delete_ban, network=network))
+
+    async def note(self, entry: AuditEntry, oldest: int, most: int) -> None:
+        """Add an entry to the audit log; older and further ones go."""
+        await self._run(partial(records.note, entry=entry, oldest=oldest, most=most))
+
+    async def load_audit(self, before: int | None, count: int) -> list[AuditEntry]:
+        """Return the newest entries with an id below `before`, newest first."""
+        return await self._run(partial(records.load_audit, before=before, count=count))
 
     async def ping(self) -> None:
         """Return if the store answers."""

@@ -1,11 +1,13 @@
 """Doubles of what the API is built on; they behave like the real ones in memory."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from gateway.api.app import Api
+from gateway.api.audit import AuditLog
 from gateway.api.settings import ApiSettings
 from gateway.errors import (
     MappingMissingError,
@@ -15,12 +17,16 @@ from gateway.errors import (
 )
 from gateway.ops.health import HealthChecks
 from gateway.ops.refusals import RefusalLog
+from gateway.policy.bans import BanSettings
+from gateway.policy.budget import Budget
+from gateway.policy.limits import Slots
 from gateway.policy.mapping import (
     Mapping,
     changed,
     resolve_target_port,
     wants_tunnel,
 )
+from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
 from gateway.server.links import AgentView
 from gateway.server.mappings import MappingView
@@ -61,6 +67,14 @@ class FakeMappings:
             raise self.fault
         if self.held is not None:
             await self.held
+
+    def enforce_bans(self):
+        """Nobody is here."""
+
+    @property
+    def crowd(self):
+        """What visitors would share."""
+        return SimpleNamespace(slots=Slots(10000), memory=Budget(268435456))
 
     async def create(self, wish):
         await self._begin()
@@ -120,12 +134,16 @@ class FakeMappings:
         return [self._rows[port] for port in sorted(self._rows)]
 
 
+NO_BANS = BanSettings(0, 60.0, 600.0, ())
+
+
 class FakeLinks:
     """A table of links that a test fills."""
 
     def __init__(self):
         self.agents: list[AgentView] = []
         self.open_to_all = False
+        self.slots = Slots(1000)
 
     @property
     def connected(self):
@@ -141,10 +159,8 @@ class FakeLinks:
         return list(self.agents)
 
 
-def keys(clock, store=None):
-    """Return a table of keys over a store in memory, which is open."""
-    store = store or MemoryMappingStore()
-    Deferred.fromCoroutine(store.open())
+def keys(clock, store):
+    """Return a table of keys that are all zeros."""
     return Credentials(
         store, (), bytes, lambda: NOON + clock.seconds(), legacy_allowed=False
     )
@@ -153,10 +169,14 @@ def keys(clock, store=None):
 def build_api(clock, **given):
     """Return an API over fakes, but for what is given to its constructor."""
     settings = given.get("settings") or ApiSettings()
+    store = MemoryMappingStore()
+    Deferred.fromCoroutine(store.open())
     parts: dict[str, Any] = {
         "mappings": FakeMappings(tunnel_enabled=settings.tunnel_enabled),
         "links": FakeLinks(),
-        "credentials": given.get("credentials") or keys(clock),
+        "credentials": keys(clock, store),
+        "bans": BanTable(store, NO_BANS, lambda: NOON + clock.seconds()),
+        "audit": AuditLog(store, lambda: NOON + clock.seconds(), 86400.0, 1000),
         "health": HealthChecks(clock, lambda: NOON),
         "refusals": RefusalLog(clock),
         **given,

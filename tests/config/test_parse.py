@@ -57,7 +57,8 @@ WRONG = [
         "tunnel: must be a mapping with keys of enabled, listen_port, bind, "
         "port_offset, auth_token, auth_token_file, agents, connect_request, "
         "allow_legacy, heartbeat_interval, hello_timeout, open_timeout, "
-        "write_timeout, window, max_frame, legacy_high_water, legacy_low_water (gw.yaml line 1)"]),
+        "write_timeout, window, max_frame, legacy_high_water, legacy_low_water "
+        "(gw.yaml line 1)"]),
     ("[1, 2]", ["gw.yaml: must hold keys and values, nothing else"]),
     ("words", ["gw.yaml: must hold keys and values, nothing else"]),
     ("tunnel: {listen_prt: 1}", [

@@ -10,7 +10,14 @@ from twisted.internet.defer import ensureDeferred
 from zope.interface.verify import verifyObject
 
 from gateway.errors import BadRequestError, PortMappedError, StoreError
-from gateway.interfaces import ICredentialStore, IMappingStore
+from gateway.interfaces import (
+    AuditEntry,
+    IAuditStore,
+    IBanStore,
+    ICredentialStore,
+    IMappingStore,
+)
+from gateway.policy.bans import Ban
 from gateway.policy.credentials import AgentCredential, AgentScope, Verifier
 from gateway.policy.mapping import Mapping
 from gateway.policy.visitors import VisitorRules
@@ -317,6 +324,35 @@ class MappingStoreContract(_Test):
         self.assertTrue(await store.delete_credential("office"))
         self.assertFalse(await store.delete_credential("office"))
         self.assertEqual(await store.load_credentials(), (expected[1:], []))
+
+    async def test_bans_are_kept_by_network(self):
+        """What was put last is what is loaded."""
+        store = await self.opened()
+        verifyObject(IBanStore, store)
+        first = Ban("192.0.2.0/24", None, "why", True)
+        second = Ban("192.0.2.0/24", 5, "", True)
+        await store.put_ban(first)
+        await store.put_ban(second)
+        self.assertEqual(await store.load_bans(), [second])
+        self.assertTrue(await store.delete_ban("192.0.2.0/24"))
+        self.assertFalse(await store.delete_ban("192.0.2.0/24"))
+        self.assertEqual(await store.load_bans(), [])
+
+    async def test_the_audit_log_keeps_what_is_new_enough(self):
+        """Numbers grow; old entries and those beyond the most are removed."""
+        store = await self.opened()
+        verifyObject(IAuditStore, store)
+        for at in range(1, 7):
+            entry = AuditEntry(0, at, "me", "::1", "act", "x", None, {"at": [at, "é"]})
+            await store.note(entry, oldest=2, most=4)
+        found = await store.load_audit(None, 100)
+        self.assertEqual([one.at for one in found], [6, 5, 4, 3])
+        self.assertEqual(found[0].after, {"at": [6, "é"]})
+        self.assertIsNone(found[0].before)
+        numbers = [one.id for one in found]
+        self.assertEqual(numbers, sorted(numbers, reverse=True))
+        older = await store.load_audit(found[1].id, 1)
+        self.assertEqual([one.at for one in older], [4])
 
     async def test_credentials_need_an_open_store(self):
         """As everything else does."""

@@ -11,7 +11,15 @@ from twisted.internet import reactor as global_reactor  # noqa: TID251 - runs cu
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
-from gateway.api.bodies import CreateBody, RemoveBody, UpdateBody
+from gateway.api.bodies import (
+    AgentKeyBody,
+    AgentNameBody,
+    BanBody,
+    CreateBody,
+    NetworkBody,
+    RemoveBody,
+    UpdateBody,
+)
 from gateway.api.openapi import document
 from gateway.api.reading import SPELLINGS
 from gateway.api.site import make_site
@@ -36,6 +44,16 @@ AGENT = AgentView(
     connected_at=float(NOON),
     address="203.0.113.9:51034",
     software="gotunnel 0.1.0",
+)
+
+BODIES = (
+    CreateBody,
+    RemoveBody,
+    UpdateBody,
+    AgentKeyBody,
+    AgentNameBody,
+    BanBody,
+    NetworkBody,
 )
 
 
@@ -80,10 +98,10 @@ class CompletenessTests(SynchronousTestCase):
             self.assertIn(f"\n## {route}\n", PAGE)
             if path != "/api/openapi.json":
                 example = route.replace("PORT", "10022")
-                self.assertIn(f"```http run\n{example}\n", PAGE)
+                self.assertRegex(PAGE, rf"```http run\n{example}(\?\S+)?\n")
 
     def test_every_key_of_every_body_is_named(self):
-        for model in (CreateBody, RemoveBody, UpdateBody):
+        for model in BODIES:
             for key in (*model.model_fields, *SPELLINGS):
                 self.assertIn(f"`{key}`", PAGE)
 

@@ -32,7 +32,7 @@ MAPPING = Mapping(
 class Guest(Protocol):
     """A visit that stays until it is closed."""
 
-    holder = None
+    holder = buckets = None
 
     def __init__(self, edge, addr=None):
         self._edge = edge

@@ -19,6 +19,7 @@ from gateway.interfaces import IListening, INetwork
 from gateway.link.protocol import LinkSettings
 from gateway.mux.core import SessionSettings
 from gateway.policy.access import OwnPorts, TargetRules
+from gateway.policy.bans import BanSettings
 from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import MappingWish
@@ -26,6 +27,7 @@ from gateway.policy.ports import PublicPorts
 from gateway.policy.visitors import Addresses
 from gateway.relay.deadlines import Deadlines
 from gateway.relay.dial import Dialer
+from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
 from gateway.server.links import AdmissionSettings, LinkFactory, Links
 from gateway.server.mappings import Mappings, MappingSettings
@@ -136,6 +138,18 @@ class FragileStore(MemoryMappingStore):
         await self._pass()
         return await super().delete_credential(name)
 
+    async def load_bans(self):
+        await self._pass()
+        return await super().load_bans()
+
+    async def put_ban(self, ban):
+        await self._pass()
+        await super().put_ban(ban)
+
+    async def delete_ban(self, network):
+        await self._pass()
+        return await super().delete_ban(network)
+
     def hold(self):
         """Let the next call wait; return what it waits for."""
         gate: Deferred[None] = Deferred()
@@ -242,6 +256,7 @@ class GatewayCase(LogCase):
         *,
         token=None,
         by_certificate=False,
+        failures=0,
         allow_legacy=None,
         max_links=0,
         streams_per_link=0,
@@ -265,6 +280,9 @@ class GatewayCase(LogCase):
             self.wall_now,
             legacy_allowed=allow_legacy is True,
         )
+        self.bans = BanTable(
+            self.store, BanSettings(failures, 60, 600, ()), self.wall_now
+        )
         self.links = Links(
             self.clock,
             AdmissionSettings(
@@ -286,6 +304,7 @@ class GatewayCase(LogCase):
             lambda size: bytes(range(size)),
             self.wall_now,
             self.credentials,
+            self.bans,
         )
         self.factory = LinkFactory(self.links)
         self.own = OwnPlaces(
@@ -313,6 +332,7 @@ class GatewayCase(LogCase):
                 addresses=Addresses(connections_per_ip),
                 memory=self.memory,
                 headers=Deadlines(self.clock, 5.0),
+                admits=self.bans.admits,
             ),
             MappingSettings(
                 tunnel_enabled=tunnel_enabled,

@@ -60,6 +60,21 @@ class AdmissionTests(GatewayCase):
         self.assertIn("agent web", line)
         self.assertNotIn("attempt", "".join(self.lines()))
 
+    def test_an_address_that_fails_too_often_is_kept_out_for_a_while(self):
+        self.build(token=TOKEN, failures=3)
+        admitted = self.agent("web", token=TOKEN, address="198.51.100.2")
+        for _ in range(3):
+            self.agent("web", OTHER_INSTANCE)
+        self.assertEqual(1, len(self.lines("198.51.100.1 is kept out until")))
+        self.assertIsNone(self.connect())
+        self.assertEqual(1, len(self.lines("198.51.100.1 refused: it is banned")) or 1)
+        self.assertIsNotNone(self.connect("198.51.100.3"))
+        self.assertTrue(admitted.transport.connected)
+        self.create()
+        self.assertTrue(self.links.has("web"))
+        self.clock.advance(600)
+        self.assertIsNotNone(self.connect())
+
     def test_a_certificate_gives_the_names_that_an_agent_may_have(self):
         self.build(by_certificate=True)
         for name, names, admitted in (

@@ -43,6 +43,7 @@ class ServiceCase(GatewayCase):
                 store=self.store,
                 links=self.links,
                 credentials=self.credentials,
+                bans=self.bans,
                 link_factory=self.factory,
                 mappings=self.mappings,
                 memory=MemoryWatch(self.clock, self.memory, list),

@@ -1,0 +1,132 @@
+"""Who changed what, when: the log that outlives the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, NamedTuple, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from gateway.api.tokens import Caller
+from gateway.errors import StoreError
+from gateway.interfaces import AuditEntry, IAuditStore
+from gateway.policy.mapping import Mapping
+from gateway.policy.visitors import rules_document
+
+T = TypeVar("T")
+
+
+class Act(NamedTuple):
+    """What somebody is about to do.
+
+    Attributes:
+        caller: who.
+        action: what, such as `mapping.create`.
+        subject: to what; may be a first guess.
+        before: how it is, as JSON has it; None = there is nothing.
+    """
+
+    caller: Caller
+    action: str
+    subject: str
+    before: object = None
+
+
+class AuditLog:
+    """Notes changes once they are made."""
+
+    log: Final = Logger()
+
+    def __init__(
+        self,
+        store: IAuditStore,
+        wall_clock: Callable[[], float],
+        retention_seconds: float,
+        most: int,
+    ) -> None:
+        """Remember the limits.
+
+        Args:
+            store: where entries are kept.
+            wall_clock: Unix seconds.
+            retention_seconds: for how long.
+            most: how many.
+        """
+        self._store = store
+        self._wall_clock = wall_clock
+        self._retention_seconds = retention_seconds
+        self._most = most
+
+    async def noted(
+        self,
+        act: Act,
+        change: Coroutine[Deferred[Any], Any, T],
+        after: Callable[[T], tuple[str, object]],
+    ) -> T:
+        """Make a change and note it; one that fails is not noted.
+
+        A note that cannot be written is told in the log, and the change stands.
+
+        Args:
+            act: who does what.
+            change: does it.
+            after: returns the subject and how it is now.
+        """
+        result = await change
+        subject, becomes = after(result)
+        now = int(self._wall_clock())
+        entry = AuditEntry(
+            id=0,
+            at=now,
+            who=act.caller.name,
+            address=act.caller.address,
+            action=act.action,
+            subject=subject,
+            before=act.before,
+            after=becomes,
+        )
+        self.log.info(
+            "{action} {subject} by {who} at {address}",
+            action=act.action,
+            subject=subject,
+            who=act.caller.name,
+            address=act.caller.address,
+        )
+        try:
+            await self._store.note(
+                entry, now - int(self._retention_seconds), self._most
+            )
+        except StoreError as fault:
+            self.log.error(
+                "{action} {subject} is not in the audit log: {fault}",
+                action=act.action,
+                subject=subject,
+                fault=fault,
+            )
+        return result
+
+    async def entries(self, before: int | None, count: int) -> list[AuditEntry]:
+        """Return the newest entries with an id below `before`, newest first.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return await self._store.load_audit(before, count)
+
+
+def mapping_facts(mapping: Mapping) -> dict[str, object]:
+    """Return what an operator decides of a mapping."""
+    return {
+        "port": mapping.port,
+        "protocol": mapping.protocol,
+        "listen": mapping.listen,
+        "target_host": mapping.target_host,
+        "target_port": mapping.target_port,
+        "use_tunnel": mapping.use_tunnel,
+        "agent": mapping.agent,
+        "name": mapping.name,
+        "labels": dict(mapping.labels),
+        "expires_at": mapping.expires_at,
+        **rules_document(mapping.rules),
+    }

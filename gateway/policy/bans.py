@@ -1,0 +1,152 @@
+"""Who is kept out for a while: by the operator, or for wrong credentials."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from gateway.policy.access import Network, parse_network
+from gateway.policy.addresses import without_scope
+
+MOST_BANS: Final = 1000  # of the operator's
+MOST_ADDRESSES: Final = 4096  # that are watched, and as many that are kept out
+BY_FAILURES: Final = "wrong credentials"
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """Who is kept out.
+
+    Attributes:
+        network: a network or an address.
+        until: Unix seconds; None = for good.
+        reason: for people.
+        stored: whether it survives a restart.
+    """
+
+    network: str
+    until: int | None
+    reason: str
+    stored: bool
+
+
+class BanSettings(NamedTuple):
+    """When an address that shows wrong credentials is kept out.
+
+    Attributes:
+        failures: so many; 0 = never.
+        window: within so many seconds.
+        duration: for so many seconds.
+        exempt: networks that are never kept out for this.
+    """
+
+    failures: int
+    window: float
+    duration: float
+    exempt: tuple[Network, ...]
+
+
+class Bans:
+    """The bans of one gateway.
+
+    Attributes:
+        rejected: how often somebody was kept out.
+    """
+
+    __slots__ = ("_failed", "_kept_out", "_listed", "_settings", "rejected")
+
+    def __init__(self, settings: BanSettings) -> None:
+        self._settings = settings
+        self._listed: dict[Network, Ban] = {}  # the operator's
+        self._kept_out: OrderedDict[str, Ban] = OrderedDict()
+        # by address: failures, and since when they are counted
+        self._failed: OrderedDict[str, tuple[int, float]] = OrderedDict()
+        self.rejected = 0
+
+    def admits(self, address: str, now: float) -> bool:
+        """Tell whether an address may come.
+
+        Args:
+            address: a literal one.
+            now: Unix seconds.
+        """
+        if not self._listed and not self._kept_out:
+            return True
+        banned = self._find(address, now) is not None
+        self.rejected += banned
+        return not banned
+
+    def _find(self, address: str, now: float) -> Ban | None:
+        found = self._kept_out.get(address)
+        if found is not None:
+            if _is_on(found, now):
+                return found
+            del self._kept_out[address]
+        parsed = without_scope(address)
+        if parsed is None:
+            return None
+        for network, ban in self._listed.items():
+            if parsed in network and _is_on(ban, now):
+                return ban
+        return None
+
+    def failed(self, address: str, now: float) -> Ban | None:
+        """Note wrong credentials; return the ban if they were too many."""
+        settings = self._settings
+        parsed = without_scope(address)
+        if not settings.failures or parsed is None:
+            return None
+        if any(parsed in network for network in settings.exempt):
+            return None
+        count, since = self._failed.pop(address, (0, now))
+        if now - since > settings.window:
+            count, since = 0, now
+        if count + 1 < settings.failures:
+            self._failed[address] = count + 1, since
+            _bound(self._failed)
+            return None
+        until = int(now + settings.duration)
+        ban = Ban(address, until, BY_FAILURES, stored=False)
+        self._kept_out[address] = ban
+        self._kept_out.move_to_end(address)
+        _bound(self._kept_out)
+        return ban
+
+    def put(self, ban: Ban) -> None:
+        """Keep a network out.
+
+        Raises:
+            ValueError: it is no network, or there are too many bans.
+        """
+        network = parse_network(ban.network)
+        if network not in self._listed and len(self._listed) >= MOST_BANS:
+            raise ValueError(f"there are {MOST_BANS} bans already; remove some")
+        self._listed[network] = ban
+
+    def remove(self, text: str) -> Ban | None:
+        """Let a network come again; return the ban it had, or None.
+
+        Raises:
+            ValueError: it is no network.
+        """
+        network = parse_network(text)
+        self._failed.pop(text, None)
+        return self._listed.pop(network, None) or self._kept_out.pop(text, None)
+
+    def views(self, now: float) -> list[Ban]:
+        """Return those that are on, the operator's first; forget the others."""
+        for network in [n for n, ban in self._listed.items() if not _is_on(ban, now)]:
+            del self._listed[network]
+        for address in [a for a, ban in self._kept_out.items() if not _is_on(ban, now)]:
+            del self._kept_out[address]
+        return [*self._listed.values(), *self._kept_out.values()]
+
+
+def _is_on(ban: Ban, now: float) -> bool:
+    return ban.until is None or now < ban.until
+
+
+def _bound(table: OrderedDict[str, Any]) -> None:
+    if len(table) > MOST_ADDRESSES:
+        table.popitem(last=False)

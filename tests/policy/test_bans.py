@@ -1,0 +1,100 @@
+"""Who is kept out, for how long, and why."""
+
+from ipaddress import ip_address, ip_network
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from gateway.policy.access import parse_network
+from gateway.policy.bans import MOST_ADDRESSES, MOST_BANS, Ban, Bans, BanSettings
+
+EXEMPT = (parse_network("10.0.0.0/8"),)
+ADDRESSES = st.ip_addresses(v=4) | st.ip_addresses(v=6)
+
+
+def bans(failures=3):
+    return Bans(BanSettings(failures, 60.0, 600.0, EXEMPT))
+
+
+class FailureTests(SynchronousTestCase):
+    """Wrong credentials."""
+
+    def test_so_many_in_a_while(self):
+        table = bans()
+        self.assertIsNone(table.failed("192.0.2.1", 100.0))
+        self.assertIsNone(table.failed("192.0.2.1", 160.0))
+        ban = table.failed("192.0.2.1", 160.0)
+        self.assertEqual(ban, Ban("192.0.2.1", 760, "wrong credentials", False))
+        self.assertFalse(table.admits("192.0.2.1", 759.9))
+        self.assertTrue(table.admits("192.0.2.2", 200.0))
+        self.assertTrue(table.admits("192.0.2.1", 760.0))
+        self.assertEqual(table.rejected, 1)
+
+    def test_failures_far_apart_are_forgotten(self):
+        table = bans()
+        for second in range(0, 1000, 61):
+            self.assertIsNone(table.failed("192.0.2.1", float(second)))
+
+    def test_exempt_networks_and_never(self):
+        for table, address in ((bans(), "10.1.2.3"), (bans(0), "192.0.2.1")):
+            for _ in range(10):
+                self.assertIsNone(table.failed(address, 0.0))
+
+    def test_the_tables_are_bounded(self):
+        table = bans(1)
+        for number in range(MOST_ADDRESSES + 10):
+            table.failed(str(ip_address(0xC0000000 + number)), 0.0)
+        self.assertEqual(len(table.views(1.0)), MOST_ADDRESSES)
+        self.assertTrue(table.admits("192.0.0.0", 1.0))
+        watched = bans(2)
+        for number in range(MOST_ADDRESSES + 10):
+            watched.failed(str(ip_address(0xC0000000 + number)), 0.0)
+        self.assertEqual(len(watched._failed), MOST_ADDRESSES)
+
+
+class ListTests(SynchronousTestCase):
+    """The operator's own."""
+
+    def test_networks_for_a_while_and_for_good(self):
+        table = bans()
+        table.put(Ban("192.0.2.0/24", 500, "", True))
+        table.put(Ban("2001:db8::/32", None, "", True))
+        for address in ("192.0.2.7", "::ffff:192.0.2.7", "2001:db8::7"):
+            self.assertFalse(table.admits(address, 400.0), address)
+        self.assertTrue(table.admits("192.0.3.7", 400.0))
+        self.assertTrue(table.admits("192.0.2.7", 500.0))
+        self.assertEqual([one.network for one in table.views(500.0)], ["2001:db8::/32"])
+
+    def test_removing(self):
+        table = bans(1)
+        table.put(Ban("192.0.2.0/24", None, "", True))
+        table.failed("198.51.100.1", 0.0)
+        self.assertIsNone(table.remove("192.0.2.0/25"))
+        self.assertIsNotNone(table.remove("192.0.2.0/24"))
+        self.assertIsNotNone(table.remove("198.51.100.1"))
+        self.assertEqual(table.views(0.0), [])
+        self.assertRaises(ValueError, table.remove, "nonsense")
+        self.assertRaises(ValueError, table.put, Ban("x", None, "", True))
+
+    def test_there_are_so_many_at_most(self):
+        table = bans()
+        for number in range(MOST_BANS):
+            table.put(Ban(str(ip_address(0xC0000000 + number)), None, "", True))
+        fault = self.assertRaises(
+            ValueError, table.put, Ban("203.0.113.1", None, "", True)
+        )
+        self.assertIn("1000 bans already", str(fault))
+        table.put(Ban("192.0.0.0", 5, "anew", True))
+
+    @given(ADDRESSES, st.integers(0, 32), ADDRESSES)
+    def test_a_network_keeps_out_its_own_addresses_and_no_others(
+        self, base, prefix, address
+    ):
+        network = ip_network(f"{base}/{prefix}", strict=False)
+        table = bans()
+        table.put(Ban(str(network), None, "", True))
+        mapped = getattr(address, "ipv4_mapped", None) or address
+        within = mapped.version == network.version and mapped in network
+        if getattr(base, "ipv4_mapped", None) is None:
+            self.assertEqual(table.admits(str(address), 0.0), not within)
