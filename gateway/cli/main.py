@@ -11,6 +11,7 @@ from gateway.cli.archive import backup, restore
 from gateway.cli.ban import audit, ban
 from gateway.cli.bench import bench
 from gateway.cli.cert import cert
+from gateway.cli.check import check, firewall
 from gateway.cli.demo import demo
 from gateway.cli.forward import forward, proxy
 from gateway.cli.map import mappings
@@ -44,6 +45,8 @@ for _command in (
     audit,
     cert,
     token,
+    check,
+    firewall,
     backup,
     restore,
     demo,

@@ -16,6 +16,7 @@ from gateway.cli.declared import DeclaredMapping, parse_declared
 from gateway.cli.exits import Exit
 from gateway.cli.main import gotunnel
 
+PAGES = Path(__file__).parents[2] / "docs"
 TEXT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text("utf-8")
 EVERYWHERE = {"--help", "--version"}
 CONNECTION = {
@@ -125,8 +126,10 @@ class ExampleTests(SynchronousTestCase):
 
     def test_every_command_line_is_understood(self):
         """Parsed only: most of them would do something."""
-        lines = re.findall(r"^gotunnel (.*?)(?: +#.*)?$", TEXT, re.MULTILINE)
-        self.assertGreater(len(lines), 10)
+        security = (PAGES / "security.md").read_text("utf-8")
+        form = re.compile(r"^gotunnel (.*?)(?: +[#>&].*)?$", re.MULTILINE)
+        lines = [*form.findall(TEXT), *form.findall(security)]
+        self.assertGreater(len(lines), 20)
         for line in lines:
             words = line.split()
             command: click.Command = gotunnel
