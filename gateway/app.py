@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from collections.abc import Mapping as Mapping_
 from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
@@ -179,7 +180,11 @@ def build_gateway(
     link_tls = _link_tls(config, links.note_refused, bans.admits)
     api_refusals = RefusalLog(reactor)
     api_tls = _api_tls(config, api_refusals.note, bans.admits)
-    sealed = {"the link port": link_tls, "the API": api_tls}
+    both = {"the link port": link_tls, "the API": api_tls}
+    sealed = {name: tls for name, tls in both.items() if tls is not None}
+    watch = CertificateWatch(
+        reactor, {name: tls.read_again for name, tls in sealed.items()}
+    )
     own = OwnPlaces(OwnPorts(_own_listeners(config)), is_local)
     dialer = Dialer(
         network,
@@ -250,6 +255,8 @@ def build_gateway(
                 credentials,
                 bans,
                 cast(IAuditStore, store),
+                sealed,
+                watch.look,
                 health,
                 api_refusals,
                 world,
@@ -257,10 +264,7 @@ def build_gateway(
             ),
             fatal=fatal,
             open_warning=open_warning(config),
-            certificates=CertificateWatch(
-                reactor,
-                {name: tls.read_again for name, tls in sealed.items() if tls},
-            ),
+            certificates=watch,
             link_tls=link_tls,
             api_tls=api_tls,
         ),
@@ -475,6 +479,8 @@ def _api(
     credentials: Credentials,
     bans: BanTable,
     audit: IAuditStore,
+    sealed: Mapping_[str, ServerTLS],
+    reload: Callable[[], list[str]],
     health: HealthChecks,
     refusals: RefusalLog,
     world: Surroundings,
@@ -493,6 +499,8 @@ def _api(
             config.audit.retention_days * 86400,
             config.audit.max_entries,
         ),
+        handshakes=sealed,
+        reload=reload,
         health=health,
         settings=ApiSettings(
             api_key=security.api_key,

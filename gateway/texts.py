@@ -111,6 +111,7 @@ CATALOGUE: Final[dict[str, tuple[str, str]]] = {
     "ban_removed": ("ban removed", "解封成功"),
     "bans_listed": ("bans listed", "获取封禁列表成功"),
     "audit_listed": ("audit log listed", "获取审计日志成功"),
+    "reloaded": ("reloaded", "重新加载成功"),
     "limits_listed": ("limits listed", "获取限额成功"),
     "agent_key_created": ("agent key created", "客户端密钥创建成功"),
     "agent_key_retired": ("older agent key retired", "旧客户端密钥已停用"),

@@ -247,6 +247,13 @@ class AuditList(Row):
     """How many there are in this answer."""
 
 
+class ReloadedRow(Row):
+    """What was read anew."""
+
+    read_anew: list[str]
+    """Ports whose certificates had changed."""
+
+
 class LimitRow(Row):
     """One limit."""
 

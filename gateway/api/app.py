@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, TypeVar
+from typing import Protocol as Seam
 from urllib.parse import unquote_to_bytes
 
 from klein import Klein
@@ -22,6 +23,7 @@ from gateway.api.answers import (
     ChangedRow,
     LimitList,
     LimitRow,
+    ReloadedRow,
     RemovedRow,
     agent_list,
     audit_list,
@@ -42,6 +44,7 @@ from gateway.api.bodies import (
     BanBody,
     Body,
     CreateBody,
+    EmptyBody,
     NetworkBody,
     RemoveBody,
     UpdateBody,
@@ -69,7 +72,6 @@ from gateway.ops.refusals import RefusalLog
 from gateway.policy.addresses import PORTS
 from gateway.policy.bans import Ban
 from gateway.policy.credentials import AgentCredential
-from gateway.policy.limits import Slots
 from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
 from gateway.server.links import Links
@@ -80,6 +82,26 @@ T = TypeVar("T")
 _CALLER: Final = "gotunnel_caller"  # attribute of a request that was admitted
 MOST_ENTRIES: Final = 1000  # of the audit log in one answer
 AnyBody = TypeVar("AnyBody", bound=Body)
+
+
+class Counted(Seam):
+    """Something that is limited, and counted."""
+
+    @property
+    def limit(self) -> int:
+        """0 = unlimited."""
+
+    @property
+    def active(self) -> int:
+        """How many there are now."""
+
+    @property
+    def total(self) -> int:
+        """How many there ever were."""
+
+    @property
+    def rejected(self) -> int:
+        """For how many there was no room."""
 
 
 class _PortConverter(IntegerConverter):
@@ -101,6 +123,8 @@ class Api:
         credentials: Credentials,
         bans: BanTable,
         audit: AuditLog,
+        handshakes: Mapping[str, Counted],
+        reload: Callable[[], list[str]],
         health: HealthChecks,
         settings: ApiSettings,
         clock: IReactorTime,
@@ -112,6 +136,8 @@ class Api:
         self._credentials = credentials
         self._bans = bans
         self._audit = audit
+        self._handshakes = handshakes
+        self._reload = reload
         self._health = health
         self.settings: Final = settings
         self._clock = clock
@@ -269,13 +295,27 @@ class Api:
             raise StoreFailedError(detail=str(fault)) from fault
         return self._reply(request, "audit_listed", audit_list(found))
 
+    @_routes.route("/api/reload", methods=["POST"])
+    async def _read_anew(self, request: IRequest) -> bytes:
+        self._body(request, EmptyBody)
+        act = self._act(request, "reload", "certificates")
+        done = await self._change(act, self._reloaded(), _reload_after)
+        return self._reply(request, "reloaded", ReloadedRow(read_anew=done))
+
+    async def _reloaded(self) -> list[str]:
+        return self._reload()
+
     @_routes.route("/api/limits", methods=["GET"])
     def _list_limits(self, request: IRequest) -> bytes:
         crowd, slots = self._mappings.crowd, self._links.slots
         memory = crowd.memory
         rows = [
-            _slots_row("limits.connections", crowd.slots),
-            _slots_row("limits.tunnels", slots),
+            _limit_row("limits.connections", crowd.slots),
+            _limit_row("limits.tunnels", slots),
+            *(
+                _limit_row(f"limits.handshakes of {port}", counted)
+                for port, counted in self._handshakes.items()
+            ),
             LimitRow(
                 name="limits.memory",
                 limit=memory.limit,
@@ -362,17 +402,21 @@ def _key_after(credential: AgentCredential) -> tuple[str, object]:
     return credential.name, key_row(credential).model_dump(mode="json")
 
 
+def _reload_after(names: list[str]) -> tuple[str, object]:
+    return "certificates", {"read_anew": names}
+
+
 def _ban_after(ban: Ban) -> tuple[str, object]:
     return ban.network, ban_row(ban).model_dump(mode="json")
 
 
-def _slots_row(name: str, slots: Slots) -> LimitRow:
+def _limit_row(name: str, counted: Counted) -> LimitRow:
     return LimitRow(
         name=name,
-        limit=slots.limit,
-        active=slots.active,
-        total=slots.total,
-        rejected=slots.rejected,
+        limit=counted.limit,
+        active=counted.active,
+        total=counted.total,
+        rejected=counted.rejected,
     )
 
 

@@ -351,6 +351,10 @@ class AgentKeyBody(Body):
         )
 
 
+class EmptyBody(Body):
+    """Nothing needs to be said."""
+
+
 class BanBody(Body):
     """Whom to keep out."""
 

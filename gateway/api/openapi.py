@@ -26,6 +26,7 @@ from gateway.api.answers import (
     MappingRow,
     NewAgentKey,
     Readiness,
+    ReloadedRow,
     RemovedRow,
 )
 from gateway.api.bodies import (
@@ -34,6 +35,7 @@ from gateway.api.bodies import (
     BanBody,
     Body,
     CreateBody,
+    EmptyBody,
     NetworkBody,
     RemoveBody,
     UpdateBody,
@@ -194,6 +196,14 @@ ROUTES: Final = (
         faults=(errors.StoreFailedError,),
         query=("before", "count"),
     ),
+    Route(
+        "post",
+        "/api/reload",
+        "Read anew what may change while the gateway runs: certificates",
+        ReloadedRow,
+        EmptyBody,
+        _WITH_BODY,
+    ),
     Route("get", "/api/limits", "Show how much of each limit is used", LimitList),
     Route(
         "get",
@@ -338,7 +348,8 @@ def _name(model: type[BaseModel]) -> str:
 
 def _add_spellings(schema: dict[str, Any]) -> None:
     """Say that some keys have a second name, and that one of the two is enough."""
-    properties, required = schema["properties"], schema["required"]
+    properties = schema.get("properties", {})
+    required = schema.setdefault("required", [])
     for other, plain in SPELLINGS.items():
         if plain not in properties:
             continue

@@ -270,17 +270,20 @@ class TLSListening(TCPListening):
         """Release the port, and give up what has not shaken hands."""
         super().stopListening()
         waiting, self._under_way = self._under_way, {}
+        self._tls.active -= len(waiting)
         for handshake in waiting:
             handshake.cancel()
 
     def _accepted(self, sock: socket.SocketType, peer: TCPAddress) -> None:
         tls = self._tls
         if not tls.admits(peer.host):
+            tls.rejected += 1
             tls.refused(peer.host, "it is banned")
             reset(sock)
             return
         if tls.limit and len(self._under_way) >= tls.limit:
             oldest = next(iter(self._under_way))
+            tls.rejected += 1
             self._give_up(oldest, "it stalled while too many shook hands")
         try:
             sock.setblocking(False)
@@ -293,19 +296,25 @@ class TLSListening(TCPListening):
             self._poller, self._clock, secure, tls.seconds, self._done, self._failed
         )
         self._under_way[handshake] = peer
+        tls.total += 1
+        tls.active += 1
         handshake.begin()
 
+    def _take_out(self, handshake: Handshake) -> TCPAddress:
+        self._tls.active -= 1
+        return self._under_way.pop(handshake)
+
     def _give_up(self, handshake: Handshake, why: str) -> None:
-        peer = self._under_way.pop(handshake)
+        peer = self._take_out(handshake)
         handshake.cancel()
         self._tls.refused(peer.host, f"TLS handshake: {why}")
 
     def _failed(self, handshake: Handshake, fault: OSError) -> None:
-        peer = self._under_way.pop(handshake)
+        peer = self._take_out(handshake)
         self._tls.refused(peer.host, f"TLS handshake: {fault}")
 
     def _done(self, handshake: Handshake, mask: int) -> None:
-        peer = self._under_way.pop(handshake)
+        peer = self._take_out(handshake)
         try:
             protocol = self._factory.buildProtocol(peer)
         except BaseException:  # noqa: BLE001 - a bug costs this connection only

@@ -490,6 +490,9 @@ class ServerTLS:
         seconds: that a handshake may take.
         refused: told of the address and the reason when one comes to nothing.
         admits: tells whether an address may begin one.
+        active: handshakes under way now.
+        total: handshakes ever begun.
+        rejected: those that had to make room, or were not admitted.
     """
 
     def __init__(
@@ -510,6 +513,7 @@ class ServerTLS:
         self.seconds = seconds
         self.refused = refused
         self.admits = admits
+        self.active = self.total = self.rejected = 0
         self._files = files
         self._state = state_of(files)
         self._context = server_context(files)

@@ -46,8 +46,9 @@ class CertificateWatch:
             self._next.cancel()
             self._next = None
 
-    def look(self) -> None:
-        """Read what has changed."""
+    def look(self) -> list[str]:
+        """Read what has changed; return the names of that."""
+        read = []
         for name, read_again in self._places.items():
             try:
                 changed = read_again()
@@ -59,7 +60,9 @@ class CertificateWatch:
                 )
             else:
                 if changed:
+                    read.append(name)
                     self._log.info("certificate of {name} read anew", name=name)
+        return read
 
     def _look_again(self) -> None:
         self._next = None

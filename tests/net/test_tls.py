@@ -357,15 +357,27 @@ class ListenerTests(TLSCase):
             peer.recv(1)
 
     async def test_the_oldest_makes_room_and_an_honest_one_comes_through(self):
-        self.listen(self.server(limit=3))
+        self.tls = self.server(limit=3)
+        self.listen(self.tls)
         stalling = [self.plain() for _ in range(3)]
         await self.settle()
         self.assertEqual(self.refused, [])
         near = await self.connect(self.client())
         self.assertIn("it stalled while too many shook hands", self.refused[0][1])
+        await self.until(lambda: self.tls.active == 2)
+        self.assertEqual((self.tls.total, self.tls.rejected), (4, 1))
         with self.assertRaises(ConnectionResetError):
             stalling[0].recv(1)
         await self.end(near)
+
+    async def test_a_banned_address_does_not_even_begin(self):
+        tls = self.server()
+        tls.admits = lambda address: address != ADDRESS
+        self.listen(tls)
+        with self.assertRaises(OSError):
+            await self.connect(self.client())
+        self.assertEqual(self.refused[0], (ADDRESS, "it is banned"))
+        self.assertEqual((tls.active, tls.total, tls.rejected), (0, 0, 1))
 
     async def test_closing_the_port_ends_handshakes_and_spares_connections(self):
         listening = self.listen(self.server())
