@@ -1,0 +1,98 @@
+"""Routes of agents and of their keys."""
+
+from __future__ import annotations
+
+from twisted.web.iweb import IRequest
+
+from gateway.api.answers import (
+    AgentKeyList,
+    agent_list,
+    key_row,
+    new_key,
+)
+from gateway.api.bodies import AgentKeyBody, AgentNameBody
+from gateway.api.exchange import Endpoint, Exchange
+from gateway.policy.credentials import AgentCredential
+from gateway.server.credentials import Credentials
+from gateway.server.links import Links
+
+
+class AgentRoutes:
+    """Show agents; make, change and show their keys."""
+
+    def __init__(
+        self, exchange: Exchange, links: Links, credentials: Credentials
+    ) -> None:
+        self._exchange = exchange
+        self._links = links
+        self._credentials = credentials
+
+    def routes(self) -> list[Endpoint]:
+        """Return what this group answers."""
+        return [
+            Endpoint("GET", "/api/agents", self._agents),
+            Endpoint("POST", "/api/agent-key/create", self._create_key),
+            Endpoint("POST", "/api/agent-key/rotate", self._rotate_key),
+            Endpoint("POST", "/api/agent-key/retire", self._retire_key),
+            Endpoint("POST", "/api/agent-key/revoke", self._revoke_key),
+            Endpoint("GET", "/api/agent-key/list", self._list_keys),
+        ]
+
+    def _agents(self, request: IRequest) -> bytes:
+        rows = agent_list(self._links.views(), open_to_all=self._links.open_to_all)
+        return self._exchange.reply(request, "agents_listed", rows)
+
+    async def _create_key(self, request: IRequest) -> bytes:
+        body = self._exchange.body(request, AgentKeyBody)
+        act = self._exchange.act(request, "agent_key.create", body.name)
+        making = self._credentials.create(body.name, body.scope(), body.expires_in)
+        made = await self._exchange.change(
+            act, making, lambda new: _key_after(new.credential)
+        )
+        return self._exchange.reply(request, "agent_key_created", new_key(*made))
+
+    async def _rotate_key(self, request: IRequest) -> bytes:
+        name = self._exchange.body(request, AgentNameBody).name
+        act = self._exchange.act(
+            request, "agent_key.rotate", name, self._key_facts(name)
+        )
+        making = self._credentials.rotate(name)
+        made = await self._exchange.change(
+            act, making, lambda new: _key_after(new.credential)
+        )
+        return self._exchange.reply(request, "agent_key_created", new_key(*made))
+
+    async def _retire_key(self, request: IRequest) -> bytes:
+        name = self._exchange.body(request, AgentNameBody).name
+        act = self._exchange.act(
+            request, "agent_key.retire", name, self._key_facts(name)
+        )
+        kept = await self._exchange.change(
+            act, self._credentials.retire(name), _key_after
+        )
+        return self._exchange.reply(request, "agent_key_retired", key_row(kept))
+
+    async def _revoke_key(self, request: IRequest) -> bytes:
+        name = self._exchange.body(request, AgentNameBody).name
+        act = self._exchange.act(
+            request, "agent_key.revoke", name, self._key_facts(name)
+        )
+        revoking = self._credentials.revoke(name)
+        gone = await self._exchange.change(act, revoking, lambda _: (name, None))
+        return self._exchange.reply(request, "agent_key_revoked", key_row(gone))
+
+    def _list_keys(self, request: IRequest) -> bytes:
+        rows = [
+            key_row(credential, source, expired=expired)
+            for credential, source, expired in self._credentials.views()
+        ]
+        found = AgentKeyList(keys=rows, count=len(rows))
+        return self._exchange.reply(request, "agent_keys_listed", found)
+
+    def _key_facts(self, name: str) -> object:
+        rows = [one for one, _, _ in self._credentials.views() if one.name == name]
+        return _key_after(rows[0])[1] if rows else None
+
+
+def _key_after(credential: AgentCredential) -> tuple[str, object]:
+    return credential.name, key_row(credential).model_dump(mode="json")

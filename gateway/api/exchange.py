@@ -1,0 +1,122 @@
+"""What every route does alike: read a body, make a change, write an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, NamedTuple, TypeVar
+
+from pydantic import BaseModel
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.iweb import IRequest
+
+from gateway.api.audit import Act, AuditLog
+from gateway.api.bodies import Body, shown
+from gateway.api.language import choose_language
+from gateway.api.outlasting import outlast
+from gateway.api.reading import read_body
+from gateway.api.replies import JSON_TYPE, reply
+from gateway.api.settings import ApiSettings
+from gateway.api.tokens import Caller
+from gateway.errors import BadRequestError, BodyTooLargeError, ContentTypeError
+from gateway.texts import Language, text
+
+T = TypeVar("T")
+AnyBody = TypeVar("AnyBody", bound=Body)
+_CALLER: Final = "gotunnel_caller"  # attribute of a request that was admitted
+
+
+class Endpoint(NamedTuple):
+    """One method of one path.
+
+    Attributes:
+        method: `GET`, `POST` or `DELETE`.
+        path: as werkzeug's rules have it.
+        answer: takes the request, and what the path holds by name.
+    """
+
+    method: str
+    path: str
+    answer: Callable[..., Any]
+
+
+class Exchange:
+    """Reads requests and writes answers, for all groups of routes."""
+
+    def __init__(
+        self, settings: ApiSettings, audit: AuditLog, clock: IReactorTime
+    ) -> None:
+        self.settings: Final = settings
+        self._audit = audit
+        self._clock = clock
+
+    def admitted(self, request: IRequest, caller: Caller) -> None:
+        """Note who makes a request."""
+        setattr(request, _CALLER, caller)
+
+    def language(self, request: IRequest) -> Language:
+        """Return the language to answer a request in."""
+        header = request.getHeader(b"accept-language")
+        wanted = None if header is None else header.decode("latin-1")
+        return choose_language(wanted, self.settings.language)
+
+    def body(self, request: IRequest, model: type[AnyBody]) -> AnyBody:
+        """Return the body of a request.
+
+        Raises:
+            CallerError: it is not JSON, too long, or not what is asked for.
+        """
+        declared = request.getHeader(b"content-type") or b""
+        if declared.partition(b";")[0].strip().lower() != JSON_TYPE:
+            raise ContentTypeError(value=declared.decode("latin-1")[:100])
+        limit = self.settings.body_limit_bytes
+        content = request.content.read(limit + 1)
+        if len(content) > limit:
+            raise BodyTooLargeError(limit=limit)
+        return read_body(content, model)
+
+    def act(
+        self, request: IRequest, action: str, subject: str, before: object = None
+    ) -> Act:
+        """Return what the caller is about to do."""
+        return Act(getattr(request, _CALLER), action, subject, before)
+
+    def change(
+        self,
+        act: Act,
+        change: Coroutine[Deferred[Any], Any, T],
+        after: Callable[[T], tuple[str, object]],
+    ) -> Deferred[T]:
+        """Make a change to its end, and note who made it."""
+        return outlast(
+            self._audit.noted(act, change, after),
+            self._clock,
+            self.settings.request_timeout_seconds,
+            what=f"{act.action} {act.subject}",
+        )
+
+    def reply(self, request: IRequest, key: str, row: BaseModel) -> bytes:
+        """Return an answer in its envelope; `key` names its message."""
+        return reply(
+            request,
+            {
+                "success": True,
+                "message": text(key, self.language(request)),
+                "data": row.model_dump(mode="json"),
+            },
+        )
+
+
+def query_number(
+    request: IRequest, key: bytes, default: int | None, most: int
+) -> int | None:
+    """Return a number of the query."""
+    values = request.args.get(key)
+    if not values:
+        return default
+    text = values[0].decode("latin-1")
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:30]) <= most:
+        raise BadRequestError(
+            detail=f"{key.decode()}: {shown(text)} is not a number from 1 to {most}"
+        )
+    return int(text)

@@ -1,0 +1,93 @@
+"""Routes of mappings."""
+
+from __future__ import annotations
+
+from twisted.web.iweb import IRequest
+
+from gateway.api.answers import (
+    ChangedRow,
+    RemovedRow,
+    changed_row,
+    mapping_list,
+    mapping_row,
+)
+from gateway.api.audit import mapping_facts
+from gateway.api.bodies import CreateBody, RemoveBody, UpdateBody
+from gateway.api.exchange import Endpoint, Exchange
+from gateway.errors import BadRequestError, MappingMissingError
+from gateway.policy.addresses import PORTS
+from gateway.server.links import Links
+from gateway.server.mappings import Mappings, MappingView
+
+
+class MappingRoutes:
+    """Make, change, remove and show mappings."""
+
+    def __init__(self, exchange: Exchange, mappings: Mappings, links: Links) -> None:
+        self._exchange = exchange
+        self._mappings = mappings
+        self._links = links
+
+    def routes(self) -> list[Endpoint]:
+        """Return what this group answers."""
+        return [
+            Endpoint("POST", "/api/mapping/create", self._create),
+            Endpoint("POST", "/api/mapping/remove", self._remove),
+            Endpoint("POST", "/api/mapping/update", self._update),
+            Endpoint("GET", "/api/mapping/list", self._list),
+            Endpoint("GET", "/api/mapping/<port:port>", self._get),
+        ]
+
+    async def _create(self, request: IRequest) -> bytes:
+        wish = self._exchange.body(request, CreateBody).wish()
+        act = self._exchange.act(request, "mapping.create", str(wish.port))
+        view = await self._exchange.change(
+            act, self._mappings.create(wish), _mapping_after
+        )
+        return self._exchange.reply(request, "mapping_created", self._changed(view))
+
+    async def _remove(self, request: IRequest) -> bytes:
+        body = self._exchange.body(request, RemoveBody)
+        before = self._facts(body.port, body.protocol)
+        act = self._exchange.act(request, "mapping.remove", str(body.port), before)
+        removal = self._mappings.remove(body.port, body.protocol, body.drain)
+        await self._exchange.change(act, removal, lambda _: (str(body.port), None))
+        return self._exchange.reply(
+            request, "mapping_removed", RemovedRow(port=body.port)
+        )
+
+    async def _update(self, request: IRequest) -> bytes:
+        body = self._exchange.body(request, UpdateBody)
+        before = self._facts(body.port, body.protocol)
+        act = self._exchange.act(request, "mapping.update", str(body.port), before)
+        update = self._mappings.update(body.port, body.changes(), body.protocol)
+        view = await self._exchange.change(act, update, _mapping_after)
+        return self._exchange.reply(request, "mapping_updated", self._changed(view))
+
+    def _facts(self, port: int, protocol: str) -> dict[str, object] | None:
+        try:
+            return mapping_facts(self._mappings.get(port, protocol).mapping)
+        except MappingMissingError:
+            return None  # it is told by what follows
+
+    def _list(self, request: IRequest) -> bytes:
+        rows = mapping_list(
+            self._mappings.views(),
+            tunnel_enabled=self._exchange.settings.tunnel_enabled,
+        )
+        return self._exchange.reply(request, "mappings_listed", rows)
+
+    def _get(self, request: IRequest, port: int) -> bytes:
+        if port not in PORTS:
+            raise BadRequestError(detail=f"port {port} is not from 1 to 65535")
+        return self._exchange.reply(
+            request, "mapping_found", mapping_row(self._mappings.get(port))
+        )
+
+    def _changed(self, view: MappingView) -> ChangedRow:
+        reachable = self._links.reachable(view.mapping.agent)
+        return changed_row(view, tunnel_connected=reachable)
+
+
+def _mapping_after(view: MappingView) -> tuple[str, object]:
+    return str(view.mapping.port), mapping_facts(view.mapping)

@@ -1,0 +1,162 @@
+"""Routes of bans, limits, the audit log and what is read anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+from typing import Protocol as Seam
+
+from twisted.web.iweb import IRequest
+
+from gateway.api.answers import (
+    BanList,
+    LimitList,
+    LimitRow,
+    ReloadedRow,
+    audit_list,
+    ban_row,
+)
+from gateway.api.audit import AuditLog
+from gateway.api.bodies import BanBody, EmptyBody, NetworkBody
+from gateway.api.exchange import Endpoint, Exchange, query_number
+from gateway.errors import StoreError, StoreFailedError
+from gateway.policy.bans import Ban
+from gateway.server.bans import BanTable
+from gateway.server.links import Links
+from gateway.server.mappings import Mappings
+
+MOST_ENTRIES: Final = 1000  # of the audit log in one answer
+
+
+class Counted(Seam):
+    """Something that is limited, and counted."""
+
+    @property
+    def limit(self) -> int:
+        """0 = unlimited."""
+
+    @property
+    def active(self) -> int:
+        """How many there are now."""
+
+    @property
+    def total(self) -> int:
+        """How many there ever were."""
+
+    @property
+    def rejected(self) -> int:
+        """For how many there was no room."""
+
+
+class SecurityRoutes:
+    """Keep out, count and look back."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        mappings: Mappings,
+        links: Links,
+        bans: BanTable,
+        audit: AuditLog,
+        handshakes: Mapping[str, Counted],
+        reload: Callable[[], list[str]],
+    ) -> None:
+        self._exchange = exchange
+        self._mappings = mappings
+        self._links = links
+        self._bans = bans
+        self._audit = audit
+        self._handshakes = handshakes
+        self._reload = reload
+
+    def routes(self) -> list[Endpoint]:
+        """Return what this group answers."""
+        return [
+            Endpoint("POST", "/api/ban/add", self._add_ban),
+            Endpoint("POST", "/api/ban/remove", self._remove_ban),
+            Endpoint("GET", "/api/ban/list", self._list_bans),
+            Endpoint("GET", "/api/audit", self._list_audit),
+            Endpoint("POST", "/api/reload", self._read_anew),
+            Endpoint("GET", "/api/limits", self._list_limits),
+        ]
+
+    async def _add_ban(self, request: IRequest) -> bytes:
+        body = self._exchange.body(request, BanBody)
+        act = self._exchange.act(request, "ban.add", body.network)
+        adding = self._bans.add(body.network, body.duration, body.reason)
+        ban = await self._exchange.change(act, adding, _ban_after)
+        self._mappings.enforce_bans()
+        return self._exchange.reply(request, "ban_added", ban_row(ban))
+
+    async def _remove_ban(self, request: IRequest) -> bytes:
+        network = self._exchange.body(request, NetworkBody).network
+        act = self._exchange.act(request, "ban.remove", network)
+        removing = self._bans.remove(network)
+        ban = await self._exchange.change(
+            act, removing, lambda gone: (gone.network, None)
+        )
+        return self._exchange.reply(request, "ban_removed", ban_row(ban))
+
+    def _list_bans(self, request: IRequest) -> bytes:
+        rows = [ban_row(ban) for ban in self._bans.views()]
+        return self._exchange.reply(
+            request, "bans_listed", BanList(bans=rows, count=len(rows))
+        )
+
+    async def _list_audit(self, request: IRequest) -> bytes:
+        before = query_number(request, b"before", None, 1 << 62)
+        count = query_number(request, b"count", 100, MOST_ENTRIES) or 100
+        try:
+            found = await self._audit.entries(before, count)
+        except StoreError as fault:
+            raise StoreFailedError(detail=str(fault)) from fault
+        return self._exchange.reply(request, "audit_listed", audit_list(found))
+
+    async def _read_anew(self, request: IRequest) -> bytes:
+        self._exchange.body(request, EmptyBody)
+        act = self._exchange.act(request, "reload", "certificates")
+        done = await self._exchange.change(act, self._reloaded(), _reload_after)
+        return self._exchange.reply(request, "reloaded", ReloadedRow(read_anew=done))
+
+    async def _reloaded(self) -> list[str]:
+        return self._reload()
+
+    def _list_limits(self, request: IRequest) -> bytes:
+        crowd, slots = self._mappings.crowd, self._links.slots
+        memory = crowd.memory
+        rows = [
+            _limit_row("limits.connections", crowd.slots),
+            _limit_row("limits.tunnels", slots),
+            *(
+                _limit_row(f"limits.handshakes of {port}", counted)
+                for port, counted in self._handshakes.items()
+            ),
+            LimitRow(
+                name="limits.memory",
+                limit=memory.limit,
+                active=memory.used,
+                total=0,
+                rejected=memory.refused,
+            ),
+        ]
+        found = LimitList(limits=rows, banned=self._bans.rejected)
+        return self._exchange.reply(request, "limits_listed", found)
+
+
+def _reload_after(names: list[str]) -> tuple[str, object]:
+    return "certificates", {"read_anew": names}
+
+
+def _ban_after(ban: Ban) -> tuple[str, object]:
+    return ban.network, ban_row(ban).model_dump(mode="json")
+
+
+def _limit_row(name: str, counted: Counted) -> LimitRow:
+    return LimitRow(
+        name=name,
+        limit=counted.limit,
+        active=counted.active,
+        total=counted.total,
+        rejected=counted.rejected,
+    )
