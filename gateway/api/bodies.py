@@ -139,9 +139,10 @@ def _bandwidth(value: object) -> int:
     return _whole_number(0, LARGEST_BANDWIDTH)(value)
 
 
+SHORTEST_NETWORK: Final = len("::")
 _NETWORKS_SCHEMA: Final = {
     "type": "array",
-    "items": {"type": "string"},
+    "items": {"type": "string", "minLength": SHORTEST_NETWORK},
     "maxItems": MOST_NETWORKS,
 }
 Networks = Annotated[
@@ -310,7 +311,10 @@ class UpdateBody(_RuleBody, _ChangedBody):
 
 
 Ports = Annotated[str, Field(max_length=1000), AfterValidator(_port_list)]
-Targets = Annotated[list[str], Field(max_length=MOST_NETWORKS)]
+Targets = Annotated[
+    list[Annotated[str, Field(min_length=1)]], Field(max_length=MOST_NETWORKS)
+]
+Network = Annotated[str, Field(min_length=SHORTEST_NETWORK, max_length=64)]
 KeyHolder = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")]
 
 
@@ -358,7 +362,7 @@ class EmptyBody(Body):
 class BanBody(Body):
     """Whom to keep out."""
 
-    network: Annotated[str, Field(max_length=64)]
+    network: Network
     """Network or address."""
     duration: Lifetime | None = None
     """Seconds; null = for good."""
@@ -369,7 +373,7 @@ class BanBody(Body):
 class NetworkBody(Body):
     """Whom to let come again."""
 
-    network: Annotated[str, Field(max_length=64)]
+    network: Network
     """Network or address."""
 
 

@@ -347,9 +347,10 @@ def _name(model: type[BaseModel]) -> str:
 
 
 def _add_spellings(schema: dict[str, Any]) -> None:
-    """Say that some keys have a second name, and that one of the two is enough."""
+    """Say that some keys have a second name, and that one of the two is meant."""
     properties = schema.get("properties", {})
     required = schema.setdefault("required", [])
+    rules: list[dict[str, Any]] = []
     for other, plain in SPELLINGS.items():
         if plain not in properties:
             continue
@@ -359,6 +360,10 @@ def _add_spellings(schema: dict[str, Any]) -> None:
         }
         if plain in required:
             required.remove(plain)
-            schema["anyOf"] = [{"required": [plain]}, {"required": [other]}]
+            rules.append({"oneOf": [{"required": [plain]}, {"required": [other]}]})
+        else:
+            rules.append({"not": {"required": [plain, other]}})
+    if rules:
+        schema["allOf"] = rules
     if not required:
         del schema["required"]

@@ -43,13 +43,17 @@ class OpenApiTests(ApiTestCase):
             wrong = self.call("PUT", path.replace("{port}", "10001"))
             self.assertEqual(wrong.code, 405)
 
-    def test_both_spellings_are_there_and_one_is_enough(self):
+    def test_both_spellings_are_there_and_one_of_them_is_meant(self):
         body = self.document["components"]["schemas"]["CreateBody"]
         self.assertLessEqual(
             {"port", "source_port", "target_ip", "target_host"}, set(body["properties"])
         )
         self.assertEqual(
-            body["anyOf"], [{"required": ["port"]}, {"required": ["source_port"]}]
+            body["allOf"],
+            [
+                {"oneOf": [{"required": ["port"]}, {"required": ["source_port"]}]},
+                {"not": {"required": ["target_host", "target_ip"]}},
+            ],
         )
         self.assertIs(body["additionalProperties"], False)
         self.assertEqual(body["properties"]["port"]["maximum"], 65535)

@@ -47,11 +47,13 @@ class Answer(NamedTuple):
     body: Any
 
 
-def _ask(port: int, method: str, path: str, body: object) -> Answer:
+def _ask(
+    port: int, method: str, path: str, body: object, more: dict[str, str]
+) -> Answer:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
     try:
         text = None if body is None else json.dumps(body)
-        connection.request(method, path, text, HEADERS)
+        connection.request(method, path, text, {**HEADERS, **more})
         response = connection.getresponse()
         return Answer(response.status, json.loads(response.read()))
     finally:
@@ -89,6 +91,7 @@ class RigCase(ProgramsCase):
 
     def setUp(self) -> None:
         """Choose the ports and write the token."""
+        self._credential: dict[str, str] = {}
         self._visitors: list[Protocol] = []
         self._targets: list[tuple[IListeningPort, Target]] = []
         # cleanups run last to first: the sockets go after the programs
@@ -232,7 +235,13 @@ class RigCase(ProgramsCase):
 
     async def api(self, method: str, path: str, body: object = None) -> Answer:
         """Ask the API."""
-        return await deferToThread(_ask, self.api_port, method, path, body)
+        return await deferToThread(
+            _ask, self.api_port, method, path, body, self._credential
+        )
+
+    def use_key(self, api_key: str) -> None:
+        """Show a key to the API from now on."""
+        self._credential = {"X-API-Key": api_key}
 
     async def order(self, path: str, body: object) -> Any:
         """Post to the API, expect success and return the answer's data."""
