@@ -52,6 +52,7 @@ from gateway.interfaces import (
 )
 from gateway.link.proof import SCRAM
 from gateway.link.protocol import LinkSettings
+from gateway.metrics.tallies import Stalls
 from gateway.mux.core import SessionSettings
 from gateway.net.certificates import CertificateFiles
 from gateway.net.local import is_local
@@ -148,6 +149,7 @@ def build_gateway(
     )
     memory = Budget(config.limits.memory)
     network.count_by(memory)
+    stalls = Stalls()
     store = store or SQLiteMappingStore(
         config.database.path, reactor=reactor, wall_now=world.wall_clock
     )
@@ -169,7 +171,7 @@ def build_gateway(
     )
     links = Links(
         reactor,
-        _admission(config, memory),
+        _admission(config, memory, stalls),
         texts,
         registrations,
         world.random_bytes,
@@ -217,6 +219,7 @@ def build_gateway(
             memory=memory,
             headers=Deadlines(reactor, HEADER_SECONDS),
             admits=bans.admits,
+            stalls=stalls,
         ),
         MappingSettings(
             tunnel_enabled=config.tunnel.enabled,
@@ -282,7 +285,9 @@ def _holders(mappings: Mappings) -> Iterator[Holder]:
             yield cast(Holder, visit.holder)
 
 
-def _admission(config: GatewayConfig, memory: Budget) -> AdmissionSettings:
+def _admission(
+    config: GatewayConfig, memory: Budget, stalls: Stalls
+) -> AdmissionSettings:
     tunnel = config.tunnel
     token = tunnel.auth_token
     allow_legacy = (
@@ -312,6 +317,7 @@ def _admission(config: GatewayConfig, memory: Budget) -> AdmissionSettings:
             legacy_high_water=tunnel.legacy_high_water,
             legacy_low_water=tunnel.legacy_low_water,
             memory=memory,
+            stalls=stalls,
         ),
         by_certificate=config.asks_certificate,
     )

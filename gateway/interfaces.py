@@ -224,8 +224,14 @@ class ISplicing(Interface):
 class IPaced(Interface):
     """A transport whose bytes can be made to pass at a rate."""
 
+    rate_bound: bool = Attribute("whether bytes wait for a bucket now")
+
     def pace(
-        clock: IReactorTime, inward: Sequence[Bucket], outward: Sequence[Bucket]
+        clock: IReactorTime,
+        inward: Sequence[Bucket],
+        outward: Sequence[Bucket],
+        *,
+        waited: Callable[[float], None] | None = None,
     ) -> None:
         """Let bytes pass as buckets allow, from now on; they may be shared.
 
@@ -233,6 +239,7 @@ class IPaced(Interface):
             clock: tells how much time has passed.
             inward: all of them allow what is read; none = at will.
             outward: all of them allow what is written; none = at will.
+            waited: told of the seconds of each wait for them; None = nobody is.
         """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from typing import Protocol as Seam
 
@@ -13,6 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from gateway.edge.proxy import HeaderReader
 from gateway.interfaces import IPaced
+from gateway.metrics.tallies import RATE, Stalls, Tally
 from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import Mapping
@@ -33,8 +34,48 @@ class Visit(Seam):
         """What holds its bytes in this process; None before there is anything."""
 
     @property
-    def moved(self) -> int:
-        """Bytes that it has sent and got."""
+    def id(self) -> str:
+        """What the log and the agent call it."""
+
+    @property
+    def visitor(self) -> str:
+        """Address and port that it is from."""
+
+    @property
+    def agent(self) -> str | None:
+        """The agent that it was given to."""
+
+    @property
+    def sent(self) -> int:
+        """Bytes from the visitor."""
+
+    @property
+    def received(self) -> int:
+        """Bytes for the visitor."""
+
+    @property
+    def started_at(self) -> float:
+        """Monotonic seconds of the accept."""
+
+    @property
+    def opened_at(self) -> float | None:
+        """Monotonic seconds since which the target is reached."""
+
+    @property
+    def outcome(self) -> str:
+        """How it has ended, one of `gateway.metrics.tallies.OUTCOMES`."""
+
+    @property
+    def over(self) -> bool:
+        """Whether only its last bytes are being flushed."""
+
+    @property
+    def tallies(self) -> tuple[Tally, ...]:
+        """Who else counts it when it is over."""
+
+    @property
+    def waits_for(self) -> str | None:
+        """What its bytes wait for now; None = they pass, or there are none."""
 
     @property
     def transport(self) -> object | None:
@@ -59,6 +100,9 @@ class Crowd:
         memory: what they hold.
         headers: those that have not said yet who they are.
         admits: tells whether an address is not banned.
+        tally: what those have carried who are gone.
+        rejected: visitors turned away, by the setting that is the cause.
+        stalls: what bytes had to wait for.
     """
 
     clock: IReactorTime
@@ -67,6 +111,9 @@ class Crowd:
     memory: Budget
     headers: Deadlines
     admits: Callable[[str], bool] = lambda address: True
+    tally: Tally = field(default_factory=Tally)
+    rejected: Counter[str] = field(default_factory=Counter)
+    stalls: Stalls = field(default_factory=Stalls)
 
 
 class TcpEdge(Factory):
@@ -77,6 +124,7 @@ class TcpEdge(Factory):
         visits: visitors whose socket is open, and where each is from.
         total: visitors ever admitted.
         rejected: visitors turned away, by the setting that is the cause.
+        tally: what those have carried who are gone.
     """
 
     noisy = False
@@ -102,6 +150,7 @@ class TcpEdge(Factory):
         self.visits: dict[Visit, str] = {}
         self.total = 0
         self.rejected: Counter[str] = Counter()
+        self.tally = Tally()
         self._crowd = crowd
         self._admit = admit
         self._refused = refused
@@ -164,7 +213,9 @@ class TcpEdge(Factory):
         return self._admit(self, addr)
 
     def _turn_away(self, addr: IAddress | None, cause: str) -> None:
-        self.rejected[cause.partition(":")[0]] += 1
+        setting = cause.partition(":")[0]
+        self.rejected[setting] += 1
+        self._crowd.rejected[setting] += 1
         self._refused(addr, cause)
 
     def enter(self, visit: Visit, addr: IAddress | None) -> None:
@@ -178,10 +229,21 @@ class TcpEdge(Factory):
         if self.mapping.rules.idle_timeout and self._look is None:
             self._plan_look()
 
+    @property
+    def clock(self) -> IReactorTime:
+        """What visits are timed by."""
+        return self._crowd.clock
+
+    def opened(self, seconds: float) -> None:
+        """A visitor's target is reached, so long after its accept."""
+        self.tally.latencies.observe(seconds)
+        self._crowd.tally.latencies.observe(seconds)
+
     def left(self, visit: Visit) -> None:
         """A visitor's socket is gone."""
         host = self.visits.pop(visit, None)
         if host is not None:
+            self._count(visit)
             self._addresses.leave(host)
             if self._crowd.addresses.limit:
                 self._crowd.addresses.leave(host)
@@ -195,6 +257,12 @@ class TcpEdge(Factory):
         if self._emptied is not None:
             emptied, self._emptied = self._emptied, None
             emptied()
+
+    def _count(self, visit: Visit) -> None:
+        seconds = self._crowd.clock.seconds() - visit.started_at
+        sent, received, outcome = visit.sent, visit.received, visit.outcome
+        for tally in (self.tally, self._crowd.tally, *visit.tallies):
+            tally.ended(sent, received, outcome, seconds)
 
     # -- what changes --------------------------------------------------------------
 
@@ -250,7 +318,10 @@ class TcpEdge(Factory):
             if rate:
                 buckets.append(Bucket(rate, clock.seconds()))
             ways.append(buckets)
-        IPaced(transport).pace(clock, *ways)
+        IPaced(transport).pace(clock, *ways, waited=self._waited)
+
+    def _waited(self, seconds: float) -> None:
+        self._crowd.stalls.note(RATE, seconds)
 
     @property
     def paced(self) -> bool:
@@ -269,7 +340,7 @@ class TcpEdge(Factory):
         patience = self.mapping.rules.idle_timeout
         now = self._crowd.clock.seconds()
         for visit in list(self.visits):
-            moved = visit.moved
+            moved = visit.sent + visit.received
             before, since = self._idle.get(visit, (-1, now))
             if moved != before:
                 self._idle[visit] = moved, now

@@ -16,6 +16,7 @@ from zope.interface import implementer
 from gateway.errors import ProtocolError
 from gateway.interfaces import IByteTransport, ICertified, IViewReceiver
 from gateway.link.stream import StreamListener, StreamTransport
+from gateway.metrics.tallies import Stalls, Tally
 from gateway.mux.core import Rules
 from gateway.mux.legacy import Legacy
 from gateway.mux.negotiated import PAUSE_MARK
@@ -98,6 +99,7 @@ class LinkSettings:
             before the link is paused.
         legacy_low_water: bytes at which it is read again.
         memory: what all streams of the process share.
+        stalls: what bytes had to wait for.
     """
 
     window: int
@@ -105,6 +107,7 @@ class LinkSettings:
     legacy_high_water: int = 2 << 20
     legacy_low_water: int = 1 << 20
     memory: Budget = field(default_factory=Budget)
+    stalls: Stalls = field(default_factory=Stalls)
 
 
 @implementer(IPushProducer, IViewReceiver)
@@ -116,9 +119,15 @@ class LinkProtocol(Protocol):
     Attributes:
         session: the protocol state.
         memory: what all streams of the process share.
+        stalls: what bytes had to wait for.
+        seconds: tells the monotonic time.
+        received_bytes: bytes that came from the far end, frames and all.
+        tally: gateway: what visits of this agent have carried; None before it is
+            admitted.
         linger: flushes near sockets whose stream is over.
         full: the transport takes nothing more for now.
         awaits_word: the owner wants to hear of the first valid frame.
+        agent: gateway: name of the agent; empty before it is admitted.
         host: address of the far end.
         address: the same with its port, for logs.
         certified: what the far end's certificate calls it; empty without one.
@@ -141,6 +150,11 @@ class LinkProtocol(Protocol):
         self._pushing = False
         self.awaits_word = False
         self.memory = settings.memory
+        self.stalls = settings.stalls
+        self.seconds = clock.seconds
+        self.received_bytes = 0
+        self.agent = ""
+        self.tally: Tally | None = None
         self.linger = linger
         self.host = self.address = "?"
         self.certified: frozenset[str] = frozenset()
@@ -191,6 +205,11 @@ class LinkProtocol(Protocol):
         )
 
     @property
+    def sent_bytes(self) -> int:
+        """Bytes for the far end, frames and all."""
+        return self.session.core.outbox.sent_bytes
+
+    @property
     def water_marks(self) -> tuple[int, int]:
         """Pause and resume mark of near transports, bytes."""
         if self.negotiated:
@@ -221,6 +240,7 @@ class LinkProtocol(Protocol):
         session = self.session
         if session.ended:
             return
+        self.received_bytes += len(data)
         session.receive(data, self._clock.seconds())
         if self.awaits_word and session.spoken:
             self.awaits_word = False

@@ -9,6 +9,7 @@ from typing import Protocol as Seam
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
+from gateway.metrics.tallies import LINK, MEMORY, TARGET, VISITOR, WINDOW
 from gateway.mux.stream import Ending, State, Stream
 from gateway.relay.near import NearProtocol
 from gateway.wire import frames
@@ -17,6 +18,8 @@ from gateway.wire.messages import OpenRequest
 if TYPE_CHECKING:
     from gateway.link.protocol import LinkProtocol
 
+# credit that takes so much longer than a round trip waits for a reader
+SLOW_SECONDS: Final = 0.05
 _ENDED: Final = State.ENDED  # a member of an enum is slow to look up
 
 
@@ -51,11 +54,14 @@ class StreamTransport:
     __slots__ = (
         "_far_finished",
         "_finishing",
+        "_full_since",
         "_held",
         "_link",
         "_listener",
         "_near",
         "_rules",
+        "_stall_cause",
+        "_stall_since",
         "_tail",
         "received",
         "sent",
@@ -75,6 +81,9 @@ class StreamTransport:
         self._far_finished = False
         self.sent = 0
         self.received = 0
+        self._stall_cause = WINDOW
+        self._stall_since: float | None = None
+        self._full_since: float | None = None
 
     @property
     def over(self) -> bool:
@@ -103,6 +112,40 @@ class StreamTransport:
     def moved(self) -> int:
         """Bytes passed on to the near socket's kernel and to the link."""
         return self.sent + self.received - self.held
+
+    @property
+    def waits_for(self) -> str | None:
+        """What its bytes wait for here, one of `metrics.tallies.CAUSES`."""
+        near = self._near
+        if near is not None and self._full_since is not None:
+            return VISITOR
+        if self._stall_since is None:
+            return None
+        if self._stall_cause is LINK:
+            return LINK
+        return self._credit_cause(self._link.seconds() - self._stall_since)
+
+    def _credit_cause(self, seconds: float) -> str:
+        """Say why there has been no credit for so long."""
+        link = self._link
+        if link.memory.tight:
+            return MEMORY
+        trip = link.session.liveness.rtt_seconds or 0.0
+        return TARGET if seconds > 2 * trip + SLOW_SECONDS else WINDOW
+
+    def _stall_over(self) -> None:
+        since, self._stall_since = self._stall_since, None
+        if since is None:
+            return
+        seconds, cause = self._link.seconds() - since, self._stall_cause
+        if cause is not LINK:
+            cause = self._credit_cause(seconds)
+        self._link.stalls.note(cause, seconds)
+
+    def _full_over(self) -> None:
+        since, self._full_since = self._full_since, None
+        if since is not None:
+            self._link.stalls.note(VISITOR, self._link.seconds() - since)
 
     def break_off(self, why: str) -> None:
         """End the stream at once for what it holds."""
@@ -176,6 +219,9 @@ class StreamTransport:
 
     def _wait(self) -> None:
         """Stop reading the near socket until the link or the peer has room."""
+        if self._stall_since is None:
+            self._stall_since = self._link.seconds()
+            self._stall_cause = LINK if self._link.full else WINDOW
         if self._near is not None:
             self._near.transport.pauseProducing()
         if self._link.full:
@@ -199,10 +245,13 @@ class StreamTransport:
                 return
             link.flush()
         if self._finishing:
+            self._stall_over()
             self._finishing = False
             self._rules.finish(self.stream)
             link.flush()
         elif self._near is not None and self.stream.sending.left > 0:
+            if self._stall_since is not None:
+                self._stall_over()
             self._near.transport.resumeProducing()
 
     def near_finished(self) -> None:
@@ -237,11 +286,14 @@ class StreamTransport:
 
     def pauseProducing(self) -> None:
         """The near socket is full; credit stays unpaid, a legacy link pauses."""
+        if self._full_since is None:
+            self._full_since = self._link.seconds()
         self._link.hold(self)
 
     def resumeProducing(self) -> None:
         """The near socket's kernel took what waited."""
         link = self._link
+        self._full_over()
         link.release(self)
         if not self.over and self._near is not None:
             link.note_time()
@@ -292,6 +344,8 @@ class StreamTransport:
     def ended(self, ending: Ending) -> None:
         """Close or abort the near socket and tell the listener."""
         near, self._near = self._near, None
+        self._stall_over()
+        self._full_over()
         waiting = self.waiting
         if waiting:
             self._link.memory.let_go(waiting)

@@ -29,6 +29,7 @@ class PacedSocket:
         "_clock",
         "_dry",
         "_socket",
+        "_waited",
         "fileno",
         "getpeername",
         "getsockname",
@@ -44,6 +45,7 @@ class PacedSocket:
         inward: Sequence[Bucket],
         outward: Sequence[Bucket],
         dry: Callable[[int, bool], None],
+        waited: Callable[[float], None] | None = None,
     ) -> None:
         """Stand before a socket.
 
@@ -53,11 +55,13 @@ class PacedSocket:
             inward: what is read must pass all of them.
             outward: what is written must pass all of these.
             dry: told of `READABLE` or `WRITABLE`, and whether it is so now.
+            waited: told of the seconds of each wait.
         """
         self._socket = sock
         self._clock = clock
         self._buckets = {READABLE: tuple(inward), WRITABLE: tuple(outward)}
         self._dry = dry
+        self._waited = waited
         self._calls: dict[int, IDelayedCall] = {}
         self.fileno = sock.fileno
         self.getpeername = sock.getpeername
@@ -120,9 +124,12 @@ class PacedSocket:
         if room < least:
             if direction not in self._calls:
                 seconds = max(bucket.wait(_LEAST_BYTES) for bucket in buckets)
+                seconds = max(seconds, _LEAST_SECONDS)
                 self._calls[direction] = self._clock.callLater(
-                    max(seconds, _LEAST_SECONDS), self._again, direction
+                    seconds, self._again, direction
                 )
+                if self._waited is not None:
+                    self._waited(seconds)
                 self._dry(direction, True)
             raise BlockingIOError
         return min(wanted, room)

@@ -441,8 +441,18 @@ class TCPTransport(Outgoing):
 
     # IPaced
 
+    @property
+    def rate_bound(self) -> bool:
+        """Whether bytes wait for a bucket now."""
+        return self._dry != 0
+
     def pace(
-        self, clock: IReactorTime, inward: Sequence[Bucket], outward: Sequence[Bucket]
+        self,
+        clock: IReactorTime,
+        inward: Sequence[Bucket],
+        outward: Sequence[Bucket],
+        *,
+        waited: Callable[[float], None] | None = None,
     ) -> None:
         """Let bytes pass as buckets allow; none in either direction = at will."""
         if self.disconnected:
@@ -455,7 +465,7 @@ class TCPTransport(Outgoing):
         if self._paced:
             # what the kernel moves by itself cannot be held up
             self._shortcut = self._pipes = None
-            paced = PacedSocket(sock, clock, inward, outward, self._set_dry)
+            paced = PacedSocket(sock, clock, inward, outward, self._set_dry, waited)
             sock = cast("socket.SocketType", paced)
         self._socket = sock
         self._send = sock.send

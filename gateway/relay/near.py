@@ -35,10 +35,11 @@ class NearProtocol(Protocol):
     Attributes:
         far: where bytes go; None until a stream is attached, and the transport
             stays paused as long.
+        gone: the socket is no more.
     """
 
     transport: IByteTransport
-    __slots__ = ("_linger", "_lost", "_made", "far")
+    __slots__ = ("_linger", "_lost", "_made", "far", "gone")
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class NearProtocol(Protocol):
         self._lost = lost
         self._linger: Linger | None = None
         self.far: Far | None = None
+        self.gone = False
 
     def connectionMade(self) -> None:
         """Wait, paused, for a stream."""
@@ -81,6 +83,7 @@ class NearProtocol(Protocol):
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """Tell the far side, then whoever counts sockets."""
+        self.gone = True
         if self._linger is not None:
             self._linger.forget(self.transport)
         far, self.far = self.far, None

@@ -23,6 +23,7 @@ from gateway.interfaces import (
     ISplicing,
     IViewReceiver,
 )
+from gateway.metrics.tallies import TARGET, VISITOR
 from gateway.relay.linger import Linger
 
 FINISHED: Final = "both sides finished"
@@ -106,6 +107,19 @@ class DirectVisitor(Protocol):
     def moved(self) -> int:
         """Bytes passed on to a kernel."""
         return self.sent + self.received - self.held
+
+    @property
+    def closing(self) -> bool:
+        """Whether what is left is only being flushed."""
+        return self._closing
+
+    @property
+    def waits_for(self) -> str | None:
+        """Who does not read as fast as the other one speaks; None = nobody."""
+        target = self._target
+        if target is not None and target.transport.unsent:
+            return TARGET
+        return VISITOR if not self._lost and self.transport.unsent else None
 
     def break_off(self, why: str) -> None:
         """End it at once for what it holds."""

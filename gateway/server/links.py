@@ -20,6 +20,7 @@ from gateway.errors import ProtocolError
 from gateway.link.proof import SCRAM, GatewayProof, ProofError
 from gateway.link.protocol import LinkProtocol, LinkSettings
 from gateway.link.stream import StreamListener
+from gateway.metrics.tallies import Tally
 from gateway.mux.core import SessionSettings
 from gateway.mux.session import Session
 from gateway.ops.refusals import RefusalLog
@@ -44,6 +45,7 @@ from gateway.wire.messages import Goaway
 DEFAULT_AGENT: Final = "default"
 MAX_UNDECIDED: Final = 200
 REMEMBERED_INSTANCES: Final = 16
+REMEMBERED_AGENTS: Final = 1000
 NONCE_BYTES: Final = 16
 PEPPER_BYTES: Final = 32
 FEATURES: Final = frozenset({"register"})
@@ -99,6 +101,20 @@ class AdmissionSettings:
     by_certificate: bool = False
 
 
+class AgentTally(Tally):
+    """What visits of one agent have carried.
+
+    Attributes:
+        links: how many links it has ever had.
+    """
+
+    __slots__ = ("links",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links = 0
+
+
 class AgentEvents(Seam):
     """Whoever wants to know of agents and their wishes."""
 
@@ -147,7 +163,11 @@ class _Agent:
 
 
 class Links:
-    """Registry of live links; the newest process of a name wins."""
+    """Registry of live links; the newest process of a name wins.
+
+    Attributes:
+        made: links ever admitted.
+    """
 
     log = Logger()
 
@@ -179,6 +199,9 @@ class Links:
         self._candidates: list[LinkProtocol] = []
         self._slots = Slots(settings.max_links)
         self._leaving = False
+        self._tallies: dict[str, AgentTally] = {}
+        self._gone_sent = self._gone_received = 0
+        self.made = 0
         self._empty: list[Deferred[None]] = []
         self._unproven: dict[LinkProtocol, None] = {}  # those without a name
         word = "Dropped" if settings.session.allow_legacy else "Unauthorized"
@@ -432,9 +455,36 @@ class Links:
                 link.scope.bandwidth_limit, self._clock.seconds()
             )
         self._place[link] = (name, number)
+        link.agent, link.tally = name, self._tally(name)
+        self.made += 1
         self._unproven.pop(link, None)
         if arrived:
             self._events.agent_arrived(name)
+
+    def _tally(self, name: str) -> AgentTally:
+        """Return what is counted of an agent, also while it is away."""
+        tally = self._tallies.pop(name, None) or AgentTally()
+        self._tallies[name] = tally  # the longest unused comes first
+        if len(self._tallies) > REMEMBERED_AGENTS:
+            gone = next((one for one in self._tallies if one not in self._agents), None)
+            if gone is not None:
+                del self._tallies[gone]
+        tally.links += 1
+        return tally
+
+    def tallies(self) -> dict[str, AgentTally]:
+        """Return what is counted of agents, by name, those who left included."""
+        return dict(self._tallies)
+
+    @property
+    def wire_bytes(self) -> tuple[int, int]:
+        """Bytes to agents and from them since the start, frames and all."""
+        live = self._connections
+        sent = sum(link.sent_bytes for link in live)
+        return (
+            self._gone_sent + sent,
+            self._gone_received + sum(link.received_bytes for link in live),
+        )
 
     def _displace(self, link: LinkProtocol, why: str) -> None:
         """Take a link out of the tables; its connection may live a little on."""
@@ -569,6 +619,8 @@ class Links:
         """Forget the connection."""
         self._connections.pop(link, None)
         self._unproven.pop(link, None)
+        self._gone_sent += link.sent_bytes
+        self._gone_received += link.received_bytes
         if not self._connections:
             waiting, self._empty = self._empty, []
             for waiter in waiting:

@@ -208,8 +208,7 @@ class Mappings:
     @property
     def visitors(self) -> int:
         """Open visitor sockets, those of removed mappings included."""
-        edges = [served.edge for served in self._served.values()]
-        return sum(len(edge.visits) for edge in [*edges, *self._draining])
+        return sum(len(edge.visits) for edge in self.edges())
 
     # -- start --------------------------------------------------------------------
 
@@ -412,15 +411,22 @@ class Mappings:
         else:
             self._strangers.note(host, f"port {port}: {cause}")
 
+    def edges(self) -> list[TcpEdge]:
+        """Return the edges of all mappings, and of removed ones with visitors."""
+        return [*self.served_edges(), *self._draining]
+
+    def served_edges(self) -> list[TcpEdge]:
+        """Return the edges of all mappings, ordered by port."""
+        keys = sorted(self._served, key=lambda key: (key[1], key[0]))
+        return [self._served[key].edge for key in keys]
+
     def visits(self) -> list[Visit]:
         """Return every visit, those of removed mappings included."""
-        edges = [served.edge for served in self._served.values()]
-        return [visit for edge in [*edges, *self._draining] for visit in edge.visits]
+        return [visit for edge in self.edges() for visit in edge.visits]
 
     def enforce_bans(self) -> None:
         """Send visitors away who are banned now."""
-        edges = [served.edge for served in self._served.values()]
-        for edge in [*edges, *self._draining]:
+        for edge in self.edges():
             edge.enforce_bans()
 
     @property
@@ -647,8 +653,7 @@ class Mappings:
 
     def close_visits(self, why: str) -> None:
         """End every visit at once; may be called twice."""
-        edges = [served.edge for served in self._served.values()]
-        for edge in [*edges, *self._draining]:
+        for edge in self.edges():
             edge.close_visits(why)
         for call in self._draining.values():
             if call.active():

@@ -17,15 +17,28 @@ from twisted.python.failure import Failure
 
 from gateway.edge.tcp import TcpEdge
 from gateway.errors import PayloadError
-from gateway.interfaces import IAttempt, IByteTransport
+from gateway.interfaces import IAttempt, IByteTransport, IPaced
+from gateway.link.protocol import LinkProtocol
 from gateway.link.stream import StreamTransport
+from gateway.metrics.tallies import (
+    BROKEN,
+    DENIED,
+    FINISHED,
+    KILLED,
+    LEFT,
+    NO_AGENT,
+    RATE,
+    UNREACHED,
+    Tally,
+)
 from gateway.mux.stream import Ending
 from gateway.ops.logs import InfoLogger
 from gateway.policy.rates import Bucket
 from gateway.relay.deadlines import Deadlines
 from gateway.relay.dial import Dialer
 from gateway.relay.near import NearProtocol
-from gateway.relay.pair import DirectVisitor
+from gateway.relay.pair import FINISHED as DONE
+from gateway.relay.pair import LEFT_EARLY, DirectVisitor
 from gateway.server.links import Links
 from gateway.server.own import OwnPlaces
 from gateway.texts import Texts
@@ -111,18 +124,29 @@ def _preface(edge: TcpEdge, addr: IAddress | None, own: IAddress) -> bytes:
     return b"" if form == "off" or len(ends) < 2 else encode(form, *ends)
 
 
+TARGET_ANSWER: Final = "target_answer"  # what a visit waits for at first
+
+
+def _rate_bound(transport: object) -> bool:
+    return IPaced.providedBy(transport) and IPaced(transport).rate_bound
+
+
 class TunnelVisit:
     """A visitor that reaches its target through an agent."""
 
     __slots__ = (
         "_addr",
         "_edge",
+        "_link",
         "_router",
         "_stream",
-        "_trace",
-        "_visitor",
         "buckets",
+        "id",
         "near",
+        "opened_at",
+        "outcome",
+        "started_at",
+        "visitor",
     )
 
     def __init__(
@@ -131,9 +155,13 @@ class TunnelVisit:
         self._router = router
         self._edge = edge
         self._addr = addr
-        self._visitor = _visitor_text(addr)
-        self._trace = trace
+        self.visitor = _visitor_text(addr)
+        self.id = trace
         self._stream: StreamTransport | None = None
+        self._link: LinkProtocol | None = None
+        self.started_at = edge.clock.seconds()
+        self.opened_at: float | None = None
+        self.outcome = LEFT
         self.buckets: tuple[Bucket, Bucket] | None = None
         self.near = NearProtocol(self._made, self._lost)
         edge.enter(self, addr)
@@ -144,8 +172,9 @@ class TunnelVisit:
         mapping = edge.mapping
         link = router.links.pick(mapping.agent, mapping.port)
         if link is None:
-            self._turn_away(self._why_no_link())
+            self._turn_away(NO_AGENT, self._why_no_link())
             return
+        self._link = link
         self.buckets = link.buckets
         if edge.paced or link.buckets:
             edge.pace(self)
@@ -154,26 +183,27 @@ class TunnelVisit:
         if denied is None and link.scope is not None:
             denied = link.scope.refusal(host, port)
         if denied is not None:
-            self._turn_away(denied)
+            self._turn_away(DENIED, denied)
             return
         meta: dict[str, object] = {
-            "visitor": self._visitor,
+            "visitor": self.visitor,
             "mapping": mapping.id,
-            "trace": self._trace,
+            "trace": self.id,
         }
         router.openings.add(self)
         try:
             self._stream = link.open(near, self, port, host, meta)
         except PayloadError as fault:
             router.openings.discard(self)
-            self._turn_away(str(fault))
+            self._turn_away(DENIED, str(fault))
             return
         if mapping.rules.proxy_protocol != "off":
             own = near.transport.getHost()
             self._stream.write(_preface(edge, self._addr, own))
 
-    def _turn_away(self, why: str) -> None:
-        self._say("stream_closed", f"{self._trace}: {why}")
+    def _turn_away(self, outcome: str, why: str) -> None:
+        self.outcome = outcome
+        self._say("stream_closed", f"{self.id}: {why}")
         self.near.transport.abortConnection()
 
     def _why_no_link(self) -> str:
@@ -197,15 +227,19 @@ class TunnelVisit:
     def stream_opened(self, stream: StreamTransport) -> None:
         """The target is confirmed."""
         self._router.openings.discard(self)
-        self._say("stream_opened", self._trace)
+        self.opened_at = self._edge.clock.seconds()
+        self._edge.opened(self.opened_at - self.started_at)
+        self._say("stream_opened", self.id)
 
     def stream_ended(self, stream: StreamTransport, ending: Ending) -> None:
         """The stream is over; the socket may still be flushed."""
         self._router.openings.discard(self)
+        if self.outcome is LEFT:
+            self.outcome = self._how_it_ended(ending)
         detail = (
             f"{ending.reason}, {stream.sent} bytes sent, {stream.received} received"
         )
-        self._say("stream_closed", f"{self._trace}: {detail}")
+        self._say("stream_closed", f"{self.id}: {detail}")
 
     def _lost(self, near: NearProtocol) -> None:
         self._router.openings.discard(self)
@@ -216,11 +250,44 @@ class TunnelVisit:
         """The stream, once there is one."""
         return self._stream
 
+    def _how_it_ended(self, ending: Ending) -> str:
+        if self.opened_at is not None:
+            return FINISHED if ending.flush else BROKEN
+        return LEFT if self.near.gone else UNREACHED
+
     @property
-    def moved(self) -> int:
-        """Bytes that it has sent and got."""
-        stream = self._stream
-        return 0 if stream is None else stream.sent + stream.received
+    def agent(self) -> str | None:
+        """The agent that it was given to, if any was there."""
+        return None if self._link is None else self._link.agent
+
+    @property
+    def sent(self) -> int:
+        """Bytes from the visitor."""
+        return 0 if self._stream is None else self._stream.sent
+
+    @property
+    def received(self) -> int:
+        """Bytes for the visitor."""
+        return 0 if self._stream is None else self._stream.received
+
+    @property
+    def tallies(self) -> tuple[Tally, ...]:
+        """Its agent's."""
+        tally = None if self._link is None else self._link.tally
+        return () if tally is None else (tally,)
+
+    @property
+    def waits_for(self) -> str | None:
+        """What its bytes wait for now."""
+        if self.opened_at is None:
+            return TARGET_ANSWER
+        stalled = None if self._stream is None else self._stream.waits_for
+        return stalled or (RATE if _rate_bound(self.transport) else None)
+
+    @property
+    def over(self) -> bool:
+        """Whether only its last bytes are being flushed."""
+        return self._stream is not None and self._stream.over
 
     @property
     def transport(self) -> IByteTransport | None:
@@ -229,20 +296,32 @@ class TunnelVisit:
 
     def close(self, why: str) -> None:
         """End it at once, by the operator's word."""
+        self.outcome = KILLED
         if self._stream is not None and not self._stream.over:
             self._stream.kill(frames.KILLED, why)
         else:
             self.near.transport.abortConnection()
 
     def _say(self, phrase: str, detail: str) -> None:
-        self._router.say(phrase, self._edge, self._visitor, detail)
+        self._router.say(phrase, self._edge, self.visitor, detail)
 
 
 class DirectVisit:
     """A visitor whose target the gateway reaches itself."""
 
-    buckets = None
-    __slots__ = ("_addr", "_edge", "_router", "_trace", "_visitor", "near")
+    buckets = agent = None
+    tallies: tuple[Tally, ...] = ()
+    __slots__ = (
+        "_addr",
+        "_edge",
+        "_router",
+        "id",
+        "near",
+        "opened_at",
+        "outcome",
+        "started_at",
+        "visitor",
+    )
 
     def __init__(
         self, router: Router, edge: TcpEdge, addr: IAddress | None, trace: str
@@ -250,8 +329,11 @@ class DirectVisit:
         self._router = router
         self._edge = edge
         self._addr = addr
-        self._visitor = _visitor_text(addr)
-        self._trace = trace
+        self.visitor = _visitor_text(addr)
+        self.id = trace
+        self.started_at = edge.clock.seconds()
+        self.opened_at: float | None = None
+        self.outcome = LEFT
         self.near = DirectVisitor(
             self._dial, router.links.linger, self._joined, self._ended
         )
@@ -269,13 +351,17 @@ class DirectVisit:
         return self._router.dial(edge, factory, failed)
 
     def _joined(self) -> None:
-        self._router.say("stream_opened", self._edge, self._visitor, self._trace)
+        self.opened_at = self._edge.clock.seconds()
+        self._edge.opened(self.opened_at - self.started_at)
+        self._router.say("stream_opened", self._edge, self.visitor, self.id)
 
     def _ended(self, reason: str) -> None:
         near = self.near
+        if self.outcome is LEFT:
+            self.outcome = self._how_it_ended(reason)
         detail = f"{reason}, {near.sent} bytes sent, {near.received} received"
         self._router.say(
-            "stream_closed", self._edge, self._visitor, f"{self._trace}: {detail}"
+            "stream_closed", self._edge, self.visitor, f"{self.id}: {detail}"
         )
         self._edge.left(self)
 
@@ -284,10 +370,32 @@ class DirectVisit:
         """The pair of sockets."""
         return self.near
 
+    def _how_it_ended(self, reason: str) -> str:
+        if self.opened_at is None:
+            return LEFT if reason is LEFT_EARLY else UNREACHED
+        return FINISHED if reason is DONE else BROKEN
+
     @property
-    def moved(self) -> int:
-        """Bytes that it has sent and got."""
-        return self.near.sent + self.near.received
+    def sent(self) -> int:
+        """Bytes from the visitor."""
+        return self.near.sent
+
+    @property
+    def received(self) -> int:
+        """Bytes for the visitor."""
+        return self.near.received
+
+    @property
+    def waits_for(self) -> str | None:
+        """What its bytes wait for now."""
+        if self.opened_at is None:
+            return TARGET_ANSWER
+        return self.near.waits_for or (RATE if _rate_bound(self.transport) else None)
+
+    @property
+    def over(self) -> bool:
+        """Whether only its last bytes are being flushed."""
+        return self.near.closing
 
     @property
     def transport(self) -> IByteTransport | None:
@@ -296,4 +404,5 @@ class DirectVisit:
 
     def close(self, why: str) -> None:
         """End it at once, by the operator's word; a cut answer must not look whole."""
+        self.outcome = KILLED
         self.near.abort(why)

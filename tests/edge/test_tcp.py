@@ -32,12 +32,15 @@ MAPPING = Mapping(
 class Guest(Protocol):
     """A visit that stays until it is closed."""
 
-    holder = buckets = None
+    holder = buckets = agent = opened_at = waits_for = None
+    id, visitor, outcome, over, tallies = "1-1", "127.0.0.1:9", "finished", False, ()
+    started_at = received = 0
+    rate_bound = False
 
     def __init__(self, edge, addr=None):
         self._edge = edge
         self.why = None
-        self.moved = 0
+        self.sent = 0
         self.paces: list[Any] = []
         edge.enter(self, addr)
 
@@ -49,7 +52,7 @@ class Guest(Protocol):
     def transport(self, value):
         self.socket = value
 
-    def pace(self, clock, inward, outward):
+    def pace(self, clock, inward, outward, *, waited=None):
         self.paces.append(([b.rate for b in inward], [b.rate for b in outward]))
 
     def close(self, why):
@@ -239,7 +242,7 @@ class RuleTests(EdgeCase):
         self.edge = self.build(Guest, idle_timeout=8.0)
         silent, busy = self.visit("192.0.2.1"), self.visit("192.0.2.2")
         for _ in range(14):
-            busy.moved += 1
+            busy.sent += 1
             self.clock.advance(1)
         self.assertEqual("idle for 8 seconds", silent.why)
         self.assertIsNone(busy.why)

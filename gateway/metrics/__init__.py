@@ -1,0 +1,1 @@
+"""Numbers of what happens: plain integers that a reader sums up."""
