@@ -76,13 +76,19 @@ class Credentials:
         self._wall_clock = wall_clock
         self._legacy_allowed = legacy_allowed
         self._configured = {one.name: one for one in configured}
-        self._stored: dict[str, AgentCredential] = {}
+        self._stored: dict[str, AgentCredential] = {}  # revoked ones have no verifier
+        self._unreadable = False  # something is stored that is no credential
         self._lock = DeferredLock()
         self.changed: Changed = lambda name, credential: None
 
     def __bool__(self) -> bool:
-        """Whether any agent has a key."""
-        return bool(self._configured or self._stored)
+        """Whether agents need a key.
+
+        That does not end with the last key: who loses one must not get in without any.
+        """
+        if self._configured or any(one.verifiers for one in self._stored.values()):
+            return True
+        return bool(self._stored or self._unreadable) and not self._legacy_allowed
 
     async def restore(self) -> None:
         """Read what is stored; what cannot be read does not stop the rest.
@@ -91,6 +97,7 @@ class Credentials:
             StoreError: the store cannot be read at all.
         """
         found, faults = await self._store.load_credentials()
+        self._unreadable = bool(faults)
         for fault in faults:
             self.log.error("stored agent key passed over: {fault}", fault=fault)
         for credential in found:
@@ -123,7 +130,7 @@ class Credentials:
     def views(self) -> list[tuple[AgentCredential, str, bool]]:
         """Return all, ordered by name: where each is from, and whether it expired."""
         both = [(one, "config") for one in self._configured.values()]
-        both += [(one, "stored") for one in self._stored.values()]
+        both += [(one, "stored") for one in self._stored.values() if one.verifiers]
         return sorted(
             ((one, source, self._expired(one)) for one, source in both),
             key=lambda row: row[0].name,
@@ -149,7 +156,8 @@ class Credentials:
     ) -> NewKey:
         if self._legacy_allowed:
             raise LegacyAllowedError()
-        if name in self._configured or name in self._stored:
+        stored = self._stored.get(name)
+        if name in self._configured or (stored is not None and stored.verifiers):
             raise AgentKeyExistsError(name=name)
         now = int(self._wall_clock())
         key = make_key(self._random)
@@ -223,12 +231,20 @@ class Credentials:
 
     async def _revoke(self, name: str) -> AgentCredential:
         before = self._own(name)
+        last = not self._configured and len(self.views()) == 1
         try:
-            await self._store.delete_credential(name)
+            if last:
+                await self._store.put_credential(replace(before, verifiers=()))
+            else:
+                await self._store.delete_credential(name)
         except StoreError as fault:
             raise StoreFailedError(detail=str(fault)) from fault
         del self._stored[name]
+        if last:
+            self._stored[name] = replace(before, verifiers=())
         self.log.warn("key of agent {name} is revoked", name=name)
+        if last:
+            self.log.warn("that was the last key; agents need one all the same")
         self.changed(name, None)
         return before
 
@@ -236,7 +252,7 @@ class Credentials:
         if name in self._configured:
             raise ConfiguredKeyError(name=name)
         found = self._stored.get(name)
-        if found is None:
+        if found is None or not found.verifiers:
             raise AgentKeyMissingError(name=name)
         return found
 

@@ -531,6 +531,11 @@ class Links:
         A silent connection beside other agents waits until its first valid frame,
         so that a port scan takes neither a name nor visitors from anybody.
         """
+        if self._credentials:  # the first key came after the connection
+            why = "agents need a key now"
+            self._offences.note(link.host, why)
+            link.abort(why)
+            return
         if self._agents and not link.session.spoken:
             self._candidates.append(link)
             link.awaits_word = True

@@ -2,6 +2,8 @@
 
 import os
 
+from twisted.internet.defer import succeed
+
 from gateway.errors import (
     AgentKeyExistsError,
     AgentKeyMissingError,
@@ -9,6 +11,7 @@ from gateway.errors import (
     LegacyAllowedError,
     StoreFailedError,
 )
+from gateway.interfaces import StoredCredentials
 from gateway.link.proof import SCRAM, AgentProof, make_verifier
 from gateway.policy.credentials import (
     AgentCredential,
@@ -105,6 +108,18 @@ class ProofTests(KeyCase):
         legacy.says(KEEP_ALIVE)
         self.assertTrue(legacy.transport.half_closed)
 
+    def test_the_first_key_ends_connections_that_have_not_said_who_they_are(self):
+        self.agent("office").heard()
+        silent = self.connect()
+        self.later(3)  # it may still become a legacy agent, by its first frame
+        undecided = self.connect()
+        self.made()
+        for one in (silent, undecided):
+            one.says(KEEP_ALIVE)
+            one.transport.pump()
+            self.assertTrue(one.transport.aborted)
+        self.assertEqual([], self.links.views())
+
     def test_with_a_token_beside_the_keys_either_will_do(self):
         self.build(token="a secret that is shared")
         key = self.made()
@@ -174,6 +189,37 @@ class ChangeTests(KeyCase):
         self.assertTrue(visitor.aborted)
         self.assertFalse(self.links.has("office"))
         self.assert_refused(self.prove(key)[1])
+
+    def test_the_last_key_revoked_opens_the_gateway_to_nobody(self):
+        key = self.made()
+        self.now(self.credentials.revoke("office"))
+        for _ in range(2):
+            self.assertFalse(self.links.open_to_all)
+            self.assertEqual([], self.credentials.views())
+            stranger = self.agent("stranger")
+            self.assertIn(b"authentication failed", stranger.heard()[0][1])
+            legacy = self.connect()
+            legacy.says(KEEP_ALIVE)
+            self.assertTrue(legacy.transport.half_closed)
+            self.assert_refused(self.prove(key)[1])
+            self.build()
+            self.now(self.credentials.restore())
+        for gone in (self.credentials.rotate, self.credentials.revoke):
+            self.failureResultOf(self.ensure(gone("office")), AgentKeyMissingError)
+        self.assert_admitted(self.prove(self.made())[1])
+
+    def test_who_says_so_opens_it_again(self):
+        self.made()
+        self.now(self.credentials.revoke("office"))
+        self.build(allow_legacy=True)
+        self.now(self.credentials.restore())
+        self.assertTrue(self.links.open_to_all)
+
+    def test_a_key_that_cannot_be_read_opens_the_gateway_to_nobody(self):
+        found = succeed(StoredCredentials([], ["the key of agent 'office' is spoilt"]))
+        self.patch(self.store, "load_credentials", lambda: found)
+        self.now(self.credentials.restore())
+        self.assertFalse(self.links.open_to_all)
 
     def test_what_survives_a_restart(self):
         key = self.made(ports="10080", max_streams=5)
