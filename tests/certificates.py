@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 DAY = timedelta(days=1)
 
@@ -33,7 +33,7 @@ class Authority:
         self.ca_file = str(self.folder / f"{name}-ca.crt")
         Path(self.ca_file).write_bytes(_pem(self._certificate))
 
-    def issue(self, name, *hosts, starts=-1, ends=30, key=None, self_signed=False):
+    def issue(self, name, *hosts, starts=-1, ends=30, key=None, **options):
         """Write NAME.crt and NAME.key; return both paths.
 
         Args:
@@ -42,8 +42,10 @@ class Authority:
             starts: days from now at which it becomes valid.
             ends: days from now at which it expires.
             key: its private key; None = one of P-256.
-            self_signed: whether it signs itself.
+            options: `self_signed`: whether it signs itself; `alternative_names`: the
+                extension of that name, in any bytes.
         """
+        self_signed = options.get("self_signed", False)
         key = key or ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         certificate = self._sign(
@@ -54,6 +56,7 @@ class Authority:
             signer=key if self_signed else self._key,
             starts=starts,
             ends=ends,
+            alternative_names=options.get("alternative_names"),
         )
         cert_file, key_file = self.folder / f"{name}.crt", self.folder / f"{name}.key"
         cert_file.write_bytes(_pem(certificate))
@@ -78,6 +81,7 @@ class Authority:
         authority=False,
         starts=-1,
         ends=30,
+        alternative_names=None,
     ):
         now = datetime.now(UTC)
         builder = (
@@ -93,6 +97,13 @@ class Authority:
         if hosts:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName([_general_name(host) for host in hosts]),
+                critical=False,
+            )
+        if alternative_names is not None:
+            builder = builder.add_extension(
+                x509.UnrecognizedExtension(
+                    ExtensionOID.SUBJECT_ALTERNATIVE_NAME, alternative_names
+                ),
                 critical=False,
             )
         return builder.sign(signer or key, hashes.SHA256())

@@ -26,6 +26,14 @@ _OPTIONS: Final = (
     SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_RENEGOTIATION
 )
 _OTHERS_MAY_READ: Final = 0o007
+# what reading a certificate raises whose extensions no standard knows
+_MALFORMED: Final = (
+    ValueError,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+_LONGEST_NAMES: Final = 100  # characters of a stranger's names in a sentence
 # what X509_verify_cert finds, by the numbers of OpenSSL's x509_vfy.h
 _COMPLAINTS: Final = {
     9: "the certificate is not valid yet (or a clock is wrong)",
@@ -158,7 +166,7 @@ def _note_complaint(
 ) -> bool:
     if not ok and connection.get_app_data() is None:
         words = _COMPLAINTS.get(number, f"the certificate is not good, reason {number}")
-        name = ", ".join(sorted(names_of(certificate))) or "one without a name"
+        name = _shown_names(certificate) or "one without a name"
         connection.set_app_data(f"{words} ({name})")
     return bool(ok)
 
@@ -212,9 +220,15 @@ def names_of(certificate: X509) -> frozenset[str]:
         if not names:
             entries = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
             names = frozenset(str(entry.value) for entry in entries)
-    except ValueError:  # it is signed, and malformed all the same
+    except _MALFORMED:
         return frozenset()
     return names
+
+
+def _shown_names(certificate: X509) -> str:
+    """Return what a certificate calls its owner, for a sentence."""
+    text = ", ".join(sorted(names_of(certificate)))
+    return text if len(text) <= _LONGEST_NAMES else f"{text[:_LONGEST_NAMES]}..."
 
 
 def _alternative_names(certificate: x509.Certificate) -> frozenset[str]:
@@ -241,7 +255,10 @@ def state_of(files: CertificateFiles) -> tuple[object, ...]:
         except OSError as fault:
             found.append(fault.errno)
         else:
-            found.append((seen.st_mtime_ns, seen.st_size, seen.st_ino))
+            # the last one tells of another owner or mode
+            found.append(
+                (seen.st_mtime_ns, seen.st_size, seen.st_ino, seen.st_ctime_ns)
+            )
     return tuple(found)
 
 
@@ -267,7 +284,7 @@ def check_server(
     try:
         patterns = extract_patterns(certificate.to_cryptography())
         verify_service_identity(patterns, obligatory_ids=[wanted], optional_ids=[])
-    except (UnreadableError, VerificationError, ValueError):
-        known = ", ".join(sorted(names_of(certificate))) or "nobody by name"
+    except (UnreadableError, VerificationError, *_MALFORMED):
+        known = _shown_names(certificate) or "nobody by name"
         return f"the gateway's certificate is not for {name} (it is for {known})"
     return None

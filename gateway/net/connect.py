@@ -253,7 +253,12 @@ class TLSConnecting(Connecting):
 
     def _shaken(self, handshake: Handshake, mask: int) -> None:
         self._released = True
-        objection = self._tls.objection(handshake.secure)
+        try:
+            objection = self._tls.objection(handshake.secure)
+        except Exception:  # noqa: BLE001 - goes to the caller
+            handshake.drop()
+            self._failed(Failure())
+            return
         if objection is None:
             self._take_up(self._peer, handshake, mask)
         else:

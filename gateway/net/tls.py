@@ -472,6 +472,8 @@ class Handshake:
 
     def fail(self, reason: Failure) -> None:
         """Give up: a bug, or the reactor stops."""
+        if self._over:
+            self.drop()  # whoever was told of its end failed
         self._fail(HandshakeError(reason.getErrorMessage()))
 
     def broken(self) -> bool:

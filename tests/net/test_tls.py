@@ -3,6 +3,7 @@
 import hashlib
 import socket
 import ssl
+from contextlib import suppress
 from typing import Any
 
 from hypothesis import given
@@ -10,17 +11,26 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import ISSLTransport
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from gateway.interfaces import IByteTransport, ICertified
 from gateway.net.certificates import CertificateError, CertificateFiles
-from gateway.net.tls import RECORD_BYTES, ClientTLS, ServerTLS, _records, words_of
+from gateway.net.tls import (
+    RECORD_BYTES,
+    ClientTLS,
+    ServerTLS,
+    TLSTransport,
+    _records,
+    words_of,
+)
 from tests.certificates import Authority, rsa_key
 from tests.contracts.network import HalfRecorder, Recorder, RecordingFactory
 from tests.net.real import RealSocketsCase
 
 ADDRESS = "127.0.0.1"
+X400_NAME = bytes.fromhex("3004a3020500")  # of a kind that libraries pass over
 
 
 class RecordTests(SynchronousTestCase):
@@ -59,7 +69,9 @@ class TLSCase(RealSocketsCase):
 
     def server(self, *hosts, ca_file=None, limit=200, seconds=10.0, **issued):
         """Return a server's TLS whose certificate is for `hosts`."""
-        cert, key = self.authority.issue("server", *(hosts or (ADDRESS,)), **issued)
+        if "alternative_names" not in issued:
+            hosts = hosts or (ADDRESS,)
+        cert, key = self.authority.issue("server", *hosts, **issued)
         return ServerTLS(
             CertificateFiles(cert_file=cert, key_file=key, ca_file=ca_file),
             limit=limit,
@@ -176,6 +188,21 @@ class ServerJudgedTests(TLSCase):
         await self.assert_refused(
             self.server(self_signed=True), self.client(), "self-signed"
         )
+
+    async def test_with_names_that_cannot_be_read(self):
+        await self.assert_refused(
+            self.server(alternative_names=X400_NAME),
+            self.client(),
+            "is not for 127.0.0.1",
+            "nobody by name",
+        )
+
+    async def test_a_bug_while_it_is_judged_fails_the_connection(self):
+        tls = self.client()
+        self.patch(tls, "objection", lambda secure: 1 / 0)
+        self.listen(self.server())
+        with self.assertRaises(ZeroDivisionError):
+            await self.connect(tls)
 
     async def test_a_fingerprint_stands_in_for_name_and_issuer(self):
         server = self.server("other.test", self_signed=True)
@@ -298,6 +325,29 @@ class ClientJudgedTests(TLSCase):
             self.client(cert=cert), "has expired (late)", "expired"
         )
 
+    async def test_whose_names_cannot_be_read_it_has_none(self):
+        cert = self.authority.issue("odd", alternative_names=X400_NAME)
+        near = await self.attempt(self.client(cert=cert))
+        await self.until(lambda: self.accepting.built)
+        far = self.accepting.built[0]
+        self.assertEqual(far.transport.peer_names, set())
+        await self.end(near, far)
+
+    async def test_of_another_issuer_with_names_that_cannot_be_read(self):
+        other = Authority(self.mktemp(), "other")
+        cert = other.issue("odd", alternative_names=X400_NAME)
+        await self.assert_turned_away(
+            self.client(cert=cert), "not trusted (one without a name)", "unknown ca"
+        )
+
+    async def test_a_stranger_fills_no_log_by_a_long_name(self):
+        other = Authority(self.mktemp(), "other")
+        cert = other.issue("long", *(f"{n}.{'x' * 60}.test" for n in range(100)))
+        await self.assert_turned_away(
+            self.client(cert=cert), "is not trusted", "unknown ca"
+        )
+        self.assertLess(len(self.refused[0][1]), 300)
+
 
 class ListenerTests(TLSCase):
     """Handshakes cost nobody else anything."""
@@ -398,6 +448,16 @@ class ListenerTests(TLSCase):
         near = await self.connect(self.client())
         await self.until(lambda: near.lost)
 
+    async def test_a_bug_behind_a_handshake_costs_that_connection_alone(self):
+        tls = self.server()
+        self.listen(tls)
+        made = TLSTransport.__init__
+        self.patch(TLSTransport, "__init__", lambda *args, **kwargs: 1 / 0)
+        await deferToThread(_shake, self.plain(), self.authority.ca_file)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.patch(TLSTransport, "__init__", made)
+        await self.end(await self.connect(self.client()))
+
     async def test_an_end_without_goodbye_is_no_end_in_order(self):
         self.listen(self.server(), HalfRecorder)
         near = await self.connect(self.client())
@@ -452,6 +512,15 @@ class ReadAgainTests(TLSCase):
         await self.until(lambda: self.accepting.built[0].received == b"go on")
         await self.end(near, other)
 
+    async def test_a_mode_put_right_is_seen(self):
+        tls = self.server()
+        key_file = self.authority.folder / "server.key"
+        key_file.chmod(0o644)
+        fault = self.assertRaises(CertificateError, tls.read_again)
+        self.assertIn("chmod 0600", str(fault))
+        key_file.chmod(0o600)
+        self.assertTrue(tls.read_again())
+
     async def test_a_bad_file_is_told_once_and_the_old_certificate_stays(self):
         tls = self.server()
         self.listen(tls)
@@ -463,6 +532,16 @@ class ReadAgainTests(TLSCase):
         self.assertIn("no private key for", str(fault))
         self.assertFalse(tls.read_again())
         await self.end(await self.connect(self.client()))
+
+
+def _shake(peer, ca_file):
+    """Shake hands as a client, and wait for the end."""
+    context = ssl.create_default_context(cafile=ca_file)
+    with (
+        suppress(ConnectionResetError),
+        context.wrap_socket(peer, server_hostname=ADDRESS) as secure,
+    ):
+        secure.recv(1)
 
 
 def _fingerprint(path):
