@@ -1,9 +1,9 @@
 """TLS on a socket: who is let in, what is refused, and how it ends."""
 
+import contextlib
 import hashlib
 import socket
 import ssl
-from contextlib import suppress
 from typing import Any
 
 from hypothesis import given
@@ -538,7 +538,7 @@ def _shake(peer, ca_file):
     """Shake hands as a client, and wait for the end."""
     context = ssl.create_default_context(cafile=ca_file)
     with (
-        suppress(ConnectionResetError),
+        contextlib.suppress(ConnectionResetError),
         context.wrap_socket(peer, server_hostname=ADDRESS) as secure,
     ):
         secure.recv(1)
