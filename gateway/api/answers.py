@@ -57,7 +57,7 @@ class MappingRow(Row):
     updated_at_unix: int
     """Unix seconds."""
     state: str
-    """`listening`, `error` or `draining`."""
+    """`listening`, `disabled`, `error` or `draining`."""
     error: str | None
     """Why the state is `error`."""
     connections: int
@@ -88,6 +88,8 @@ class MappingRow(Row):
     """`YYYY-MM-DD HH:MM:SS`, UTC; null = never."""
     expires_at_unix: int | None
     """Unix seconds; null = never."""
+    enabled: bool
+    """Whether its port is to be open."""
     source: str
     """`stored`, or `agent` if an agent asked for it."""
 
@@ -355,6 +357,7 @@ def _mapping_fields(view: MappingView) -> dict[str, Any]:
         },
         "expires_at": None if mapping.expires_at is None else _date(mapping.expires_at),
         "expires_at_unix": mapping.expires_at,
+        "enabled": mapping.enabled,
         "source": view.source,
     }
 

@@ -128,5 +128,6 @@ def mapping_facts(mapping: Mapping) -> dict[str, object]:
         "name": mapping.name,
         "labels": dict(mapping.labels),
         "expires_at": mapping.expires_at,
+        "enabled": mapping.enabled,
         **rules_document(mapping.rules),
     }

@@ -237,6 +237,8 @@ class _NewBody(Body):
     """Free key/value pairs for people and scripts."""
     expires_in: Lifetime | None = None
     """Seconds after which the mapping removes itself; null = never."""
+    enabled: bool = True
+    """Whether its port is opened."""
 
 
 class CreateBody(_RuleBody, _NewBody):
@@ -256,7 +258,24 @@ class CreateBody(_RuleBody, _NewBody):
             labels=self.labels,
             rules=VisitorRules(**self.rule_fields()),
             expires_in=self.expires_in,
+            enabled=self.enabled,
         )
+
+
+class EnableBody(Body):
+    """Which mapping to open the port of."""
+
+    port: PublicPort
+    """Public port of the mapping."""
+    protocol: Protocol = "tcp"
+    """Protocol of the public port."""
+
+
+class DisableBody(EnableBody):
+    """Which mapping to close the port of; it is kept."""
+
+    close: bool = False
+    """Whether connections under way end at once; they go on otherwise."""
 
 
 class RemoveBody(Body):
@@ -290,6 +309,8 @@ class _ChangedBody(Body):
     """Free key/value pairs; they replace the old ones."""
     expires_in: Lifetime | None = None
     """Seconds from now after which the mapping removes itself; null = never."""
+    enabled: bool = True
+    """Whether its port is open."""
 
 
 class UpdateBody(_RuleBody, _ChangedBody):
@@ -307,6 +328,7 @@ class UpdateBody(_RuleBody, _ChangedBody):
             labels=self.labels if "labels" in sent else UNSET,
             rules=self.rule_fields(),
             expires_in=self.expires_in if "expires_in" in sent else UNSET,
+            enabled=self.enabled if "enabled" in sent else UNSET,
         )
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred
 from twisted.web.iweb import IRequest
 
 from gateway.api.answers import (
@@ -12,10 +16,17 @@ from gateway.api.answers import (
     mapping_row,
 )
 from gateway.api.audit import mapping_facts
-from gateway.api.bodies import CreateBody, RemoveBody, UpdateBody
+from gateway.api.bodies import (
+    CreateBody,
+    DisableBody,
+    EnableBody,
+    RemoveBody,
+    UpdateBody,
+)
 from gateway.api.exchange import Endpoint, Exchange
 from gateway.errors import BadRequestError, MappingMissingError
 from gateway.policy.addresses import PORTS
+from gateway.policy.mapping import MappingChanges
 from gateway.server.links import Links
 from gateway.server.mappings import Mappings, MappingView
 
@@ -34,6 +45,8 @@ class MappingRoutes:
             Endpoint("POST", "/api/mapping/create", self._create),
             Endpoint("POST", "/api/mapping/remove", self._remove),
             Endpoint("POST", "/api/mapping/update", self._update),
+            Endpoint("POST", "/api/mapping/enable", self._enable),
+            Endpoint("POST", "/api/mapping/disable", self._disable),
             Endpoint("GET", "/api/mapping/list", self._list),
             Endpoint("GET", "/api/mapping/<port:port>", self._get),
         ]
@@ -62,6 +75,29 @@ class MappingRoutes:
         act = self._exchange.act(request, "mapping.update", str(body.port), before)
         update = self._mappings.update(body.port, body.changes(), body.protocol)
         view = await self._exchange.change(act, update, _mapping_after)
+        return self._exchange.reply(request, "mapping_updated", self._changed(view))
+
+    async def _enable(self, request: IRequest) -> bytes:
+        body = self._exchange.body(request, EnableBody)
+        changes = MappingChanges(enabled=True)
+        enabling = self._mappings.update(body.port, changes, body.protocol)
+        return await self._switch(request, "mapping.enable", body, enabling)
+
+    async def _disable(self, request: IRequest) -> bytes:
+        body = self._exchange.body(request, DisableBody)
+        disabling = self._mappings.disable(body.port, body.protocol, close=body.close)
+        return await self._switch(request, "mapping.disable", body, disabling)
+
+    async def _switch(
+        self,
+        request: IRequest,
+        action: str,
+        body: EnableBody,
+        change: Coroutine[Deferred[Any], Any, MappingView],
+    ) -> bytes:
+        before = self._facts(body.port, body.protocol)
+        act = self._exchange.act(request, action, str(body.port), before)
+        view = await self._exchange.change(act, change, _mapping_after)
         return self._exchange.reply(request, "mapping_updated", self._changed(view))
 
     def _facts(self, port: int, protocol: str) -> dict[str, object] | None:

@@ -101,6 +101,15 @@ class ApiClient:
         body = {"port": port, "drain": drain_seconds}
         self._answer("/api/mapping/remove", body)
 
+    def enable(self, port: int) -> ChangedRow:
+        """Open the port of a mapping."""
+        return self._data(ChangedRow, "/api/mapping/enable", {"port": port})
+
+    def disable(self, port: int, *, close: bool) -> ChangedRow:
+        """Close the port of a mapping, and its connections if `close`."""
+        body = {"port": port, "close": close}
+        return self._data(ChangedRow, "/api/mapping/disable", body)
+
     def agents(self) -> AgentList:
         """Return the agents that are connected."""
         return self._data(AgentList, "/api/agents")

@@ -113,12 +113,18 @@ def _place(document: Document, name: str, path: tuple[str | int, ...]) -> str:
     return name
 
 
+def _usual(name: str, value: object) -> bool:
+    if name == "enabled":
+        return value is True
+    return value in (None, "", {}, [], 0, *_USUAL)
+
+
 def _facts(mapping: DeclaredMapping) -> dict[str, Any]:
     """Return what has to be said of a mapping, in the order of the model."""
     return {
         name: value
         for name, value in mapping.model_dump(mode="json").items()
-        if name in _ESSENTIAL or value not in (None, "", {}, [], 0, *_USUAL)
+        if name in _ESSENTIAL or not _usual(name, value)
     }
 
 

@@ -128,6 +128,7 @@ def _facts(wanted: DeclaredMapping, row: MappingRow) -> dict[str, object]:
         "agent": wish.agent,
         "name": wish.name,
         "labels": wish.labels,
+        "enabled": wish.enabled,
         **{name: _plain(getattr(wish.rules, name)) for name in RULE_NAMES},
     }
 

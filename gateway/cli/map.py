@@ -416,6 +416,36 @@ def update(
 
 @mappings.command()
 @click.argument("port", type=PORT)
+@json_option
+@asks_api
+def enable(api: ApiClient, port: int, as_json: bool) -> None:
+    """Open the public port PORT of a mapping that was disabled."""
+    row = api.enable(port)
+    if as_json:
+        show_json(row.model_dump(mode="json"))
+    else:
+        click.echo(f"port {port} is {row.state}")
+
+
+@mappings.command()
+@click.argument("port", type=PORT)
+@click.option("--close", is_flag=True, help="End connections under way at once.")
+@json_option
+@asks_api
+def disable(api: ApiClient, port: int, close: bool, as_json: bool) -> None:
+    """Close the public port PORT and keep its mapping.
+
+    Connections under way go on.
+    """
+    row = api.disable(port, close=close)
+    if as_json:
+        show_json(row.model_dump(mode="json"))
+    else:
+        click.echo(f"port {port} is {row.state}")
+
+
+@mappings.command()
+@click.argument("port", type=PORT)
 @click.option(
     "--drain",
     "drain_seconds",

@@ -28,6 +28,7 @@ class Mapping:
         labels: free key/value pairs for people and scripts.
         rules: what is asked of visitors.
         expires_at: Unix seconds at which it removes itself; None = never.
+        enabled: whether its port is open.
         created_at: Unix seconds, UTC.
         updated_at: Unix seconds, UTC.
     """
@@ -44,6 +45,7 @@ class Mapping:
     labels: Map[str, str] = field(default_factory=dict)
     rules: VisitorRules = NO_RULES
     expires_at: int | None = None
+    enabled: bool = True
     created_at: int
     updated_at: int
 
@@ -55,6 +57,7 @@ class MappingWish:
     Attributes:
         port: public port; 0 = pick a free one.
         expires_in: seconds after which it removes itself; None = never.
+        enabled: whether its port is to be open.
     """
 
     port: int
@@ -68,6 +71,7 @@ class MappingWish:
     labels: Map[str, str] = field(default_factory=dict)
     rules: VisitorRules = NO_RULES
     expires_in: int | None = None
+    enabled: bool = True
 
 
 def wants_tunnel(wish: MappingWish, *, tunnel_enabled: bool) -> bool:
@@ -128,6 +132,7 @@ class MappingChanges:
     labels: Map[str, str] | Unset = UNSET
     rules: Map[str, Any] = field(default_factory=dict)
     expires_in: int | Unset | None = UNSET
+    enabled: bool | Unset = UNSET
 
 
 _PLAIN_CHANGES: Final = (
@@ -137,6 +142,7 @@ _PLAIN_CHANGES: Final = (
     "agent",
     "name",
     "labels",
+    "enabled",
 )
 
 

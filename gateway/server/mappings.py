@@ -64,7 +64,7 @@ class MappingView(NamedTuple):
     """A mapping and how it fares.
 
     Attributes:
-        state: "listening", "error" or "draining".
+        state: "listening", "disabled", "error" or "draining".
         error: why it does not listen, or None.
         connections: visitors whose socket is open.
         total: visitors ever admitted.
@@ -116,8 +116,9 @@ class _Served:
         self.expiry: IDelayedCall | None = None
 
     def view(self) -> MappingView:
-        state = "listening" if self.listening is not None else "error"
         edge = self.edge
+        closed = "error" if edge.mapping.enabled else "disabled"
+        state = closed if self.listening is None else "listening"
         return MappingView(
             edge.mapping,
             state,
@@ -241,6 +242,9 @@ class Mappings:
     def _serve(self, served: _Served) -> None:
         """Open the port of a known mapping, or note why not."""
         mapping = served.edge.mapping
+        if not mapping.enabled:
+            served.error = None
+            return
         try:
             if served.source == "stored":
                 self._ports.check(mapping.port)  # the rules may have changed
@@ -293,7 +297,10 @@ class Mappings:
                 raise StoreFailedError(detail=str(fault)) from fault
             raise
         served.edge.mapping = stored
-        self._accept(served)
+        if stored.enabled:
+            self._accept(served)
+        else:
+            served.stop_listening()
         self._plan_expiry(served)
         return served.view()
 
@@ -371,6 +378,7 @@ class Mappings:
             name=wish.name,
             labels=dict(wish.labels),
             rules=wish.rules,
+            enabled=wish.enabled,
             expires_at=None if wish.expires_in is None else now + wish.expires_in,
             created_at=now,
             updated_at=now,
@@ -563,9 +571,40 @@ class Mappings:
             raise StoreFailedError(detail="the mapping is not in it any more")
         served.edge.change(after)
         self._plan_expiry(served)
-        if served.listening is None and not self._stopping:
+        if not after.enabled:
+            self._stop_serving(served)
+        elif served.listening is None and not self._stopping:
             self._serve(served)
         return served.view()
+
+    async def disable(
+        self, port: int, protocol: str = "tcp", *, close: bool = False
+    ) -> MappingView:
+        """Close the port of a mapping that is kept, also over a restart.
+
+        Args:
+            port: public port.
+            protocol: of the public port.
+            close: end the visits under way too.
+
+        Raises:
+            CallerError: why not; the mapping is as it was.
+        """
+        view = await self.update(port, MappingChanges(enabled=False), protocol)
+        if close:
+            served = self._served.get((protocol, port))
+            if served is not None:
+                served.edge.close_visits("the mapping was disabled")
+        return view
+
+    def _stop_serving(self, served: _Served) -> None:
+        if served.listening is not None:
+            served.stop_listening()
+            self.log.info(
+                "{phrase}: port {port}",
+                phrase=self._texts("forward_stopped"),
+                port=served.edge.mapping.port,
+            )
 
     # -- expiry ------------------------------------------------------------------------
 
@@ -643,13 +682,7 @@ class Mappings:
         self._stopping = True
         for served in self._served.values():
             served.stop_expiry()
-            if served.listening is not None:
-                served.stop_listening()
-                self.log.info(
-                    "{phrase}: port {port}",
-                    phrase=self._texts("forward_stopped"),
-                    port=served.edge.mapping.port,
-                )
+            self._stop_serving(served)
 
     def close_visits(self, why: str) -> None:
         """End every visit at once; may be called twice."""

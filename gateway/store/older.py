@@ -104,6 +104,7 @@ def _translate(old: dict[str, Any], rowid: int, wall_now: int) -> dict[str, Any]
         "labels": "{}",
         "rules": "{}",
         "expires_at": None,
+        "enabled": 1,
         "created_at": created_at,
         "updated_at": created_at,
     }

@@ -107,6 +107,13 @@ MIGRATIONS: Final = (
             """,
         ),
     ),
+    Migration(
+        number=5,
+        lift=None,
+        statements=(
+            "ALTER TABLE mappings ADD COLUMN enabled INTEGER NOT NULL DEFAULT 1",
+        ),
+    ),
 )
 SCHEMA_VERSION: Final = MIGRATIONS[-1].number
 

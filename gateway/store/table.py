@@ -26,6 +26,7 @@ COLUMNS: Final = (
     "labels",
     "rules",
     "expires_at",
+    "enabled",
     "created_at",
     "updated_at",
 )
@@ -58,6 +59,7 @@ def row_of(mapping: Mapping) -> dict[str, Any]:
     """
     row = {name: getattr(mapping, name) for name in COLUMNS}
     row["use_tunnel"] = int(mapping.use_tunnel)
+    row["enabled"] = int(mapping.enabled)
     row["labels"] = json.dumps(dict(mapping.labels), ensure_ascii=False)
     row["rules"] = json.dumps(rules_document(mapping.rules), ensure_ascii=False)
     try:
@@ -95,6 +97,7 @@ def mapping_of(row: Map[str, Any]) -> Mapping:
         expires_at=None
         if row["expires_at"] is None
         else _integer(row, "expires_at", range(_LAST_SECOND + 1)),
+        enabled=bool(_integer(row, "enabled", range(2))),
         created_at=_integer(row, "created_at", range(_LAST_SECOND + 1)),
         updated_at=_integer(row, "updated_at", range(_LAST_SECOND + 1)),
     )

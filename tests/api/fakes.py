@@ -22,6 +22,7 @@ from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import (
     Mapping,
+    MappingChanges,
     changed,
     resolve_target_port,
     wants_tunnel,
@@ -117,8 +118,12 @@ class FakeMappings:
         await self._begin()
         view = self.get(port)
         mapping = changed(view.mapping, changes, NOON + 60)
-        self._rows[port] = view._replace(mapping=mapping)
+        state = "listening" if mapping.enabled else "disabled"
+        self._rows[port] = view._replace(mapping=mapping, state=state)
         return self._rows[port]
+
+    async def disable(self, port, protocol="tcp", *, close=False):
+        return await self.update(port, MappingChanges(enabled=False), protocol)
 
     def get(self, port, protocol="tcp"):
         if self.fault is not None:

@@ -51,6 +51,7 @@ ROW = {
     "trusted_proxies": [],
     "expires_at": None,
     "expires_at_unix": None,
+    "enabled": True,
     "source": "stored",
 }
 AGENT = AgentView(

@@ -62,6 +62,7 @@ def row(port, **fields: Any) -> MappingRow:
         "trusted_proxies": [],
         "expires_at": None,
         "expires_at_unix": None,
+        "enabled": True,
         "source": "stored",
         **fields,
     }

@@ -352,6 +352,67 @@ class RemoveTests(MappingsCase):
         self.assertEqual(([], {}), (self.network.open_ports(), self.stored()))
 
 
+class SwitchTests(MappingsCase):
+    """A mapping whose port is closed for a while."""
+
+    def setUp(self):
+        super().setUp()
+        self.create()
+        self.peer = self.agent()
+
+    def disabling(self, **given):
+        return self.ensure(self.mappings.disable(10080, **given))
+
+    def test_the_port_is_closed_and_visitors_stay(self):
+        visitor = self.visit()
+        self.peer.reached()
+        view = self.successResultOf(self.disabling())
+        self.assertEqual(
+            ("disabled", None, 1), (view.state, view.error, view.connections)
+        )
+        self.assertEqual([], self.network.open_ports())
+        visitor.pump()
+        self.assertFalse(visitor.aborted)
+
+    def test_visitors_end_if_asked_for(self):
+        visitor = self.visit()
+        self.peer.reached()
+        self.successResultOf(self.disabling(close=True))
+        visitor.pump()
+        self.assertTrue(visitor.aborted)
+
+    def test_it_comes_back(self):
+        self.successResultOf(self.disabling())
+        view = self.successResultOf(self.updating(enabled=True))
+        self.assertEqual("listening", view.state)
+        self.visit()
+
+    def test_it_stays_closed_over_a_restart_and_keeps_its_port(self):
+        self.successResultOf(self.disabling())
+        self.assertFalse(self.stored()[10080].enabled)
+        self.build()
+        self.successResultOf(self.ensure(self.mappings.restore()))
+        self.assertEqual("disabled", self.mappings.get(10080).state)
+        self.assertEqual([], self.network.open_ports())
+        wish = self.ensure(self.mappings.create(MappingWish(port=10080)))
+        self.failureResultOf(wish, PortMappedError)
+
+    def test_other_changes_do_not_open_it(self):
+        self.successResultOf(self.disabling())
+        view = self.successResultOf(self.updating(name="site"))
+        self.assertEqual("disabled", view.state)
+
+    def test_it_may_be_made_closed(self):
+        view = self.create(10081, enabled=False)
+        self.assertEqual("disabled", view.state)
+        self.assertEqual([10080], self.network.open_ports())
+
+    def test_a_store_that_fails_keeps_it_open(self):
+        self.store.fail()
+        self.failureResultOf(self.disabling(), StoreFailedError)
+        self.assertEqual("listening", self.mappings.get(10080).state)
+
+
 class UpdateTests(MappingsCase):
     """New visitors get the changed mapping."""
 

@@ -192,6 +192,7 @@ class MigrationTests(StoreTestCase):
         self.assertEqual(faults, [])
         self.assertEqual((mapping.id, mapping.name, mapping.port), (7, "ssh", 10022))
         self.assertEqual((mapping.rules, mapping.expires_at), (NO_RULES, None))
+        self.assertTrue(mapping.enabled)
 
     async def test_new_and_current_files_need_no_copy(self):
         """Only what is migrated is copied."""
@@ -247,5 +248,5 @@ class MigrationTests(StoreTestCase):
         with self.assertRaisesRegex(sqlite3.IntegrityError, "TEXT value in INTEGER"):
             connection.execute(
                 "INSERT INTO mappings VALUES "
-                "(1, 'tcp', 'ssh', '', '', 1, 1, NULL, '', '{}', 0, 0, '{}', NULL)"
+                "(1, 'tcp', 'ssh', '', '', 1, 1, NULL, '', '{}', 0, 0, '{}', NULL, 1)"
             )
