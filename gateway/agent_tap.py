@@ -14,6 +14,7 @@ from gateway.app import IGatewayReactor, build_agent
 from gateway.config.agent import AgentConfig
 from gateway.config.language import language_of
 from gateway.config.parse import Loaded, describe, load_agent
+from gateway.debug.service import debugged
 from gateway.errors import ConfigError
 from gateway.ops.process import (
     LoggedService,
@@ -130,4 +131,5 @@ def makeService(
         keep=config.log.keep,
         level=config.log_level,
     )
-    return LoggedService(service, observer, reactor)
+    shown = debugged(config.debug, reactor, service, lambda: service.named())
+    return LoggedService(shown, observer, reactor)

@@ -383,6 +383,8 @@ def _own_listeners(config: GatewayConfig) -> list[tuple[str, int]]:
     own = [(config.api.bind, config.api.listen_port)]
     if config.tunnel.enabled:
         own.append((config.tunnel.bind, config.tunnel.listen_port))
+    if config.debug.enabled:
+        own.append((config.debug.bind, config.debug.listen_port))
     return own
 
 
@@ -565,7 +567,7 @@ def build_agent(
             network,
             reactor,
             TargetRules.parse(config.allow_targets),
-            own_ports=None,
+            own_ports=_agents_own(config),
             timeout_seconds=config.dial_timeout,
         ),
         Slots(config.limits.streams if streams is None else streams),
@@ -626,6 +628,14 @@ def build_agent(
         dial_seconds=config.dial_timeout,
     )
     return AgentService(settings, parts, gave_up, config.shutdown_timeout)
+
+
+def _agents_own(config: AgentConfig) -> Callable[[str, int], str | None] | None:
+    """Return what no visitor may be taken to: the debug site, where there is one."""
+    debug = config.debug
+    if not debug.enabled:
+        return None
+    return OwnPlaces(OwnPorts([(debug.bind, debug.listen_port)]), is_local).refusal
 
 
 def _gateway_dial(

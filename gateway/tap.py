@@ -14,6 +14,7 @@ from gateway.config.gateway import GatewayConfig
 from gateway.config.language import language_of
 from gateway.config.parse import Loaded, describe, load_gateway
 from gateway.config.rules import open_warning
+from gateway.debug.service import debugged
 from gateway.errors import ConfigError
 from gateway.ops.process import (
     LoggedService,
@@ -108,4 +109,7 @@ def makeService(options: Options) -> IService:
         keep=config.log.keep,
         level=config.log_level,
     )
-    return LoggedService(service, observer, reactor)
+    shown = debugged(
+        config.debug, reactor, service, lambda: service.parts.links.named()
+    )
+    return LoggedService(shown, observer, reactor)

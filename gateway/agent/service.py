@@ -25,6 +25,7 @@ from gateway.agent.expose import Exposures
 from gateway.agent.targets import TargetDial, Targets
 from gateway.errors import DialError, ProtocolError
 from gateway.interfaces import ITLS, INetwork
+from gateway.link.ledger import NamedLink
 from gateway.link.proof import AgentProof, ProofError
 from gateway.link.protocol import LinkProtocol, LinkSettings
 from gateway.link.stream import StreamListener, StreamTransport
@@ -161,6 +162,7 @@ class AgentService(Service):
         self._gave_up = gave_up
         self._shutdown_timeout = shutdown_timeout
         self._given_up = False
+        self._name = settings.greeting.agent
         self._watch = MemoryWatch(parts.clock, parts.memory, self._holders)
         self.keepers = [
             LinkKeeper(settings, parts, number, self._links_wanted, self._give_up)
@@ -176,6 +178,14 @@ class AgentService(Service):
         for keeper in self.keepers:
             if keeper.link is not None:
                 yield from keeper.link.stream_ends()
+
+    def named(self) -> list[NamedLink]:
+        """Return the links that are there."""
+        return [
+            NamedLink(self._name, number, keeper.link)
+            for number, keeper in enumerate(self.keepers)
+            if keeper.link is not None
+        ]
 
     def _links_wanted(self, count: int) -> None:
         for keeper in self.keepers[1:count]:

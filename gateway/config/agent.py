@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from gateway.config.common import (
     BufferConfig,
+    DebugConfig,
     FlowConfig,
     FrameBytes,
     HeartbeatSeconds,
@@ -30,6 +31,7 @@ from gateway.config.fields import (
     LocalPlace,
     Name,
     OneOrMore,
+    Port,
     Seconds,
     Secret,
     not_yet,
@@ -88,6 +90,13 @@ class AgentLimits(Block):
     memory: MemoryBytes = 268435456
     """Bytes that may wait in this process, and that grown windows may bring; near it
     windows stop growing, then shrink, then no visitor is admitted; 0 = unlimited."""
+
+
+class AgentDebug(DebugConfig):
+    """A site that shows the inside of the running agent, for this machine alone."""
+
+    listen_port: Port = 6061
+    """Port of the site."""
 
 
 class Expose(Block):
@@ -163,5 +172,6 @@ class AgentConfig(Block):
     flow: FlowConfig = FlowConfig()
     buffers: BufferConfig = BufferConfig()
     log: LogConfig = LogConfig()
+    debug: AgentDebug = AgentDebug()
     expose: Annotated[tuple[Expose, ...], AsTuple] = ()
     """Public ports that this agent asks for."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from gateway.config.fields import Block, FileName
+from gateway.config.fields import BindAddress, Block, FileName, Port
 
 LogLevel: TypeAlias = Literal["debug", "info", "warn", "error", "fatal"]
 ShutdownSeconds: TypeAlias = Annotated[float, Field(ge=0, le=3600)]
@@ -42,3 +42,14 @@ class FlowConfig(Block):
     max_stream_window: WindowBytes = 16777216
     """Bytes up to which the window of a stream grows while its reader keeps up and
     the window is what limits it; not more than `window` = it never grows."""
+
+
+class DebugConfig(Block):
+    """A site that shows the inside of the running process, for this machine alone."""
+
+    enabled: bool = False
+    """Whether the site is served.  Every user of this machine can read it."""
+    listen_port: Port = 6060
+    """Port of the site."""
+    bind: BindAddress = "127.0.0.1"
+    """Address of the site, loopback only."""

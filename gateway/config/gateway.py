@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from gateway.config.common import (
     BufferConfig,
+    DebugConfig,
     FlowConfig,
     FrameBytes,
     HeartbeatSeconds,
@@ -334,6 +335,7 @@ class GatewayConfig(Block):
     flow: FlowConfig = FlowConfig()
     buffers: BufferConfig = BufferConfig()
     log: LogConfig = LogConfig()
+    debug: DebugConfig = DebugConfig()
     protocols: Annotated[tuple[Forward, ...], AsTuple] = ()
     """Forwards that need neither an agent nor the database."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from gateway.config.agent import AgentConfig
+from gateway.config.common import DebugConfig
 from gateway.config.gateway import WIDEST_RANGE, CertificateConfig, GatewayConfig
 from gateway.config.places import HostPort
 from gateway.policy.access import TargetRules
@@ -41,6 +42,7 @@ def gateway_conflicts(config: GatewayConfig) -> list[Conflict]:
             "tunnel.", config.tunnel.legacy_low_water, config.tunnel.legacy_high_water
         ),
         *_forward_conflicts(config),
+        *_debug_conflicts(config.debug),
     ]
 
 
@@ -56,7 +58,33 @@ def _port_conflicts(config: GatewayConfig) -> list[Conflict]:
     if config.tunnel.enabled and config.api.listen_port == config.tunnel.listen_port:
         detail = f"{config.api.listen_port} is tunnel.listen_port already; take another"
         found.append(Conflict("api.listen_port", detail, ("tunnel.listen_port",)))
+    if config.debug.enabled:
+        port = config.debug.listen_port
+        for key, taken in _own_ports(config).items():
+            if taken == port and key != "debug.listen_port":
+                detail = f"{port} is {key} already; take another"
+                found.append(Conflict("debug.listen_port", detail, (key,)))
     return found
+
+
+def _own_ports(config: GatewayConfig) -> dict[str, int]:
+    """Return the ports of the gateway itself, by their keys."""
+    own = {"api.listen_port": config.api.listen_port}
+    if config.tunnel.enabled:
+        own["tunnel.listen_port"] = config.tunnel.listen_port
+    if config.debug.enabled:
+        own["debug.listen_port"] = config.debug.listen_port
+    return own
+
+
+def _debug_conflicts(debug: DebugConfig) -> list[Conflict]:
+    if is_loopback(debug.bind):
+        return []
+    detail = (
+        f"{debug.bind or _ADDRESSES_OF_ALL}: the debug site shows everything to "
+        "everybody who reaches it; take 127.0.0.1 or ::1, and go there by SSH"
+    )
+    return [Conflict("debug.bind", detail)]
 
 
 def _access_conflicts(config: GatewayConfig) -> list[Conflict]:
@@ -147,9 +175,7 @@ def _water_conflicts(prefix: str, low: int, high: int) -> list[Conflict]:
 
 
 def _forward_conflicts(config: GatewayConfig) -> list[Conflict]:
-    taken = {config.api.listen_port: "api.listen_port"}
-    if config.tunnel.enabled:
-        taken[config.tunnel.listen_port] = "tunnel.listen_port"
+    taken = {port: key for key, port in _own_ports(config).items()}
     found: list[Conflict] = []
     places: set[HostPort] = set()
     for number, forward in enumerate(config.protocols):
@@ -216,6 +242,7 @@ def agent_conflicts(config: AgentConfig) -> list[Conflict]:
     """Return what does not fit together in an agent's configuration."""
     reconnect, tls = config.reconnect, config.tls
     found = _water_conflicts("", config.legacy_low_water, config.legacy_high_water)
+    found += _debug_conflicts(config.debug)
     if reconnect.initial > reconnect.max:
         detail = (
             f"must not be below reconnect.initial ({reconnect.initial:g}), "

@@ -210,6 +210,16 @@ class LinkProtocol(Protocol):
         return self.session.core.outbox.sent_bytes
 
     @property
+    def paused(self) -> bool:
+        """Whether a legacy link is not read, for a near socket that takes nothing."""
+        return self._pause_call is not None
+
+    @property
+    def stalled(self) -> int:
+        """How many streams wait for room in the transport."""
+        return len(self._stalled)
+
+    @property
     def water_marks(self) -> tuple[int, int]:
         """Pause and resume mark of near transports, bytes."""
         if self.negotiated:

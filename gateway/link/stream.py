@@ -103,6 +103,11 @@ class StreamTransport:
         return sum(map(len, self._tail)) + sum(map(len, self._held))
 
     @property
+    def paused(self) -> bool:
+        """Whether the near socket is not read: its bytes may not be sent now."""
+        return bool(self._tail) or self._link.full or self.stream.sending.left <= 0
+
+    @property
     def held(self) -> int:
         """Bytes of this stream that wait in this process, but for those in the link."""
         near = self._near

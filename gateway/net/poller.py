@@ -205,6 +205,10 @@ class Poller:
         """Make `call` once after this batch of events, or soon if there is none."""
         self._end.add(call, force=not self.turning)
 
+    def watched(self) -> list[Watched]:
+        """Return everything that is watched now."""
+        return list(self._watched.values())
+
     def fileno(self) -> int:
         """Return the descriptor of the epoll set."""
         return self._epoll.fileno()

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gateway.errors import ProtocolError
+from gateway.link.ledger import NamedLink
 from gateway.link.proof import SCRAM, GatewayProof, ProofError
 from gateway.link.protocol import LinkProtocol, LinkSettings
 from gateway.link.stream import StreamListener
@@ -219,6 +220,14 @@ class Links:
     def views(self) -> list[AgentView]:
         """Return all agents, ordered by name."""
         return [self._view(name, self._agents[name]) for name in sorted(self._agents)]
+
+    def named(self) -> list[NamedLink]:
+        """Return every connection, also of those who have no name yet."""
+        found = []
+        for link in self._connections:
+            name, number = self._place.get(link, (None, None))
+            found.append(NamedLink(name, number, link))
+        return found
 
     def _view(self, name: str, agent: _Agent) -> AgentView:
         links = list(agent.links.values())

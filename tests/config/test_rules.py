@@ -63,8 +63,19 @@ CONFLICTS = [
      "protocols.1.listen: :1 is taken by an entry above (gw.yaml line 2)"),
     ("protocols: [{name: quic, listen: ':1', target: 'a:1'}]",
      "protocols.0.name: quic: not available yet (gw.yaml line 1)"),
+    ("debug: {enabled: true, listen_port: 9000}",
+     "debug.listen_port: 9000 is tunnel.listen_port already; take another "
+     "(gw.yaml line 1)"),
+    ("debug: {bind: ''}",
+     "debug.bind: all interfaces: the debug site shows everything to everybody who "
+     "reaches it; take 127.0.0.1 or ::1, and go there by SSH (gw.yaml line 1)"),
+    ("{debug: {enabled: true}, protocols: [{listen: ':6060', target: 'a:1'}]}",
+     "protocols.0.listen: port 6060 is debug.listen_port already; take another "
+     "(gw.yaml line 1)"),
 ]  # fmt: skip
 FITTING = [
+    "debug: {listen_port: 9000}",
+    "debug: {enabled: true, bind: '::1'}",
     "port_range: {from: 10000, end: 39999}",
     "port_range: {from: 20, end: 20}",
     "{tunnel: {enabled: false}, api: {listen_port: 9000}}",

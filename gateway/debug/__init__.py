@@ -1,0 +1,1 @@
+"""A look into the running process, for whoever sits at its machine."""
