@@ -23,6 +23,7 @@ from gateway.texts import Language, text
 
 T = TypeVar("T")
 AnyBody = TypeVar("AnyBody", bound=Body)
+_MOST_DIGITS: Final = 19
 _CALLER: Final = "gotunnel_caller"  # attribute of a request that was admitted
 
 
@@ -115,7 +116,8 @@ def query_number(
     if not values:
         return default
     text = values[0].decode("latin-1")
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:30]) <= most:
+    plain = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    if not plain or not 1 <= int(text) <= most:
         raise BadRequestError(
             detail=f"{key.decode()}: {shown(text)} is not a number from 1 to {most}"
         )

@@ -19,7 +19,8 @@ from gateway.api.answers import (
 from gateway.api.audit import AuditLog
 from gateway.api.bodies import BanBody, EmptyBody, NetworkBody
 from gateway.api.exchange import Endpoint, Exchange, query_number
-from gateway.errors import StoreError, StoreFailedError
+from gateway.errors import BadRequestError, StoreError, StoreFailedError
+from gateway.policy.access import AddressRules
 from gateway.policy.bans import Ban
 from gateway.server.bans import BanTable
 from gateway.server.links import Links
@@ -84,6 +85,11 @@ class SecurityRoutes:
     async def _add_ban(self, request: IRequest) -> bytes:
         body = self._exchange.body(request, BanBody)
         act = self._exchange.act(request, "ban.add", body.network)
+        if AddressRules((body.network,)).allows(act.caller.address):
+            raise BadRequestError(
+                detail=f"{body.network}: you are there yourself, at "
+                f"{act.caller.address}, and could not take it back"
+            )
         adding = self._bans.add(body.network, body.duration, body.reason)
         ban = await self._exchange.change(act, adding, _ban_after)
         self._mappings.enforce_bans()

@@ -127,12 +127,18 @@ class Bans:
     def remove(self, text: str) -> Ban | None:
         """Let a network come again; return the ban it had, or None.
 
+        Where both the operator and wrong credentials kept an address out, both end.
+
         Raises:
             ValueError: it is no network.
         """
         network = parse_network(text)
-        self._failed.pop(text, None)
-        return self._listed.pop(network, None) or self._kept_out.pop(text, None)
+        listed, kept_out = self._listed.pop(network, None), None
+        if network.num_addresses == 1:
+            address = str(network.network_address)
+            self._failed.pop(address, None)
+            kept_out = self._kept_out.pop(address, None)
+        return listed or kept_out
 
     def views(self, now: float) -> list[Ban]:
         """Return those that are on, the operator's first; forget the others."""

@@ -115,7 +115,7 @@ class BanTable:
             plain = str(parse_network(network))
         except ValueError as fault:
             raise BadRequestError(detail=str(fault)) from None
-        found = self._bans.remove(network) or self._bans.remove(plain)
+        found = self._bans.remove(plain)
         if found is None:
             raise BanMissingError(network=network)
         if found.stored:

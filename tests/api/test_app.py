@@ -238,6 +238,18 @@ class OtherRoutesTests(ApiTestCase):
             self.post(REMOVE, {"source_port": 10009, "drain": drain})
             self.assertEqual(self.mappings.drains[-1], (10009, seconds))
 
+    def test_nobody_keeps_themselves_out(self):
+        for network in ("127.0.0.1", "0.0.0.0/0"):
+            answer = self.post("/api/ban/add", {"network": network})
+            self.assertSays(answer, 400, network, "you are there yourself")
+        self.assertEqual(200, self.post("/api/ban/add", {"network": "::/0"}).code)
+        self.assertEqual(200, self.get("/api/ban/list").code)
+
+    def test_numbers_of_the_query_are_within_limits(self):
+        for number in ("0", "-1", "x", "%D9%A3", "0" * 29 + "1" + "9" * 30, "9" * 5000):
+            answer = self.get(f"/api/audit?before={number}")
+            self.assertSays(answer, 400, "before", "is not a number from 1 to")
+
     def test_a_drain_without_end_is_refused(self):
         for drain in (-1, 3601, "5", None):
             answer = self.post(REMOVE, {"port": 10001, "drain": drain})

@@ -56,6 +56,16 @@ class FailureTests(SynchronousTestCase):
 class ListTests(SynchronousTestCase):
     """The operator's own."""
 
+    def test_to_end_one_ends_what_wrong_credentials_did_too(self):
+        for text in ("2001:db8::1", "2001:DB8:0::1", "2001:db8::1/128"):
+            for listed in (False, True):
+                table = bans(1)
+                table.failed("2001:db8::1", 0.0)
+                if listed:
+                    table.put(Ban("2001:db8::1/128", None, "", True))
+                self.assertIsNotNone(table.remove(text))
+                self.assertTrue(table.admits("2001:db8::1", 1.0), text)
+
     def test_networks_for_a_while_and_for_good(self):
         table = bans()
         table.put(Ban("192.0.2.0/24", 500, "", True))
