@@ -205,6 +205,9 @@ class TcpEdge(Factory):
 
     def _announced(self, addr: IAddress | None, fault: str | None) -> Protocol | None:
         """A balancer has said whom it forwards, or said nothing of use."""
+        if not self.numPorts:  # the mapping went in the meantime
+            self._crowd.slots.release()
+            return None
         cause = f"trusted_proxies: {fault}" if fault else self._objection(_host(addr))
         if cause is not None:
             self._crowd.slots.release()

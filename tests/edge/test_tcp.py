@@ -281,6 +281,8 @@ class HeaderTests(EdgeCase):
             access_rule="whitelist",
             access_ips=("192.0.2.0/24", "198.51.100.5"),
         )
+        self.edge.noisy = False
+        self.edge.doStart()
 
     def connect(self, host="10.0.0.1"):
         reader = self.edge.buildProtocol(at(host))
@@ -338,6 +340,14 @@ class HeaderTests(EdgeCase):
         self.clock.advance(5)
         self.assertTrue(transport.aborted)
         self.assertEqual(["trusted_proxies: no PROXY header in time"], self.full)
+        self.assertEqual(0, self.slots.active)
+
+    def test_a_port_that_closes_meanwhile_admits_nobody(self):
+        transport = self.connect()
+        self.edge.doStop()
+        transport.protocol.dataReceived(self.header())
+        self.assertTrue(transport.aborted)
+        self.assertEqual({}, self.edge.visits)
         self.assertEqual(0, self.slots.active)
 
     def test_a_balancer_that_leaves_gives_its_place_back(self):
