@@ -13,7 +13,7 @@ from typing import Final
 
 from scramp import ScramClient, ScramException, ScramMechanism
 
-from gateway.policy.credentials import ITERATIONS, AgentKey, Verifier
+from gateway.policy.credentials import ITERATIONS, MOST_ITERATIONS, AgentKey, Verifier
 
 SCRAM: Final = "scram-sha-256"
 _MECHANISM: Final = "SCRAM-SHA-256"
@@ -63,12 +63,20 @@ class AgentProof:
             if not self._asked:
                 self._asked = True
                 self._client.set_server_first(message)
+                self._check_iterations()
                 return str(self._client.get_client_final())
             self._client.set_server_final(message)
         except (ScramException, ValueError, KeyError, IndexError) as fault:
             raise ProofError(f"the gateway did not prove itself: {fault}") from None
         self.proven = True
         return None
+
+    def _check_iterations(self) -> None:
+        count = int(self._client.iterations)
+        if count > MOST_ITERATIONS:
+            raise ProofError(
+                f"the gateway asks for {count} iterations, {MOST_ITERATIONS} at most"
+            )
 
 
 class GatewayProof:

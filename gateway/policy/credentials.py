@@ -18,7 +18,10 @@ from gateway.policy.access import TargetRules, parse_ports
 
 MOST_KEYS: Final = 2  # of one agent: the old one and the new one of a rotation
 ITERATIONS: Final = 4096  # the secret is random, so more would guard nothing
+MOST_ITERATIONS: Final = 100_000  # an agent computes them while its streams wait
 _SECRET_BYTES: Final = 32
+_FEWEST_SALT_BYTES: Final = 12  # those who prove take no shorter one
+KEY_PREFIX: Final = "gtk_"
 _KEY: Final = re.compile(r"gtk_([0-9a-f]{8})_([A-Za-z0-9_-]{43})")
 _VERIFIER: Final = re.compile(
     r"([0-9a-f]{8}):SCRAM-SHA-256\$([1-9][0-9]{3,6}):([A-Za-z0-9+/=]{8,200})"
@@ -85,6 +88,14 @@ class Verifier(NamedTuple):
             )
         except binascii.Error:
             raise ValueError("a part of the verifier is not base64") from None
+        if not ITERATIONS <= int(found[2]) <= MOST_ITERATIONS:
+            raise ValueError(
+                f"{found[2]} iterations; {ITERATIONS} to {MOST_ITERATIONS} are accepted"
+            )
+        if len(salt) < _FEWEST_SALT_BYTES:
+            raise ValueError(
+                f"a salt of {len(salt)} bytes; it needs {_FEWEST_SALT_BYTES} or more"
+            )
         return cls(found[1], salt, stored, server, int(found[2]))
 
     def __str__(self) -> str:

@@ -74,6 +74,13 @@ class ProofTests(SynchronousTestCase):
                 self.assertFalse(gateway.proven)
             self.assertEqual(len(salts), 1)
 
+    def test_a_gateway_keeps_no_agent_busy(self):
+        agent = AgentProof("office", self.key, "c" * 32)
+        agent.first()
+        salt = "AAAAAAAAAAAAAAAAAAAAAA=="
+        with self.assertRaisesRegex(ProofError, "10000000 iterations, 100000 at most"):
+            agent.answer(f"r={'c' * 32}{'s' * 32},s={salt},i=10000000")
+
     def test_a_gateway_that_does_not_know_the_key_is_refused(self):
         forged = make_verifier(make_key(os.urandom), os.urandom)
         self.verifier = forged._replace(

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.policy.credentials import (
+    ITERATIONS,
+    MOST_ITERATIONS,
     AgentCredential,
     AgentScope,
     Verifier,
@@ -19,14 +21,14 @@ from gateway.policy.credentials import (
 VERIFIERS = st.builds(
     Verifier,
     st.text("0123456789abcdef", min_size=8, max_size=8),
-    st.binary(min_size=8, max_size=100),
+    st.binary(min_size=12, max_size=100),
     st.binary(min_size=32, max_size=32),
     st.binary(min_size=32, max_size=32),
-    st.integers(1000, 9_999_999),
+    st.integers(ITERATIONS, MOST_ITERATIONS),
 )
 
 
-VERIFIER = Verifier("0" * 8, b"s" * 9, b"s" * 32, b"k" * 32, 4096)
+VERIFIER = Verifier("0" * 8, b"s" * 12, b"s" * 32, b"k" * 32, 4096)
 
 
 class KeyTests(SynchronousTestCase):
@@ -73,6 +75,9 @@ class VerifierTests(SynchronousTestCase):
             good[1:],
             good[:-1],
             good.replace("4096", "0"),
+            good.replace("4096", "4095"),
+            good.replace("4096", "100001"),
+            str(VERIFIER._replace(salt=b"s" * 11)),
             good.replace("SHA-256", "SHA-1"),
             good.replace("$", ":"),
             good + "\n",
@@ -128,7 +133,7 @@ class ScopeTests(SynchronousTestCase):
         good = credential_document(
             AgentCredential(
                 name="a",
-                verifiers=(Verifier("0" * 8, b"s" * 9, b"s" * 32, b"k" * 32, 4096),),
+                verifiers=(Verifier("0" * 8, b"s" * 12, b"s" * 32, b"k" * 32, 4096),),
             )
         )
         for change in (
