@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from pydantic import SecretStr
+
 from gateway.config.agent import AgentConfig
 from gateway.config.common import DebugConfig
 from gateway.config.gateway import WIDEST_RANGE, CertificateConfig, GatewayConfig
 from gateway.config.places import HostPort
 from gateway.policy.access import TargetRules
 from gateway.policy.addresses import is_loopback, parse_address
+from gateway.policy.credentials import KEY_PREFIX, read_key
 
 _ADDRESSES_OF_ALL: Final = "all interfaces"
 _TOKEN: Final = "tunnel.auth_token"  # noqa: S105 - the key's name
@@ -128,6 +131,11 @@ def _link_conflicts(config: GatewayConfig) -> list[Conflict]:
             "take auto or false"
         )
         found.append(Conflict("tunnel.allow_legacy", detail, (other,)))
+    if _secret(tunnel.auth_token).startswith(KEY_PREFIX):
+        detail = (
+            "is an agent's own key, which the agent alone needs; make up another secret"
+        )
+        found.append(Conflict(_TOKEN, detail))
     names: set[str] = set()
     for number, agent in enumerate(tunnel.agents):
         if agent.name in names:
@@ -139,6 +147,10 @@ def _link_conflicts(config: GatewayConfig) -> list[Conflict]:
             detail = "TLS needs a certificate; `gotunnel cert` makes one"
             found.append(Conflict(f"{key}.cert_file", detail))
     return found
+
+
+def _secret(value: SecretStr | None) -> str:
+    return "" if value is None else value.get_secret_value()
 
 
 def _api_is_open(config: GatewayConfig) -> bool:
@@ -243,6 +255,13 @@ def agent_conflicts(config: AgentConfig) -> list[Conflict]:
     reconnect, tls = config.reconnect, config.tls
     found = _water_conflicts("", config.legacy_low_water, config.legacy_high_water)
     found += _debug_conflicts(config.debug)
+    token = _secret(config.token)
+    if token.startswith(KEY_PREFIX) and read_key(token) is None:
+        detail = (
+            "begins like an agent's key and is none; it is one line, as `gotunnel "
+            "agent-key create` prints it"
+        )
+        found.append(Conflict("token", detail))  # it would be sent as it is
     if reconnect.initial > reconnect.max:
         detail = (
             f"must not be below reconnect.initial ({reconnect.initial:g}), "

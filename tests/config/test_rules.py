@@ -34,6 +34,9 @@ CONFLICTS = [
      "cert_file: a, client_ca: b}}}",
      "tunnel.allow_legacy: true together with security.tunnel.client_ca would admit "
      "agents without it; take auto or false (gw.yaml line 1)"),
+    (f"tunnel: {{auth_token: gtk_0a1b2c3d_{'A' * 43}}}",
+     "tunnel.auth_token: is an agent's own key, which the agent alone needs; make up "
+     "another secret (gw.yaml line 1)"),
     ("security: {api: {enable_auth: true}}",
      "security.api.enable_auth: true, and yet there is nothing to ask for; set "
      "security.api.api_key, security.api.jwt_secret (or their files) or "
@@ -102,6 +105,9 @@ AGENT_CONFLICTS = [
     ("legacy_high_water: 5000\nlegacy_low_water: 6000",
      "legacy_low_water: must be below legacy_high_water (5000), but is 6000 "
      "(agent.yaml line 2)"),
+    (f"token: gtk_0a1b2c3d_{'A' * 42}",
+     "token: begins like an agent's key and is none; it is one line, as `gotunnel "
+     "agent-key create` prints it (agent.yaml line 1)"),
     ("expose: [80, 80]",
      "expose.1.name: tcp-80 is taken by an entry above (agent.yaml line 1)"),
     ("expose: [{local: 80, port: 7}, {local: 81, port: 7}]",
