@@ -104,8 +104,8 @@ def check(file: str | None, as_json: bool) -> None:
 def firewall(file: str | None, form: str, drop_others: bool, ssh_port: int) -> None:
     """Print firewall rules that fit a configuration; nothing is changed.
 
-    The API is open to security.api.allowed_ips alone, the link port and the public
-    ports to everybody.
+    The API is open to security.api.allowed_ips alone, the link port, the public ports
+    and those of `protocols` to everybody.
     """
     rules = _nftables if form == "nftables" else _iptables
     for line in rules(_load(file).config, drop_others, ssh_port):
@@ -116,6 +116,19 @@ def _callers(config: GatewayConfig, version: int) -> list[str]:
     """Return who may reach the API from outside, of one version of IP."""
     allowed = config.security.api.allowed_ips
     return [str(network) for network in allowed if network.version == version]
+
+
+def _public_ports(config: GatewayConfig, separator: str) -> Iterator[str]:
+    """Yield the ports of mappings, and those of the configuration's own forwards."""
+    first, last = config.port_range.first, config.port_range.last
+    yield f"{first}{separator}{last}"
+    others = {
+        forward.listen.port
+        for forward in config.forwards
+        if not (first <= forward.listen.port <= last)
+        and not is_loopback(forward.listen.host)
+    }
+    yield from map(str, sorted(others))
 
 
 def _iptables(config: GatewayConfig, drop_others: bool, ssh: int) -> Iterator[str]:
@@ -141,8 +154,8 @@ def _iptables(config: GatewayConfig, drop_others: bool, ssh: int) -> Iterator[st
                 yield f"{accept} {port} -j ACCEPT"
         if config.tunnel.enabled:
             yield f"{accept} {config.tunnel.listen_port} -j ACCEPT"
-        first, last = config.port_range.first, config.port_range.last
-        yield f"{accept} {first}:{last} -j ACCEPT"
+        for ports in _public_ports(config, ":"):
+            yield f"{accept} {ports} -j ACCEPT"
         if drop_others:
             yield f"{command} -P INPUT DROP"
 
@@ -168,7 +181,7 @@ def _nftables(config: GatewayConfig, drop_others: bool, ssh: int) -> Iterator[st
         yield f"        tcp dport {port} {verdict}"
     if config.tunnel.enabled:
         yield f"        tcp dport {config.tunnel.listen_port} accept"
-    first, last = config.port_range.first, config.port_range.last
-    yield f"        tcp dport {first}-{last} accept"
+    for ports in _public_ports(config, "-"):
+        yield f"        tcp dport {ports} accept"
     yield "    }"
     yield "}"

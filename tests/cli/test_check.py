@@ -187,6 +187,20 @@ class CommandTests(CheckCase):
         self.assertNotIn("8080", said)
         self.assertIn("--dport 10000:20000 -j ACCEPT", said)
 
+    def test_forwards_of_the_configuration_are_let_in(self):
+        path = self.write(
+            "protocols: [{listen: ':443', target: 'a:1'}, "
+            "{listen: '127.0.0.1:444', target: 'a:1'}, "
+            "{listen: ':10001', target: 'a:1'}, "
+            "{listen: ':445', target: 'a:1', enabled: false}]"
+        )
+        said = run("firewall", "-c", path).stdout.splitlines()
+        self.assertIn("iptables -A INPUT -p tcp --dport 443 -j ACCEPT", said)
+        self.assertEqual(8, len(said))
+        rules = run("firewall", "-c", path, "--form", "nftables").stdout
+        self.assertIn("tcp dport 443 accept", rules)
+        self.assertNotIn("444", rules)
+
     def test_scripts_are_well_formed(self):
         for words in ((), ("--drop-others",)):
             path = self.write(self.CONFIG)
