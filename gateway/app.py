@@ -87,7 +87,9 @@ from gateway.server.mappings import Mappings, MappingSettings
 from gateway.server.own import OwnPlaces
 from gateway.server.register import Registrations
 from gateway.server.routing import Router
+from gateway.server.sampling import Sampler
 from gateway.server.service import ApiEdge, GatewayParts, GatewayService
+from gateway.server.traffic import Traffic
 from gateway.store.sqlite import SQLiteMappingStore
 from gateway.texts import Language, Texts
 from gateway.wire.hello import Hello, Register
@@ -231,6 +233,8 @@ def build_gateway(
         world.wall_clock,
         world.randrange,
     )
+    traffic = Traffic(mappings, links)
+    sampler = Sampler(reactor, traffic, world.wall_clock)
     registrations.mappings = mappings
     own.public_place = mappings.public_place
     health = _health(config, reactor, world, store, mappings, links, memory)
@@ -264,7 +268,10 @@ def build_gateway(
                 api_refusals,
                 world,
                 draining,
+                traffic,
+                sampler,
             ),
+            sampler=sampler,
             fatal=fatal,
             open_warning=open_warning(config),
             certificates=watch,
@@ -493,6 +500,8 @@ def _api(
     refusals: RefusalLog,
     world: Surroundings,
     draining: Callable[[], bool],
+    traffic: Traffic,
+    sampler: Sampler,
 ) -> ApiEdge:
     security = config.security.api
     rate = security.rate_limit
@@ -523,6 +532,9 @@ def _api(
         ),
         clock=reactor,
         refusals=refusals,
+        traffic=traffic,
+        sampler=sampler,
+        wall_clock=world.wall_clock,
         draining=draining,
     )
     site = make_site(api, reactor)

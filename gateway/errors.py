@@ -256,6 +256,20 @@ class MappingMissingError(CallerError):
     http_code = 404
 
 
+class ConnectionMissingError(CallerError):
+    """There is no such connection; `id`."""
+
+    key = "connection_missing"
+    http_code = 404
+
+
+class AgentMissingError(CallerError):
+    """No such agent is connected; `name`."""
+
+    key = "agent_missing"
+    http_code = 404
+
+
 class AgentMappingError(CallerError):
     """Only the agent that registered this changes it; `port`, `agent`."""
 

@@ -18,6 +18,19 @@ CATALOGUE: Final[dict[str, tuple[str, str]]] = {
     "mapping_updated": ("mapping updated", "端口映射更新成功"),
     "mapping_found": ("mapping found", "获取映射成功"),
     "mappings_listed": ("mappings listed", "获取映射列表成功"),
+    "stats_found": ("statistics found", "获取统计成功"),
+    "traffic_found": ("traffic statistics found", "获取流量统计成功"),
+    "connections_listed": ("connections listed", "获取连接列表成功"),
+    "connection_ended": ("connection ended", "连接已断开"),
+    "agent_disconnected": ("agent disconnected", "客户端已断开"),
+    "connection_missing": (
+        "there is no connection {id} any more",
+        "连接 {id} 已不存在",
+    ),
+    "agent_missing": (
+        "agent {name} is not connected",
+        "客户端 {name} 未连接",
+    ),
     "agents_listed": ("agents listed", "获取客户端列表成功"),
     "bad_request": ("malformed request: {detail}", "请求格式错误: {detail}"),
     "body_too_large": (

@@ -17,19 +17,25 @@ from werkzeug.routing import IntegerConverter
 from gateway.api.agent_routes import AgentRoutes
 from gateway.api.audit import AuditLog
 from gateway.api.auth import Gate
+from gateway.api.connection_routes import ConnectionRoutes
 from gateway.api.exchange import Endpoint, Exchange
 from gateway.api.faults import caller_error, path_text, refuse
 from gateway.api.health_routes import HealthRoutes
 from gateway.api.mapping_routes import MappingRoutes
 from gateway.api.security_routes import Counted, SecurityRoutes
 from gateway.api.settings import ApiSettings
+from gateway.api.stats_routes import StatsRoutes
 from gateway.errors import NoRouteError
 from gateway.ops.health import HealthChecks
 from gateway.ops.refusals import RefusalLog
+from gateway.ops.usage import ProcessUsage, process_usage
 from gateway.server.bans import BanTable
+from gateway.server.connections import Connections
 from gateway.server.credentials import Credentials
 from gateway.server.links import Links
 from gateway.server.mappings import Mappings
+from gateway.server.sampling import Sampler
+from gateway.server.traffic import Traffic
 from gateway.texts import Language
 
 
@@ -61,6 +67,10 @@ class Api:
         settings: ApiSettings,
         clock: IReactorTime,
         refusals: RefusalLog,
+        traffic: Traffic,
+        sampler: Sampler,
+        wall_clock: Callable[[], float],
+        usage: Callable[[], ProcessUsage] = process_usage,
         draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self.settings: Final = settings
@@ -78,6 +88,19 @@ class Api:
                 audit=audit,
                 handshakes=handshakes,
                 reload=reload,
+            ),
+            StatsRoutes(
+                self._exchange,
+                mappings=mappings,
+                links=links,
+                traffic=traffic,
+                sampler=sampler,
+                wall_clock=wall_clock,
+                draining=draining,
+                usage=usage,
+            ),
+            ConnectionRoutes(
+                self._exchange, Connections(clock, traffic), links, wall_clock
             ),
             HealthRoutes(
                 health, links, draining, tunnel_enabled=settings.tunnel_enabled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, Final, NamedTuple, TypeVar
 
 from pydantic import BaseModel
@@ -108,17 +108,40 @@ class Exchange:
         )
 
 
+def query_text(request: IRequest, key: str, longest: int = 200) -> str | None:
+    """Return a text of the query; None if it is absent or empty."""
+    values = request.args.get(key.encode())
+    if not values or not values[0]:
+        return None
+    text: str = values[0].decode("utf-8", "backslashreplace")
+    if len(text) > longest:
+        raise BadRequestError(
+            detail=f"{key}: {len(text)} characters, {longest} at most"
+        )
+    return text
+
+
+def query_choice(request: IRequest, key: str, choices: Collection[str]) -> str | None:
+    """Return one of some words; None if the query holds none."""
+    text = query_text(request, key)
+    if text is not None and text not in choices:
+        said = ", ".join(choices)
+        raise BadRequestError(detail=f"{key}: {shown(text)} is none of {said}")
+    return text
+
+
 def query_number(
-    request: IRequest, key: bytes, default: int | None, most: int
+    request: IRequest, key: bytes, default: int | None, most: int, least: int = 1
 ) -> int | None:
-    """Return a number of the query."""
+    """Return a number of the query, from `least` to `most`."""
     values = request.args.get(key)
     if not values:
         return default
     text = values[0].decode("latin-1")
     plain = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
-    if not plain or not 1 <= int(text) <= most:
+    if not plain or not least <= int(text) <= most:
         raise BadRequestError(
-            detail=f"{key.decode()}: {shown(text)} is not a number from 1 to {most}"
+            detail=f"{key.decode()}: {shown(text)} is not a number from {least} to "
+            f"{most}"
         )
     return int(text)

@@ -43,7 +43,18 @@ from gateway.api.bodies import (
     UpdateBody,
 )
 from gateway.api.reading import SPELLINGS
+from gateway.api.stat_rows import (
+    ActiveConnections,
+    ConnectionList,
+    DisconnectedAgent,
+    EndedConnection,
+    Recent,
+    Stats,
+    TrafficRow,
+)
 from gateway.errors import CallerError
+from gateway.server.connections import SORTS, STATES
+from gateway.wire.hello import NAME_PATTERN
 
 _REF: Final = "#/components/schemas/{model}"
 _EVERYWHERE: Final[tuple[type[CallerError], ...]] = (
@@ -89,13 +100,38 @@ _PORT: Final[tuple[type[CallerError], ...]] = (
 )
 
 
+class Query(NamedTuple):
+    """A parameter of a query.
+
+    Attributes:
+        least: smallest number.
+        most: largest number; None = whatever.
+        words: what it may be; empty = a number, or any text if `text`.
+    """
+
+    name: str
+    least: int = 1
+    most: int | None = None
+    words: tuple[str, ...] = ()
+    text: bool = False
+
+    def schema(self) -> dict[str, Any]:
+        """Return its JSON Schema."""
+        if self.words:
+            return {"type": "string", "enum": list(self.words)}
+        if self.text:
+            return {"type": "string", "maxLength": 200}
+        schema = {"type": "integer", "minimum": self.least}
+        return schema if self.most is None else {**schema, "maximum": self.most}
+
+
 class Route(NamedTuple):
     """What the document says of one route.
 
     Attributes:
         row: model of `data`, or of the whole answer where `bare`.
         faults: refusals beyond those that every route has.
-        query: numbers that the query may have.
+        query: what the query may have.
         bare: open to everybody, and answered without the envelope.
     """
 
@@ -107,7 +143,7 @@ class Route(NamedTuple):
     faults: tuple[type[CallerError], ...] = ()
     bare: bool = False
     unfit: str = ""
-    query: tuple[str, ...] = ()
+    query: tuple[Query, ...] = ()
 
 
 ROUTES: Final = (
@@ -212,7 +248,7 @@ ROUTES: Final = (
         "List changes that callers made, the newest first",
         AuditList,
         faults=(errors.StoreFailedError,),
-        query=("before", "count"),
+        query=(Query("before"), Query("count", most=1000)),
     ),
     Route(
         "post",
@@ -221,6 +257,53 @@ ROUTES: Final = (
         ReloadedRow,
         EmptyBody,
         _WITH_BODY,
+    ),
+    Route("get", "/api/stats", "Show how the whole gateway fares, in numbers", Stats),
+    Route(
+        "get", "/api/stats/recent", "Show the last five minutes by the second", Recent
+    ),
+    Route(
+        "get",
+        "/api/stats/traffic",
+        "Show what links and mappings have carried",
+        TrafficRow,
+    ),
+    Route(
+        "get",
+        "/api/stats/connections",
+        "List all mappings and their visitors",
+        ActiveConnections,
+    ),
+    Route(
+        "get",
+        "/api/connections",
+        "List visitors who are here, sorted, a page at a time",
+        ConnectionList,
+        query=(
+            Query("port", most=65535),
+            Query("agent", text=True),
+            Query("visitor", text=True),
+            Query("state", words=STATES),
+            Query("sort", words=tuple(SORTS)),
+            Query("order", words=("asc", "desc")),
+            Query("offset", least=0, most=1 << 31),
+            Query("count", most=500),
+        ),
+    ),
+    Route(
+        "delete",
+        "/api/connections/{id}",
+        "End a connection",
+        EndedConnection,
+        faults=(errors.ConnectionMissingError,),
+    ),
+    Route(
+        "post",
+        "/api/agents/{name}/disconnect",
+        "End the links of an agent, which may come again",
+        DisconnectedAgent,
+        EmptyBody,
+        (*_WITH_BODY, errors.AgentMissingError),
     ),
     Route("get", "/api/limits", "Show how much of each limit is used", LimitList),
     Route(
@@ -273,24 +356,16 @@ def _operation(route: Route) -> dict[str, Any]:
     }
     if route.bare:
         operation["security"] = []
-    if "{port}" in route.path:
-        operation["parameters"] = [
-            {
-                "name": "port",
-                "in": "path",
-                "required": True,
-                "schema": {"type": "integer", "minimum": 1, "maximum": 65535},
-            }
-        ]
-    if route.query:
-        operation["parameters"] = [
-            {
-                "name": name,
-                "in": "query",
-                "schema": {"type": "integer", "minimum": 1},
-            }
-            for name in route.query
-        ]
+    parameters = [
+        {"name": name, "in": "path", "required": True, "schema": schema}
+        for name, schema in _IN_PATHS.items()
+        if f"{{{name}}}" in route.path
+    ] + [
+        {"name": query.name, "in": "query", "schema": query.schema()}
+        for query in route.query
+    ]
+    if parameters:
+        operation["parameters"] = parameters
     if route.body is not None:
         operation["requestBody"] = {
             "required": True,
@@ -299,6 +374,11 @@ def _operation(route: Route) -> dict[str, Any]:
     return operation
 
 
+_IN_PATHS: Final[Mapping[str, dict[str, Any]]] = {
+    "port": {"type": "integer", "minimum": 1, "maximum": 65535},
+    "id": {"type": "string", "pattern": "^[0-9a-f-]+$"},
+    "name": {"type": "string", "pattern": f"^{NAME_PATTERN.pattern}$"},
+}
 _NO_SIGNS: Final = str.maketrans({"/": "_", "{": None, "}": None, ".": "_"})
 
 

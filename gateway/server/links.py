@@ -673,6 +673,12 @@ class Links:
                 if any(link.scope is None for link in self._links_of(other)):
                     self._send_away(other, "agents need a key now")
 
+    def disconnect(self, name: str, why: str) -> int:
+        """End the links of an agent, which may come again; return how many."""
+        count = len(self._links_of(name))
+        self._send_away(name, why)
+        return count
+
     def _links_of(self, name: str) -> list[LinkProtocol]:
         agent = self._agents.get(name)
         return [] if agent is None else list(agent.links.values())

@@ -29,6 +29,7 @@ from gateway.server.credentials import Credentials
 from gateway.server.links import LinkFactory, Links
 from gateway.server.mappings import Mappings
 from gateway.server.register import Registrations
+from gateway.server.sampling import Sampler
 
 PARTING_SECONDS: Final = 1.0
 Place = tuple[str, int]
@@ -71,6 +72,7 @@ class GatewayParts:
         fatal: called with the reason when the gateway cannot start.
         open_warning: what to say if agents need no credential.
         certificates: those of the two ports, read anew when they change.
+        sampler: looks at the numbers once a second.
         link_tls: seals links; None = they are plain.
         api_tls: seals the API; None = it is plain.
     """
@@ -90,6 +92,7 @@ class GatewayParts:
     fatal: Callable[[str], None]
     open_warning: str
     certificates: CertificateWatch
+    sampler: Sampler
     link_tls: ITLS | None = None
     api_tls: ITLS | None = None
 
@@ -211,6 +214,7 @@ class GatewayService(Service):
             self._link_port.startAccepting()
         self._api_port.startAccepting()
         parts.certificates.start()
+        parts.sampler.start()
         self.log.info(
             "gateway ready: agents at {links}, API at {api}, {count} mappings",
             links=_show(self._link_place),
@@ -255,6 +259,7 @@ class GatewayService(Service):
         await parts.links.gone()
         parts.memory.stop()
         parts.certificates.stop()
+        parts.sampler.stop()
         self._release_ports()
         await parts.store.close()
         self.log.info("gateway stopped")

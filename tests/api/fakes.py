@@ -1,22 +1,28 @@
 """Doubles of what the API is built on; they behave like the real ones in memory."""
 
+from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol
 
 from gateway.api.app import Api
 from gateway.api.audit import AuditLog
 from gateway.api.settings import ApiSettings
+from gateway.edge.tcp import Crowd, TcpEdge
 from gateway.errors import (
     MappingMissingError,
     PortMappedError,
     PortRangeError,
     TunnelDisabledError,
 )
+from gateway.metrics.tallies import Stalls, Tally
 from gateway.ops.health import HealthChecks
 from gateway.ops.refusals import RefusalLog
+from gateway.ops.usage import ProcessUsage
 from gateway.policy.bans import BanSettings
 from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
@@ -27,10 +33,14 @@ from gateway.policy.mapping import (
     resolve_target_port,
     wants_tunnel,
 )
+from gateway.policy.visitors import Addresses
+from gateway.relay.deadlines import Deadlines
 from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
 from gateway.server.links import AgentView
 from gateway.server.mappings import MappingView
+from gateway.server.sampling import Sampler
+from gateway.server.traffic import Traffic
 from gateway.store.memory import MemoryMappingStore
 
 NOON = 1704110400  # 2024-01-01 12:00:00 UTC
@@ -43,6 +53,7 @@ class FakeMappings:
         held: a Deferred that every change waits for, or None.
         fault: what every call raises, or None.
         drains: ports removed, with the patience asked for.
+        busy: edges with visitors.
     """
 
     def __init__(self, *, tunnel_enabled=True, last_port=40000):
@@ -51,6 +62,7 @@ class FakeMappings:
         self.held = None
         self.fault = None
         self.drains = []
+        self.busy = []
         self._rows = {}
         self._next_id = 1
 
@@ -75,7 +87,18 @@ class FakeMappings:
     @property
     def crowd(self):
         """What visitors would share."""
-        return SimpleNamespace(slots=Slots(10000), memory=Budget(268435456))
+        return SimpleNamespace(
+            slots=Slots(10000),
+            memory=Budget(268435456),
+            tally=Tally(),
+            rejected=Counter(),
+            stalls=Stalls(),
+        )
+
+    def edges(self):
+        return list(self.busy)
+
+    served_edges = edges
 
     async def create(self, wish):
         await self._begin()
@@ -139,6 +162,45 @@ class FakeMappings:
         return [self._rows[port] for port in sorted(self._rows)]
 
 
+class FakeVisit:
+    """Somebody who is here until sent away."""
+
+    id, visitor, agent, over, waits_for = (
+        "5c1e-1",
+        "198.51.100.7:50122",
+        "default",
+        False,
+        None,
+    )
+    outcome, tallies, holder, transport, buckets = "finished", (), None, None, None
+    sent, received = 1024, 65536
+    started_at = opened_at = 0.0
+
+    def __init__(self, edge):
+        self._edge = edge
+        edge.enter(self, IPv4Address("TCP", "198.51.100.7", 50122))
+
+    def close(self, why):
+        self._edge.left(self)
+
+
+def busy_edge(clock, mapping):
+    """Return an edge of a mapping, with one visitor."""
+    crowd = Crowd(
+        clock=clock,
+        slots=Slots(0),
+        addresses=Addresses(0),
+        memory=Budget(0),
+        headers=Deadlines(clock, 5.0),
+    )
+    crowd.slots.acquire()
+    edge = TcpEdge(
+        mapping, crowd, lambda edge, addr: Protocol(), lambda addr, why: None
+    )
+    FakeVisit(edge)
+    return edge
+
+
 NO_BANS = BanSettings(0, 60.0, 600.0, ())
 
 
@@ -163,6 +225,16 @@ class FakeLinks:
     def views(self):
         return list(self.agents)
 
+    made = 1
+    wire_bytes = (1048576, 2097152)
+
+    def has(self, name):
+        return any(agent.name == name for agent in self.agents)
+
+    def disconnect(self, name, why):
+        """End its links; it is back at once."""
+        return sum(agent.links for agent in self.agents if agent.name == name)
+
 
 def keys(clock, store):
     """Return a table of keys that are all zeros."""
@@ -176,9 +248,20 @@ def build_api(clock, **given):
     settings = given.get("settings") or ApiSettings()
     store = MemoryMappingStore()
     Deferred.fromCoroutine(store.open())
+    mappings: Any = given.get("mappings") or FakeMappings(
+        tunnel_enabled=settings.tunnel_enabled
+    )
+    links: Any = given.get("links") or FakeLinks()
+    traffic = Traffic(mappings, links)
+    sampler = Sampler(clock, traffic, lambda: NOON + clock.seconds())
+    sampler.started_at = float(NOON)
     parts: dict[str, Any] = {
-        "mappings": FakeMappings(tunnel_enabled=settings.tunnel_enabled),
-        "links": FakeLinks(),
+        "mappings": mappings,
+        "links": links,
+        "traffic": traffic,
+        "sampler": sampler,
+        "wall_clock": lambda: NOON + clock.seconds(),
+        "usage": lambda: ProcessUsage(41943040, 28, 20000, 1.5),
         "credentials": keys(clock, store),
         "bans": BanTable(store, NO_BANS, lambda: NOON + clock.seconds()),
         "audit": AuditLog(store, lambda: NOON + clock.seconds(), 86400.0, 1000),

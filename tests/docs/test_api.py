@@ -24,9 +24,10 @@ from gateway.api.openapi import document
 from gateway.api.reading import SPELLINGS
 from gateway.api.site import make_site
 from gateway.ops.health import CheckResult, HealthChecks, HealthStatus
+from gateway.policy.mapping import Mapping
 from gateway.server.links import AgentView
 from tests.api.calls import ApiTestCase
-from tests.api.fakes import NOON, FakeMappings, build_api
+from tests.api.fakes import NOON, FakeMappings, build_api, busy_edge
 
 PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
 EXAMPLE = re.compile(
@@ -44,6 +45,17 @@ AGENT = AgentView(
     connected_at=float(NOON),
     address="203.0.113.9:51034",
     software="gotunnel 0.1.0",
+)
+
+BUSY = Mapping(
+    id=9,
+    port=30009,
+    target_host="127.0.0.1",
+    target_port=22,
+    use_tunnel=True,
+    name="ssh",
+    created_at=NOON,
+    updated_at=NOON,
 )
 
 BODIES = (
@@ -75,6 +87,7 @@ class ExamplesTests(ApiTestCase):
         self.links.agents.append(AGENT)
         health = HealthChecks(self.clock, lambda: NOON)
         health.register("store", lambda: CheckResult(HealthStatus.HEALTHY))
+        self.mappings.busy = [busy_edge(self.clock, BUSY)]
         self.start(health=health)
         examples = list(EXAMPLE.finditer(PAGE))
         self.assertEqual(len(examples), PAGE.count("```http run"))
@@ -94,10 +107,11 @@ class CompletenessTests(SynchronousTestCase):
     def test_every_route_has_a_section_and_an_example(self):
         for path, operations in document()["paths"].items():
             (method,) = operations
-            route = f"{method.upper()} {path.replace('{port}', 'PORT')}"
+            shown = re.sub(r"\{(\w+)\}", lambda found: found[1].upper(), path)
+            route = f"{method.upper()} {shown}"
             self.assertIn(f"\n## {route}\n", PAGE)
             if path != "/api/openapi.json":
-                example = route.replace("PORT", "10022")
+                example = re.sub(r"PORT|ID|NAME", "[^ ?]+", re.escape(route))
                 self.assertRegex(PAGE, rf"```http run\n{example}(\?\S+)?\n")
 
     def test_every_key_of_every_body_is_named(self):

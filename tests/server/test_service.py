@@ -8,12 +8,14 @@ from gateway.errors import StoreError
 from gateway.ops.certificates import CertificateWatch
 from gateway.policy.mapping import Mapping
 from gateway.relay.memory import MemoryWatch
+from gateway.server.sampling import Sampler
 from gateway.server.service import (
     ApiEdge,
     GatewayParts,
     GatewayService,
     StartError,
 )
+from gateway.server.traffic import Traffic
 from gateway.wire import frames
 from tests.link.rig import answer, data, goaway, hello
 from tests.server.rig import NOON, GatewayCase
@@ -53,6 +55,9 @@ class ServiceCase(GatewayCase):
                 fatal=self.fatal.append,
                 open_warning="anybody can act as an agent",
                 certificates=CertificateWatch(self.clock, {}),
+                sampler=Sampler(
+                    self.clock, Traffic(self.mappings, self.links), self.wall_now
+                ),
             ),
             link_place=("", LINK_PORT) if tunnel else None,
             api_place=("127.0.0.1", API_PORT),
