@@ -22,6 +22,8 @@ from gateway.api.exchange import Endpoint, Exchange
 from gateway.api.faults import caller_error, path_text, refuse
 from gateway.api.health_routes import HealthRoutes
 from gateway.api.mapping_routes import MappingRoutes
+from gateway.api.page_routes import PageRoutes
+from gateway.api.pages import shipped_pages
 from gateway.api.security_routes import Counted, SecurityRoutes
 from gateway.api.settings import ApiSettings
 from gateway.api.stats_routes import StatsRoutes
@@ -75,9 +77,11 @@ class Api:
     ) -> None:
         self.settings: Final = settings
         self._refusals = refusals
-        self._gate = Gate(settings, refusals, clock, bans)
+        pages = PageRoutes(shipped_pages(), settings)
+        self._gate = Gate(settings, refusals, clock, bans, pages.paths)
         self._exchange = Exchange(settings, audit, clock)
         self._groups: list[RouteGroup] = [
+            pages,
             MappingRoutes(self._exchange, mappings, links),
             AgentRoutes(self._exchange, links, credentials),
             SecurityRoutes(

@@ -54,6 +54,7 @@ class Gate:
         refusals: RefusalLog,
         clock: IReactorTime,
         bans: BanTable | None = None,
+        pages: frozenset[bytes] = frozenset(),
     ) -> None:
         """Remember the rules.
 
@@ -62,6 +63,7 @@ class Gate:
             refusals: told of everybody who may not.
             clock: for the rates.
             bans: who is kept out, also for wrong credentials; None = nobody.
+            pages: paths that need no credential, but an address that is allowed.
         """
         self._settings = settings
         self._callers = AddressRules(settings.allowed_ips)
@@ -69,6 +71,7 @@ class Gate:
         self._refusals = refusals
         self._clock = clock
         self._bans = bans
+        self._pages = pages
         rate = settings.rate_limit
         self._rate = None if rate is None else RateLimit(*rate)
 
@@ -123,6 +126,8 @@ class Gate:
         banned = self._bans is not None and not self._bans.admits(address)
         if banned or not self._callers.allows(address):
             raise AccessDeniedError()
+        if request.path in self._pages and request.method in _SAFE_METHODS:
+            return Caller(_ANYBODY, READER, address)
         caller = self._identified(request, host, address)
         if caller.name != _ANYBODY:
             self._check_rate(caller.name)

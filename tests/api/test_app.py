@@ -441,7 +441,14 @@ class HttpTests(ApiTestCase):
             self.assertEqual(allowing, [])
 
     def test_unknown_paths(self):
-        for path in ("/", "/api", "/api/mapping", "/health/", "/API/AGENTS", "/%FF"):
+        for path in (
+            "/nowhere",
+            "/api",
+            "/api/mapping",
+            "/health/",
+            "/API/AGENTS",
+            "/%FF",
+        ):
             self.assertSays(self.get(path), 404, "no such route", path)
 
     def test_every_answer_is_json_and_guarded(self):

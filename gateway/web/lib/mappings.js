@@ -1,0 +1,40 @@
+// The list of mappings, kept fresh for whoever shows it.
+
+import * as api from "./api.js";
+import { listen } from "./live.js";
+import { poll } from "./poll.js";
+
+const SECONDS = 4;
+const SOON_MS = 250; // several events in a row cause one request
+
+/**
+ * Call back with the list now and after changes.
+ *
+ * @param {(list: {mappings: object[], count: number, use_tunnel: boolean}) => void} take
+ * @param {(fault: Error) => void} failed
+ * @returns {{stop: () => void, now: () => void}}
+ */
+export function watchMappings(take, failed, seconds = SECONDS) {
+  const polling = poll(
+    seconds,
+    async (signal) => {
+      const list = await api.get("/api/mapping/list", {}, signal);
+      take(list);
+      return list;
+    },
+    failed,
+  );
+  let timer = null;
+  const deaf = listen(["mapping"], () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => polling.now(), SOON_MS);
+  });
+  return {
+    now: () => polling.now(),
+    stop() {
+      clearTimeout(timer);
+      deaf();
+      polling.stop();
+    },
+  };
+}

@@ -1,0 +1,163 @@
+// One mapping: its live curve, its settings, its history, whom it turned away.
+
+import * as api from "../lib/api.js";
+import { timeChart } from "../lib/chart.js";
+import { fill, h, icon } from "../lib/dom.js";
+import { count, duration, moment, rate } from "../lib/format.js";
+import { has, t } from "../lib/i18n.js";
+import * as place from "../lib/place.js";
+import { poll } from "../lib/poll.js";
+import { badge } from "../parts/badges.js";
+import { historyCard } from "../parts/history_card.js";
+import { mappingActions } from "../parts/mapping_actions.js";
+import { empty } from "../parts/table.js";
+import { card, facts, heading, toldOnce } from "../parts/view.js";
+import { rules, target, way } from "./mappings.js";
+
+const SHOWN_SECONDS = 300;
+
+/** Show the mapping on a port. */
+export function mapping({ parts: [, port] }) {
+  const told = toldOnce();
+  const title = t("mapping.title", { port });
+  const chart = timeChart({
+    title: t("mapping.live"),
+    series: [
+      { label: t("word.sent"), colour: "sent" },
+      { label: t("word.received"), colour: "received" },
+    ],
+    say: rate,
+  });
+  const actions = h("div");
+  const settings = h("div");
+  const history = historyCard({ port, mappings: null });
+  const content = h(
+    "div.form",
+    {},
+    card(t("mapping.live"), {}, chart.node),
+    settings,
+    history.node,
+  );
+  const points = [[], [], []];
+  let before = null;
+  let shown = "";
+
+  function take(data) {
+    const row = data.mappings.find((one) => String(one.port) === port);
+    if (!row) {
+      return;
+    }
+    const at = data.timestamp;
+    if (before && at > before.at) {
+      const seconds = at - before.at;
+      const per = (name) => Math.max(0, row[name] - before.row[name]) / seconds;
+      [at, per("bytes_sent"), per("bytes_received")].forEach((value, i) =>
+        points[i].push(value),
+      );
+      if (points[0].length > SHOWN_SECONDS) {
+        points.forEach((column) => column.shift());
+      }
+      chart.set(points, [at - SHOWN_SECONDS, at]);
+    }
+    before = { at, row };
+  }
+
+  const traffic = poll(
+    1,
+    async (signal) => {
+      const data = await api.get("/api/stats/traffic", {}, signal);
+      take(data);
+      return data;
+    },
+    told,
+  );
+  const details = poll(
+    3,
+    async (signal) => {
+      const row = await api.get(`/api/mapping/${encodeURIComponent(port)}`, {}, signal);
+      const said = JSON.stringify(row);
+      if (said !== shown) {
+        shown = said;
+        fill(settings, settingsCard(row));
+        fill(actions, mappingActions(row, () => details.now(), { words: true }));
+      }
+    },
+    (fault) => {
+      if (fault.status === 404) {
+        stop();
+        fill(actions);
+        fill(content, gone(port));
+      } else {
+        told(fault);
+      }
+    },
+  );
+
+  function stop() {
+    traffic.stop();
+    details.stop();
+    history.stop();
+    chart.stop();
+  }
+
+  return { title, node: [heading(title, actions), content], stop };
+}
+
+function gone(port) {
+  const back = h("a.button", { href: place.write("mappings") }, t("nav.mappings"));
+  return empty(icon("mappings"), t("mapping.gone", { port }), t("mapping.gone.text"), back);
+}
+
+function settingsCard(row) {
+  const rejected = Object.entries(row.rejected)
+    .filter(([, many]) => many)
+    .map(([cause, many]) => {
+      const said = has(`field.${cause}`) ? t(`field.${cause}`) : cause;
+      return `${said}: ${count(many)}`;
+    });
+  const lines = [
+    [t("word.state"), h("span", {}, badge(row.state), row.error && ` ${row.error}`)],
+    [t("field.name"), row.name || "–"],
+    [t("word.target"), target(row)],
+    [t("mapping.way"), way(row)],
+    [t("field.listen"), row.listen || t("mapping.all_interfaces")],
+    [
+      t("mapping.connections"),
+      h(
+        "a",
+        { href: place.write("connections", { port: row.port }) },
+        t("mapping.now_of", {
+          now: count(row.connections),
+          total: count(row.connections_total),
+        }),
+      ),
+    ],
+    [t("mapping.rules"), rules(row).join(" · ") || t("rule.none")],
+    [t("field.access_ips"), row.access_ips.join(", ") || "–"],
+    [t("field.bandwidth_limit"), limit(row.bandwidth_limit)],
+    [t("field.connection_bandwidth_limit"), limit(row.connection_bandwidth_limit)],
+    [
+      t("field.idle_timeout"),
+      row.idle_timeout ? duration(row.idle_timeout) : t("expiry.never"),
+    ],
+    [t("field.trusted_proxies"), row.trusted_proxies.join(", ") || "–"],
+    [
+      t("field.expires_in"),
+      row.expires_at_unix ? moment(row.expires_at_unix) : t("expiry.never"),
+    ],
+    [t("mapping.rejected"), rejected.join(", ") || "0"],
+    [
+      t("field.labels"),
+      Object.entries(row.labels)
+        .map(([key, value]) => `${key}=${value}`)
+        .join(", ") || "–",
+    ],
+    [t("mapping.created_at"), moment(row.created_at_unix)],
+    [t("mapping.updated_at"), moment(row.updated_at_unix)],
+  ];
+  return card(t("mapping.settings"), {}, facts(lines));
+}
+
+function limit(bytes) {
+  return bytes ? rate(bytes) : t("rule.unlimited");
+}
