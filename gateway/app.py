@@ -516,6 +516,7 @@ def _api(
             config.audit.retention_days * 86400,
             config.audit.max_entries,
         ),
+        connections=Slots(config.limits.api_connections),
         handshakes=sealed,
         reload=reload,
         health=health,

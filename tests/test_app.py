@@ -131,6 +131,11 @@ class GatewayTests(AppCase):
         self.assertEqual("max tunnels reached", self.ack(far)["error"])
         self.assertFalse(service.parts.links.has("two"))
 
+    def test_connections_to_the_api_are_limited(self):
+        self.start("limits: {api_connections: 7}")
+        site = cast(Any, self.network.at(8080).factory)
+        self.assertEqual(7, site.api.connections.limit)
+
     def test_own_ports_are_neither_public_ports_nor_targets(self):
         service = self.start("port_range: {from: 8000, end: 10100}")
         for port in (8080, 9000):

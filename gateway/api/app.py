@@ -31,6 +31,7 @@ from gateway.errors import NoRouteError
 from gateway.ops.health import HealthChecks
 from gateway.ops.refusals import RefusalLog
 from gateway.ops.usage import ProcessUsage, process_usage
+from gateway.policy.limits import Slots
 from gateway.server.bans import BanTable
 from gateway.server.connections import Connections
 from gateway.server.credentials import Credentials
@@ -53,7 +54,12 @@ class _PortConverter(IntegerConverter):
 
 
 class Api:
-    """The management API over its collaborators."""
+    """The management API over its collaborators.
+
+    Attributes:
+        settings: its own.
+        connections: how many may be open.
+    """
 
     def __init__(
         self,
@@ -63,6 +69,7 @@ class Api:
         credentials: Credentials,
         bans: BanTable,
         audit: AuditLog,
+        connections: Slots,
         handshakes: Mapping[str, Counted],
         reload: Callable[[], list[str]],
         health: HealthChecks,
@@ -76,6 +83,7 @@ class Api:
         draining: Callable[[], bool] = lambda: False,
     ) -> None:
         self.settings: Final = settings
+        self.connections: Final = connections
         self._refusals = refusals
         pages = PageRoutes(shipped_pages(), settings)
         self._gate = Gate(settings, refusals, clock, bans, pages.paths)
@@ -90,6 +98,7 @@ class Api:
                 links=links,
                 bans=bans,
                 audit=audit,
+                connections=connections,
                 handshakes=handshakes,
                 reload=reload,
             ),

@@ -60,6 +60,7 @@ class SecurityRoutes:
         links: Links,
         bans: BanTable,
         audit: AuditLog,
+        connections: Counted,
         handshakes: Mapping[str, Counted],
         reload: Callable[[], list[str]],
     ) -> None:
@@ -68,6 +69,7 @@ class SecurityRoutes:
         self._links = links
         self._bans = bans
         self._audit = audit
+        self._connections = connections
         self._handshakes = handshakes
         self._reload = reload
 
@@ -134,6 +136,7 @@ class SecurityRoutes:
         rows = [
             _limit_row("limits.connections", crowd.slots),
             _limit_row("limits.tunnels", slots),
+            _limit_row("limits.api_connections", self._connections),
             *(
                 _limit_row(f"limits.handshakes of {port}", counted)
                 for port, counted in self._handshakes.items()

@@ -31,7 +31,6 @@ class ApiSettings:
         tunnel_enabled: whether the tunnel service is on.
         request_timeout_seconds: for a request to arrive, and again for its answer.
         body_limit_bytes: longest body accepted.
-        connection_limit: connections served at once.
     """
 
     api_key: SecretStr | None = None
@@ -44,4 +43,3 @@ class ApiSettings:
     tunnel_enabled: bool = True
     request_timeout_seconds: float = 10.0
     body_limit_bytes: int = USUAL_BODY_LIMIT_BYTES
-    connection_limit: int = 200

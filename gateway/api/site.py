@@ -182,6 +182,7 @@ class ApiSite(Site):
     way when there is no room.
 
     Attributes:
+        api: what is served.
         channels: the connections that are open.
         waiting: those of them without a complete request, longest waiting first.
         timeout_seconds: for a request to arrive.
@@ -205,8 +206,7 @@ class ApiSite(Site):
         self.waiting: dict[ApiChannel, None] = {}
         self.timeout_seconds = settings.request_timeout_seconds
         self.body_limit_bytes = settings.body_limit_bytes
-        self._api = api
-        self._most_channels = settings.connection_limit
+        self.api: Final = api
         self._said_full_at: float | None = None
 
     @override
@@ -214,11 +214,12 @@ class ApiSite(Site):
         self, addr: IAddress | None
     ) -> ApiChannel | None:
         """Return the channel of a new connection; None closes it at once."""
-        if len(self.channels) >= self._most_channels:
+        if not self.api.connections.acquire():
             self._say_full()
             if not self.waiting:
                 return None
             self._drop_longest_waiting()
+            self.api.connections.acquire()
         channel: ApiChannel | None = super().buildProtocol(addr)
         return channel
 
@@ -246,12 +247,14 @@ class ApiSite(Site):
     def language_of(self, request: IRequest | None) -> Language:
         """Return the language to refuse a request in, as far as it has come."""
         if request is None:
-            return self._api.settings.language
-        return self._api.language(request)
+            return self.api.settings.language
+        return self.api.language(request)
 
     def forget(self, channel: ApiChannel) -> None:
         """Count a connection no more; may be called twice."""
-        self.channels.discard(channel)
+        if channel in self.channels:
+            self.channels.discard(channel)
+            self.api.connections.release()
         self.waiting.pop(channel, None)
 
     def _drop_longest_waiting(self) -> None:

@@ -284,6 +284,9 @@ class LimitsConfig(Block):
     """Links of agents at one time; 0 = unlimited."""
     streams_per_tunnel: Annotated[int, Field(ge=0, le=1000000)] = 10000
     """Visitors on one link at one time; 0 = unlimited."""
+    api_connections: Annotated[int, Field(ge=0, le=100000)] = 200
+    """Connections to the API at one time; the one that has gone longest without a whole
+    request makes room; 0 = unlimited."""
     handshakes: Annotated[int, Field(ge=0, le=100000)] = 200
     """TLS handshakes under way at one time on one port; the oldest makes room; 0 =
     unlimited."""

@@ -265,6 +265,7 @@ def build_api(clock, **given):
         "credentials": keys(clock, store),
         "bans": BanTable(store, NO_BANS, lambda: NOON + clock.seconds()),
         "audit": AuditLog(store, lambda: NOON + clock.seconds(), 86400.0, 1000),
+        "connections": Slots(200),
         "handshakes": {},
         "reload": list,
         "health": HealthChecks(clock, lambda: NOON),

@@ -319,6 +319,19 @@ class ChannelTests(SynchronousTestCase):
             self.site.abort_connections()
         self.assertGone()
 
+    def test_places_are_counted_and_given_back(self):
+        places = self.site.api.connections
+        self.crowd(299, LIVEZ[:20])
+        self.assertEqual((places.limit, places.active), (200, 200))
+        self.assertEqual((places.total, places.rejected), (300, 100))
+        self.site.abort_connections()
+        self.assertEqual(places.active, 0)
+
+    def test_zero_places_are_any_number(self):
+        self.site.api.connections.limit = 0
+        self.crowd(300, LIVEZ[:20])
+        self.assertEqual(len(self.site.channels), 301)
+
     def test_who_was_served_last_gives_way_last(self):
         first = self.wire
         slow = self.crowd(199, LIVEZ[:20])

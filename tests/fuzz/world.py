@@ -18,6 +18,7 @@ from gateway.mux.ids import MAX_TOMBSTONES
 from gateway.policy.credentials import AgentScope, read_key
 from gateway.policy.mapping import MappingWish
 from gateway.policy.visitors import VisitorRules
+from gateway.server.links import REMEMBERED_AGENTS
 from gateway.wire import frames
 from gateway.wire.messages import encode_auth
 from tests.config.loading import SECRET, load
@@ -40,9 +41,21 @@ security:
 """
 SETTLING_SECONDS = 600  # after which the gateway remembers nobody
 PATIENCE_STEPS = 60
-# last part of a path -> by how much it may grow: ids that the good agent's link had,
-# kinds of frames that it was told twice, causes for which visitors were turned away
-BOUNDED: Final = {"_closed": MAX_TOMBSTONES, "counts": 10, "rejected": 10}
+# part of a path -> by how much what is there may grow: ids that the good agent's link
+# had, kinds of frames that it was told twice, causes for which visitors were turned
+# away, and what is remembered of agents by name
+BOUNDED: Final = {
+    "_closed": MAX_TOMBSTONES,
+    "counts": 10,
+    "rejected": 10,
+    "_tallies": REMEMBERED_AGENTS,
+    "_tallies[]": REMEMBERED_AGENTS * 64,
+}
+
+
+def may_grow(path: str) -> int:
+    """Return by how many entries a table may grow."""
+    return max(BOUNDED.get(part, 0) for part in path.split("."))
 
 
 class Watch:
@@ -264,7 +277,7 @@ class World:
         grown = {
             path: (self.before[path], size)
             for path, size in self.sizes().items()
-            if size > self.before[path] + BOUNDED.get(path.rpartition(".")[2], 0)
+            if size > self.before[path] + may_grow(path)
         }
         assert not grown, f"tables that have grown (before, after): {grown}"
         assert not self.site.channels, self.site.channels

@@ -131,16 +131,6 @@ class LinkTests(SealedCase):
         pem = ssl.get_server_certificate((HOST, self.link_port), timeout=5)
         return hashlib.sha256(pem.encode()).hexdigest()
 
-    async def test_stalled_handshakes_keep_no_agent_out(self):
-        await self.start_sealed_gateway()
-        stalling = []
-        for _ in range(1000):
-            stalling.append(socket.create_connection((HOST, self.link_port), 5))
-            self.addCleanup(stalling[-1].close)
-        await self.start_agent(tls=self.trust())
-        port = await self.map(self.serve(Target()))
-        await self.exchange(port, Plan(1, 100_000, 100_000))
-
 
 class RefusedStartTests(SealedCase):
     """A gateway that could not keep its promise does not start."""
