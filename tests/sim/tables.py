@@ -26,7 +26,7 @@ def table_sizes(root):
             continue
         seen.add(id(one))
         if isinstance(one, _CONTAINERS):
-            sizes[path] += len(one)
+            sizes[path] += _size(one)
             if not isinstance(one, bytearray):
                 waiting.extend(_entries(path, one))
         elif isinstance(one, Slots):
@@ -37,6 +37,12 @@ def table_sizes(root):
         elif isinstance(one, tuple) or _is_ours(one):
             waiting.extend(_attributes(path, one))
     return sizes
+
+
+def _size(container):
+    """Return how much it holds; what bounds itself counts as full."""
+    bound = getattr(container, "maxlen", None)
+    return len(container) if bound is None else bound
 
 
 def _entries(path, container):
