@@ -16,15 +16,16 @@ from gateway.config.language import language_of
 from gateway.config.parse import Loaded, describe, load_agent
 from gateway.debug.service import debugged
 from gateway.errors import ConfigError
+from gateway.ops.log_settings import agent_log_settings, log_levels
 from gateway.ops.process import (
     LoggedService,
     ProcessEnd,
-    choose_observer,
     fitting_limit,
     raise_descriptor_limit,
     say_operator_errors_plainly,
     spare_the_collector,
 )
+from gateway.ops.process_log import open_process_log
 from gateway.ops.starting import (
     say_at_start,
     say_problems_and_exit,
@@ -112,7 +113,12 @@ def makeService(
     streams, clamped = fitting_limit(
         "limits.streams", config.limits.streams, raise_descriptor_limit()
     )
-    end = ProcessEnd(reactor, lambda: service.force())
+    log = open_process_log(options.parent or {}, agent_log_settings(config), reactor)
+
+    def reload() -> None:
+        log.configure(lambda: log_levels(options.load().config))
+
+    end = ProcessEnd(reactor, lambda: service.force(), reload, log)
     service = build_agent(
         config,
         reactor,
@@ -124,12 +130,5 @@ def makeService(
     end.watch()
     reactor.callWhenRunning(spare_the_collector)
     reactor.callWhenRunning(say_at_start, [*options.loaded.warnings, *clamped])
-    observer = choose_observer(
-        options.parent or {},
-        file=config.log.file,
-        max_bytes=config.log.max_bytes,
-        keep=config.log.keep,
-        level=config.log_level,
-    )
     shown = debugged(config.debug, reactor, service, lambda: service.named())
-    return LoggedService(shown, observer, reactor)
+    return LoggedService(shown, log, reactor)

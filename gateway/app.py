@@ -60,7 +60,10 @@ from gateway.net.network import INetworkReactor, Network
 from gateway.net.tls import ClientTLS, ServerTLS
 from gateway.ops.certificates import CertificateWatch
 from gateway.ops.health import CheckResult, HealthChecks, HealthStatus
+from gateway.ops.levels import Levels
+from gateway.ops.log_settings import gateway_log_settings
 from gateway.ops.process import IProcessReactor
+from gateway.ops.process_log import ProcessLog
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.access import OwnPorts, TargetRules
 from gateway.policy.backoff import Backoff
@@ -129,6 +132,7 @@ def build_gateway(
     world: Surroundings | None = None,
     network: INetwork | None = None,
     store: IMappingStore | None = None,
+    log: ProcessLog | None = None,
 ) -> GatewayService:
     """Return the gateway as a stopped service.
 
@@ -141,8 +145,12 @@ def build_gateway(
         world: clocks and randomness; None = the real ones.
         network: its sockets; None = those of `reactor`.
         store: where mappings are kept; None = the configured file.
+        log: of this process; None = one that goes nowhere.
     """
     world = world or Surroundings()
+    log = log or ProcessLog(
+        gateway_log_settings(config), Levels(config.log_level), None
+    )
     texts = Texts(language)
     network = network or Network(
         reactor,
@@ -205,6 +213,7 @@ def build_gateway(
         texts,
         config.tunnel.open_timeout,
         world.random_bytes(4).hex(),
+        log.access,
     )
     mappings = Mappings(
         reactor,
@@ -576,6 +585,7 @@ def build_agent(
     memory = Budget(config.limits.memory)
     network.count_by(memory)
     targets = Targets(
+        reactor,
         Dialer(
             network,
             reactor,

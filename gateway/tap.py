@@ -16,15 +16,16 @@ from gateway.config.parse import Loaded, describe, load_gateway
 from gateway.config.rules import open_warning
 from gateway.debug.service import debugged
 from gateway.errors import ConfigError
+from gateway.ops.log_settings import gateway_log_settings, log_levels
 from gateway.ops.process import (
     LoggedService,
     ProcessEnd,
-    choose_observer,
     fitting_limit,
     raise_descriptor_limit,
     say_operator_errors_plainly,
     spare_the_collector,
 )
+from gateway.ops.process_log import open_process_log
 from gateway.ops.starting import (
     say_at_start,
     say_problems_and_exit,
@@ -85,31 +86,27 @@ def makeService(options: Options) -> IService:
     connections, clamped = fitting_limit(
         "limits.connections", config.limits.connections, raise_descriptor_limit()
     )
-    end = ProcessEnd(
-        reactor,
-        lambda: service.force(),
-        lambda: service.reload(),
-    )
+    log = open_process_log(options.parent or {}, gateway_log_settings(config), reactor)
+
+    def reload() -> None:
+        log.configure(lambda: log_levels(options.load().config))
+        service.reload()
+
+    end = ProcessEnd(reactor, lambda: service.force(), reload, log)
     service = build_gateway(
         config,
         reactor,
         language_of(config.language, os.environ),
         end.fail,
         connections=connections,
+        log=log,
     )
     end.watch()
     reactor.callWhenRunning(spare_the_collector)
     # whether agents have keys is known when the store is open
     early = [one for one in options.loaded.warnings if one != open_warning(config)]
     reactor.callWhenRunning(say_at_start, [*early, *clamped])
-    observer = choose_observer(
-        options.parent or {},
-        file=config.log.file,
-        max_bytes=config.log.max_bytes,
-        keep=config.log.keep,
-        level=config.log_level,
-    )
     shown = debugged(
         config.debug, reactor, service, lambda: service.parts.links.named()
     )
-    return LoggedService(shown, observer, reactor)
+    return LoggedService(shown, log, reactor)

@@ -13,7 +13,9 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway import __version__, agent_tap, tap
+from gateway.ops.levels import Levels
 from gateway.ops.process import LoggedService
+from gateway.ops.process_log import ProcessLog
 
 SECRET = "0f1e2d3c4b5a69788796a5b4"
 
@@ -237,8 +239,9 @@ class ServiceTests(TapCase):
         class End:
             """Notes what a process end is given."""
 
-            def __init__(self, reactor, force, reload=None):
+            def __init__(self, reactor, force, reload=None, log=None):
                 self.force = force
+                self.log = log
                 self.reload = reload
                 self.failures = []
                 self.watched = False
@@ -255,15 +258,17 @@ class ServiceTests(TapCase):
             self.patch(module, "raise_descriptor_limit", lambda: 1064)
             self.patch(module, "spare_the_collector", lambda: None)
             self.patch(module, "say_operator_errors_plainly", lambda: None)
-            self.patch(module, "choose_observer", self.choose)
+            self.patch(module, "open_process_log", self.choose)
         self.patch(tap, "build_gateway", self.built)
         self.patch(agent_tap, "build_agent", self.built)
         self.patch(
             global_reactor, "callWhenRunning", lambda *call: self.running.append(call)
         )
 
-    def choose(self, twistd, **how):
-        self.chosen = (dict(twistd), how)
+    def choose(self, twistd, settings, clock):
+        self.chosen = (dict(twistd), settings)
+        self.log = ProcessLog(settings, Levels(settings.level, settings.levels), None)
+        return self.log
 
     def test_the_gateway(self):
         options = tap.Options()
@@ -276,7 +281,7 @@ class ServiceTests(TapCase):
         self.assertIs(options.loaded.config, config)
         self.assertIs(global_reactor, reactor)
         self.assertEqual("zh", language)
-        self.assertEqual({"connections": 1000}, self.built.limits)
+        self.assertEqual({"connections": 1000, "log": self.log}, self.built.limits)
         (end,) = self.ends_made
         self.assertTrue(end.watched)
         fatal("no store")
@@ -286,8 +291,24 @@ class ServiceTests(TapCase):
         self.assertEqual((1, 1), (self.built.forced, self.built.reloads))
         twistd, how = self.chosen
         self.assertEqual({"nodaemon": 1}, twistd)
-        self.assertEqual("error", how["level"])
-        self.assertTrue(how["file"].endswith("gw.log"))
+        self.assertEqual("error", how.level)
+        self.assertTrue(how.file.endswith("gw.log"))
+        self.assertIs(self.log, end.log)
+
+    def test_the_levels_are_read_anew_with_the_rest(self):
+        for module, service in ((tap, "gotunnel"), (agent_tap, "gotunnel-agent")):
+            options = module.Options()
+            path = self.file("log_level: error\n")
+            options.parseOptions(["--config", path])
+            module.makeService(options)
+            self.assertEqual(service, self.chosen[1].service)
+            self.file("log_level: warn\nlog: {levels: {gateway.net: debug}}\n")
+            self.ends_made[-1].reload()
+            self.assertEqual("warn", self.log.levels.usual)
+            self.assertEqual({"gateway.net": "debug"}, self.log.levels.configured())
+            self.file("log_level: loud\n")
+            self.ends_made[-1].reload()
+            self.assertEqual("warn", self.log.levels.usual)
 
     def test_the_agent(self):
         options = agent_tap.Options()

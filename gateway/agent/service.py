@@ -346,6 +346,7 @@ class LinkKeeper:
             port=self._server[1],
             why=why,
             delay=delay,
+            log_same=("next try", self._server, why),
         )
         self._retry = self._parts.clock.callLater(delay, self.start)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -30,6 +31,7 @@ class Targets:
     """What this agent may dial, and how.
 
     Attributes:
+        clock: for how long a stream lasts.
         slots: streams of all links together.
         memory: what they share.
         dial_seconds: look-up and dial together at most.
@@ -39,6 +41,7 @@ class Targets:
 
     def __init__(
         self,
+        clock: IReactorTime,
         dialer: Dialer,
         slots: Slots,
         memory: Budget,
@@ -46,6 +49,7 @@ class Targets:
         dial_seconds: float,
         texts: Texts,
     ) -> None:
+        self.clock = clock
         self.slots = slots
         self.memory = memory
         self.dial_seconds = dial_seconds
@@ -69,13 +73,52 @@ class Targets:
             self.dial_seconds,
         )
 
-    def say(self, phrase: str, trace: str, detail: str) -> None:
-        """Log one line of a stream's life."""
-        _LOG.info(
-            "{phrase}: {trace}: {detail}",
-            phrase=self._texts(phrase),
+    def say_dial(self, trace: str, visitor: str, target: str) -> None:
+        """Log that a target is dialled."""
+        _LOG.debug(
+            "dialling: {trace}: {visitor} to {target}",
             trace=trace,
-            detail=detail,
+            visitor=visitor,
+            target=target,
+        )
+
+    def say_opened(
+        self, trace: str, visitor: str, target: str, open_seconds: float
+    ) -> None:
+        """Log that a target is reached."""
+        phrase = self._texts("stream_opened")
+        _LOG.say(
+            f"{phrase}: {trace}: {visitor} to {target}",
+            phrase=phrase,
+            trace=trace,
+            visitor=visitor,
+            target=target,
+            open_seconds=open_seconds,
+        )
+
+    def say_closed(
+        self,
+        trace: str,
+        visitor: str,
+        target: str,
+        reason: str,
+        sent: int,
+        received: int,
+        duration_seconds: float,
+    ) -> None:
+        """Log the end of a stream: why, and what it carried."""
+        phrase = self._texts("stream_closed")
+        _LOG.say(
+            f"{phrase}: {trace}: {visitor} to {target}: {reason}, {sent} bytes sent, "
+            f"{received} received, {duration_seconds:.3f} s",
+            phrase=phrase,
+            trace=trace,
+            visitor=visitor,
+            target=target,
+            reason=reason,
+            bytes_sent=sent,
+            bytes_received=received,
+            duration_seconds=duration_seconds,
         )
 
 
@@ -94,13 +137,15 @@ class TargetDial:
     """One stream, from the gateway's request to the end of the target's socket."""
 
     __slots__ = (
+        "_began_at",
         "_counted",
         "_dialing",
         "_joined",
-        "_place",
         "_stream",
+        "_target",
         "_targets",
         "_trace",
+        "_visitor",
         "_waiting",
     )
 
@@ -110,8 +155,8 @@ class TargetDial:
         self._targets = targets
         self._dialing: IAttempt | None = None
         self._counted = self._joined = self._waiting = False
-        self._trace = ""
-        self._place = ""
+        self._began_at = targets.clock.seconds()
+        self._trace = self._visitor = self._target = ""
 
     def near(self) -> NearProtocol:
         """Return the protocol for the target's connection."""
@@ -120,9 +165,10 @@ class TargetDial:
     def stream_requested(self, stream: StreamTransport, request: OpenRequest) -> None:
         """Dial, within the limits."""
         targets = self._targets
-        visitor = request.meta.get("visitor", "a visitor")
-        self._trace = str(request.meta.get("trace", f"stream {stream.stream.id}"))[:64]
-        self._place = f"{str(visitor)[:64]} to {targets.place(request)}"
+        meta = request.meta
+        self._trace = str(meta.get("trace", f"stream {stream.stream.id}"))[:64]
+        self._visitor = str(meta.get("visitor", "a visitor"))[:64]
+        self._target = targets.place(request)
         if request.protocol != frames.PROTOCOL_TCP or request.port not in PORTS:
             self._refuse(stream, frames.FAILURE, "not a TCP port")
             return
@@ -134,12 +180,13 @@ class TargetDial:
             return
         self._counted = self._waiting = True
         self._stream = stream
+        targets.say_dial(self._trace, self._visitor, self._target)
         dialing = targets.reach(request, _NearFactory(self), self._failed)
         if self._waiting:
             self._dialing = dialing
 
     def _refuse(self, stream: StreamTransport, status: int, why: str) -> None:
-        self._targets.say("stream_closed", self._trace, f"{self._place}: {why}")
+        self._say_closed(why)
         stream.refuse(status)
 
     def _stop_waiting(self) -> None:
@@ -152,7 +199,13 @@ class TargetDial:
             near.transport.abortConnection()
             return
         self._joined = True
-        self._targets.say("stream_opened", self._trace, self._place)
+        targets = self._targets
+        targets.say_opened(
+            self._trace,
+            self._visitor,
+            self._target,
+            targets.clock.seconds() - self._began_at,
+        )
         try:
             self._stream.attach(near)
         except Exception:  # noqa: BLE001 - a bug costs this stream only
@@ -181,14 +234,21 @@ class TargetDial:
         if dialing is not None:
             dialing.cancel()
             self._uncount()
-            self._targets.say("stream_closed", self._trace, ending.reason)
+            self._say_closed(ending.reason)
         elif self._joined:
-            self._targets.say(
-                "stream_closed",
-                self._trace,
-                f"{ending.reason}, {stream.received} bytes sent, "
-                f"{stream.sent} received",
-            )
+            self._say_closed(ending.reason, stream.received, stream.sent)
+
+    def _say_closed(self, reason: str, sent: int = 0, received: int = 0) -> None:
+        targets = self._targets
+        targets.say_closed(
+            self._trace,
+            self._visitor,
+            self._target,
+            reason,
+            sent,
+            received,
+            targets.clock.seconds() - self._began_at,
+        )
 
     def _lost(self, near: NearProtocol) -> None:
         self._uncount()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+import re
+from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from gateway.config.fields import BindAddress, Block, FileName, Port
+from gateway.config.fields import AsTuple, BindAddress, Block, FileName, Means, Port
 
 LogLevel: TypeAlias = Literal["debug", "info", "warn", "error", "fatal"]
 ShutdownSeconds: TypeAlias = Annotated[float, Field(ge=0, le=3600)]
@@ -15,10 +16,48 @@ FrameBytes: TypeAlias = Annotated[int, Field(ge=4100, le=1048576)]
 WaterBytes: TypeAlias = Annotated[int, Field(ge=4096, le=104857600)]
 MemoryBytes: TypeAlias = Annotated[int, Field(ge=0, le=2**40)]
 HeartbeatSeconds: TypeAlias = Annotated[float, Field(ge=1, le=300)]
+_LEVEL: Final = re.compile(
+    r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*=(debug|info|warn|error|fatal)"
+)
+
+
+def _pairs(value: object) -> object:
+    """Take `{component: level}` for a list of `component=level`."""
+    if isinstance(value, dict):
+        return [f"{component}={level}" for component, level in value.items()]
+    return value
+
+
+def _level(text: str) -> str:
+    if _LEVEL.fullmatch(text) is None:
+        raise ValueError("is not COMPONENT=LEVEL, such as gateway.net=debug")
+    return text
+
+
+ComponentLevel: TypeAlias = Annotated[
+    str,
+    AfterValidator(_level),
+    Means("COMPONENT=LEVEL, such as gateway.net=debug"),
+]
+
+
+def _access(value: object) -> object:
+    return "off" if value is False else value
 
 
 class LogConfig(Block):
-    """Log file."""
+    """The log: its form, and its file."""
+
+    format: Literal["text", "json"] = "text"
+    """Form of the lines: text for people, or an object of JSON each."""
+    levels: Annotated[
+        tuple[ComponentLevel, ...],
+        AsTuple,
+        BeforeValidator(_pairs),
+        Field(max_length=200),
+    ] = ()
+    """Level of single components, with all below them, in place of `log_level`; may
+    also be written as `{gateway.net: debug}`.  Read anew on SIGHUP."""
 
     file: FileName | None = None
     """File to write the log to; null = standard output, or what twistd's
@@ -27,6 +66,25 @@ class LogConfig(Block):
     """Size at which a log file is put aside and a new one is begun."""
     keep: Annotated[int, Field(ge=1, le=1000)] = 5
     """Number of old log files that are kept."""
+
+    @property
+    def component_levels(self) -> dict[str, str]:
+        """The level of each component that has one of its own."""
+        pairs = (text.partition("=") for text in self.levels)
+        return {component: level for component, _, level in pairs}
+
+
+class GatewayLogConfig(LogConfig):
+    """The log of a gateway."""
+
+    access: Annotated[Literal["off", "combined", "json"], BeforeValidator(_access)] = (
+        "off"
+    )
+    """A line for each connection that is over: `combined` = fields parted by blanks,
+    `json` = an object."""
+    access_file: FileName | None = None
+    """File for these lines, of the size and number of the log's; null = they stand
+    in the log itself."""
 
 
 class BufferConfig(Block):

@@ -12,8 +12,8 @@ from gateway.config.common import (
     DebugConfig,
     FlowConfig,
     FrameBytes,
+    GatewayLogConfig,
     HeartbeatSeconds,
-    LogConfig,
     LogLevel,
     MemoryBytes,
     ShutdownSeconds,
@@ -337,7 +337,7 @@ class GatewayConfig(Block):
     audit: AuditConfig = AuditConfig()
     flow: FlowConfig = FlowConfig()
     buffers: BufferConfig = BufferConfig()
-    log: LogConfig = LogConfig()
+    log: GatewayLogConfig = GatewayLogConfig()
     debug: DebugConfig = DebugConfig()
     protocols: Annotated[tuple[Forward, ...], AsTuple] = ()
     """Forwards that need neither an agent nor the database."""

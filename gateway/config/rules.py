@@ -40,6 +40,7 @@ def gateway_conflicts(config: GatewayConfig) -> list[Conflict]:
     return [
         *_port_conflicts(config),
         *_access_conflicts(config),
+        *_log_conflicts(config),
         *_link_conflicts(config),
         *_water_conflicts(
             "tunnel.", config.tunnel.legacy_low_water, config.tunnel.legacy_high_water
@@ -88,6 +89,14 @@ def _debug_conflicts(debug: DebugConfig) -> list[Conflict]:
         "everybody who reaches it; take 127.0.0.1 or ::1, and go there by SSH"
     )
     return [Conflict("debug.bind", detail)]
+
+
+def _log_conflicts(config: GatewayConfig) -> list[Conflict]:
+    log = config.log
+    if log.access_file is None or log.access_file != log.file:
+        return []
+    detail = f"{log.access_file} is log.file already; take another, or null"
+    return [Conflict("log.access_file", detail, ("log.file",))]
 
 
 def _access_conflicts(config: GatewayConfig) -> list[Conflict]:

@@ -8,7 +8,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 
 from gateway.errors import OperatorError
-from gateway.ops.logs import LineObserver, open_log
+from gateway.ops.process_log import ProcessLog
 
 _LOG: Final = Logger()
 OTHER_DESCRIPTORS: Final = 64  # links, listeners, store, log
@@ -97,6 +97,7 @@ class ProcessEnd:
         reactor: IProcessReactor,
         force: Callable[[], None],
         reload: Callable[[], None] | None = None,
+        log: ProcessLog | None = None,
     ) -> None:
         """Remember the collaborators.
 
@@ -105,10 +106,13 @@ class ProcessEnd:
             force: makes a stop under way wait for nobody.
             reload: called on SIGHUP; None = nothing can be read anew, and the signal
                 is passed over.
+            log: its files are opened anew on SIGHUP and SIGUSR1, and it says
+                everything, or no more, on SIGUSR2; None = these two are left alone.
         """
         self._reactor = reactor
         self._force = force
         self._reload = reload
+        self._log = log
         self._signals = 0
         self._failed = False
 
@@ -120,11 +124,27 @@ class ProcessEnd:
         for number in _STOP_SIGNALS:
             signal.signal(number, self._signalled)
         signal.signal(signal.SIGHUP, self._hung_up)
+        if self._log is not None:
+            for number, call in (
+                (signal.SIGUSR1, self._log.reopen),
+                (signal.SIGUSR2, self._log.toggle_debug),
+            ):
+                signal.signal(number, self._calling(call))
+
+    def _calling(
+        self, call: Callable[[], None]
+    ) -> Callable[[int, FrameType | None], None]:
+        def signalled(number: int, frame: FrameType | None) -> None:
+            self._reactor.callFromThread(call)
+
+        return signalled
 
     def _hung_up(self, number: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._read_anew)
 
     def _read_anew(self) -> None:
+        if self._log is not None:
+            self._log.reopen()
         if self._reload is None:
             _LOG.info("SIGHUP: there is nothing to read anew")
         else:
@@ -177,16 +197,16 @@ class LoggedService(Service):
     """
 
     def __init__(
-        self, service: Service, observer: LineObserver | None, reactor: IProcessReactor
+        self, service: Service, log: ProcessLog, reactor: IProcessReactor
     ) -> None:
         self._service = service
-        self._observer = observer
+        self._log = log
         self._reactor = reactor
 
     def setServiceParent(self, parent: Any) -> None:  # noqa: N802, ANN401
         """Add the observer to the application, then join it."""
-        if self._observer is not None and isinstance(parent, Componentized):
-            parent.setComponent(ILogObserver, self._observer)
+        if self._log.observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._log.observer)
         super().setServiceParent(IServiceCollection(parent))
 
     def privilegedStartService(self) -> None:
@@ -197,48 +217,12 @@ class LoggedService(Service):
     def startService(self) -> None:
         """Pass on."""
         super().startService()
-        if self._observer is not None:
-            self._observer.gather(self._reactor)
-            # what the last services have said on their way out
-            self._reactor.addSystemEventTrigger(
-                "after", "shutdown", self._observer.release
-            )
+        self._log.start(self._reactor)
+        # what the last services have said on their way out
+        self._reactor.addSystemEventTrigger("after", "shutdown", self._log.release)
         self._service.startService()
 
     def stopService(self) -> Any:  # noqa: ANN401 - a Deferred or None
         """Pass on."""
         super().stopService()
         return self._service.stopService()
-
-
-def choose_observer(
-    twistd: Mapping[str, Any],
-    *,
-    file: str | None,
-    max_bytes: int,
-    keep: int,
-    level: str,
-) -> LineObserver | None:
-    """Return where this process logs to; None = as twistd's own options say.
-
-    Args:
-        twistd: twistd's options; `--logfile` stands in for `file`.
-        file: configured log file.
-        max_bytes: size at which it is put aside.
-        keep: how many old ones are kept.
-        level: lowest level that is logged.
-
-    Raises:
-        OperatorError: the file cannot be written.
-    """
-    if twistd.get("logger") or twistd.get("syslog"):
-        return None
-    path = file or twistd.get("logfile") or None
-    if path == "-":
-        path = None
-    if path is None and not twistd.get("nodaemon"):
-        path = "twistd.log"
-    try:
-        return LineObserver(open_log(path, max_bytes, keep), level)
-    except OSError as fault:
-        raise OperatorError(f"log file {path}: {fault.strerror}") from fault

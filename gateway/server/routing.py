@@ -32,7 +32,8 @@ from gateway.metrics.tallies import (
     Tally,
 )
 from gateway.mux.stream import Ending
-from gateway.ops.logs import InfoLogger
+from gateway.ops.access_log import AccessLog
+from gateway.policy.addresses import join_host_port
 from gateway.policy.rates import Bucket
 from gateway.relay.deadlines import Deadlines
 from gateway.relay.dial import Dialer
@@ -41,12 +42,12 @@ from gateway.relay.pair import FINISHED as DONE
 from gateway.relay.pair import LEFT_EARLY, DirectVisitor
 from gateway.server.links import Links
 from gateway.server.own import OwnPlaces
+from gateway.server.visit_log import VisitLog
 from gateway.texts import Texts
 from gateway.wire import frames
 from gateway.wire.messages import OpenRequest
 from gateway.wire.proxy import Place, encode
 
-_LOG: Final = InfoLogger(__name__)
 TCP_TYPES: Final[tuple[type[Any], ...]] = (IPv4Address, IPv6Address)
 
 
@@ -62,6 +63,7 @@ class Router:
         texts: Texts,
         open_timeout: float,
         trace_prefix: str,
+        access: AccessLog | None = None,
     ) -> None:
         """Remember the collaborators.
 
@@ -73,11 +75,13 @@ class Router:
             texts: for the documented log phrases.
             open_timeout: seconds that a visitor waits for its target.
             trace_prefix: makes trace ids of this process unlike any other's.
+            access: takes visits that are over; None = nobody wants them.
         """
         self.openings = Deadlines(clock, open_timeout)
         self.links = links
         self.own = own
         self.texts = texts
+        self.log = VisitLog(texts, access)
         self._dialer = dialer
         self._trace_prefix = trace_prefix
         self._traces = count(1)
@@ -100,19 +104,10 @@ class Router:
         host, port = mapping.target_host, mapping.target_port
         return self._dialer.reach(host, port, factory, failed)
 
-    def say(self, phrase: str, edge: TcpEdge, visit: str, detail: str) -> None:
-        """Log one line of a visit's life."""
-        _LOG.info(
-            "{phrase}: port {port} {visit}: {detail}",
-            phrase=self.texts(phrase),
-            port=edge.mapping.port,
-            visit=visit,
-            detail=detail,
-        )
-
 
 def _visitor_text(addr: IAddress | None) -> str:
-    return f"{getattr(addr, 'host', '?')}:{getattr(addr, 'port', '?')}"
+    host = getattr(addr, "host", None)
+    return "?" if host is None else join_host_port(host, getattr(addr, "port", 0))
 
 
 def _preface(edge: TcpEdge, addr: IAddress | None, own: IAddress) -> bytes:
@@ -203,7 +198,7 @@ class TunnelVisit:
 
     def _turn_away(self, outcome: str, why: str) -> None:
         self.outcome = outcome
-        self._say("stream_closed", f"{self.id}: {why}")
+        self._router.log.closed(self, self._edge, why)
         self.near.transport.abortConnection()
 
     def _why_no_link(self) -> str:
@@ -229,17 +224,16 @@ class TunnelVisit:
         self._router.openings.discard(self)
         self.opened_at = self._edge.clock.seconds()
         self._edge.opened(self.opened_at - self.started_at)
-        self._say("stream_opened", self.id)
+        self._router.log.opened(self, self._edge)
 
     def stream_ended(self, stream: StreamTransport, ending: Ending) -> None:
         """The stream is over; the socket may still be flushed."""
         self._router.openings.discard(self)
         if self.outcome is LEFT:
             self.outcome = self._how_it_ended(ending)
-        detail = (
-            f"{ending.reason}, {stream.sent} bytes sent, {stream.received} received"
+        self._router.log.closed(
+            self, self._edge, ending.reason, stream.sent, stream.received
         )
-        self._say("stream_closed", f"{self.id}: {detail}")
 
     def _lost(self, near: NearProtocol) -> None:
         self._router.openings.discard(self)
@@ -302,9 +296,6 @@ class TunnelVisit:
         else:
             self.near.transport.abortConnection()
 
-    def _say(self, phrase: str, detail: str) -> None:
-        self._router.say(phrase, self._edge, self.visitor, detail)
-
 
 class DirectVisit:
     """A visitor whose target the gateway reaches itself."""
@@ -353,16 +344,13 @@ class DirectVisit:
     def _joined(self) -> None:
         self.opened_at = self._edge.clock.seconds()
         self._edge.opened(self.opened_at - self.started_at)
-        self._router.say("stream_opened", self._edge, self.visitor, self.id)
+        self._router.log.opened(self, self._edge)
 
     def _ended(self, reason: str) -> None:
         near = self.near
         if self.outcome is LEFT:
             self.outcome = self._how_it_ended(reason)
-        detail = f"{reason}, {near.sent} bytes sent, {near.received} received"
-        self._router.say(
-            "stream_closed", self._edge, self.visitor, f"{self.id}: {detail}"
-        )
+        self._router.log.closed(self, self._edge, reason, near.sent, near.received)
         self._edge.left(self)
 
     @property

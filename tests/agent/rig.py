@@ -67,6 +67,7 @@ class AgentCase(LogCase):
         self.slots = Slots(streams)
         self.memory = Budget(memory)
         self.targets = Targets(
+            self.clock,
             Dialer(
                 self.network,
                 self.clock,

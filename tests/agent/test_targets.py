@@ -176,18 +176,24 @@ class EndTests(TargetsCase):
         self.assertEqual(0, self.slots.active)
         self.assertEqual(0, len(self.linger))
 
-    def test_its_life_is_logged_in_two_lines(self):
+    def test_its_life_is_logged_in_two_lines_and_one_for_those_who_look_closely(self):
         meta = b'{"visitor": "203.0.113.9:5000", "trace": "t-1"}'
         self.open(meta=meta)
         target = self.network.attempts[-1].succeed()
         self.gateway.says(data(1, b"12345"))
         target.peer_sends(b"123")
+        self.clock.advance(1.5)
         target.peer_resets()
-        first, second = self.lines("t-1: ")
+        dial, first, second = self.lines("t-1: ")
+        self.assertEqual("dialling: t-1: 203.0.113.9:5000 to 127.0.0.1:80", dial)
         self.assertEqual(
             "connection opened: t-1: 203.0.113.9:5000 to 127.0.0.1:80", first
         )
-        self.assertIn("5 bytes sent, 3 received", second)
+        self.assertRegex(
+            second,
+            "^connection closed: t-1: 203.0.113.9:5000 to 127.0.0.1:80: .*, "
+            "5 bytes sent, 3 received, 1.500 s$",
+        )
 
     def test_what_a_gateway_tells_of_a_visitor_is_cut(self):
         self.open(meta=b'{"visitor": "%s", "trace": "%s"}' % (b"v" * 500, b"t" * 500))

@@ -10,6 +10,9 @@ API_OPEN = (
     "api.tls.client_ca (gw.yaml line 1)"
 )
 CONFLICTS = [
+    ("log: {file: gw.log, access: json, access_file: gw.log}",
+     "log.access_file: gw.log is log.file already; take another, or null "
+     "(gw.yaml line 1)"),
     ("port_range: {from: 20, end: 19}",
      "port_range.end: must not be below port_range.from (20), but is 19 "
      "(gw.yaml line 1)"),

@@ -13,15 +13,10 @@ from twisted.logger import Logger, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.ops.logs import (
-    GATHER_CHARACTERS,
-    GATHER_SECONDS,
-    LEVELS,
-    InfoLogger,
-    LineObserver,
-    format_line,
-    open_log,
-)
+from gateway.ops.levels import LEVELS
+from gateway.ops.log_files import GATHER_CHARACTERS, GATHER_SECONDS, open_log
+from gateway.ops.log_lines import format_line
+from gateway.ops.logs import InfoLogger, LineObserver
 
 
 def an_event(text="hello", **fields):
@@ -161,7 +156,6 @@ class GatherTests(SynchronousTestCase):
         self.observer(an_event("first"))
         self.observer(an_event("second", log_level=LogLevel.warn))
         self.assertRegex(self.file.getvalue(), "(?s)first.*second")
-        self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_what_waits_is_bounded(self):
         line = an_event("x" * 1000)
@@ -254,6 +248,40 @@ class FileTests(SynchronousTestCase):
             file.write("x" * 20)
         file.close()
         self.assertEqual(["gw.log", "gw.log.1"], self.names())
+
+    def test_a_file_put_aside_by_another_program_is_opened_anew_when_asked(self):
+        file = open_log(self.path, 1000, 1)
+        observer = LineObserver(file, "info")
+        observer(an_event("one"))
+        os.rename(self.path, self.path + ".old")
+        observer(an_event("two"))
+        observer.reopen()
+        observer(an_event("three"))
+        file.close()
+        with open(self.path) as new, open(self.path + ".old") as old:
+            self.assertIn("three", new.read())
+            self.assertRegex(old.read(), "(?s)one.*two")
+
+    def test_a_file_that_cannot_be_opened_anew_is_tried_again_with_each_line(self):
+        folder = os.path.dirname(self.path)
+        observer = LineObserver(open_log(self.path, 1000, 1), "info")
+        os.rename(folder, folder + ".gone")
+        observer.reopen()
+        observer(an_event("one"))
+        os.mkdir(folder)
+        observer(an_event("two"))
+        with open(self.path) as new:
+            self.assertRegex(new.read(), "(?s)1 lines lost.*two")
+
+    def test_a_file_cut_by_another_program_has_no_gap(self):
+        observer = LineObserver(open_log(self.path, 1000, 1), "info")
+        observer(an_event("x" * 300))
+        os.truncate(self.path, 0)
+        observer(an_event("two"))
+        with open(self.path) as found:
+            text = found.read()
+        self.assertNotIn("\0", text)
+        self.assertEqual(1, text.count("\n"))
 
     def test_others_may_not_read_it(self):
         open_log(self.path, 1000, 1).close()

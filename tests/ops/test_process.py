@@ -17,19 +17,21 @@ from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from gateway.config.gateway import GatewayConfig
 from gateway.errors import ConfigError, OperatorError
 from gateway.ops import process
-from gateway.ops.logs import LineObserver
+from gateway.ops.levels import Levels
+from gateway.ops.log_settings import gateway_log_settings
 from gateway.ops.process import (
     GARBAGE_THRESHOLDS,
     LoggedService,
     ProcessEnd,
-    choose_observer,
     fitting_limit,
     raise_descriptor_limit,
     say_operator_errors_plainly,
     spare_the_collector,
 )
+from gateway.ops.process_log import ProcessLog
 from gateway.ops.starting import (
     say_at_start,
     say_problems_and_exit,
@@ -108,6 +110,29 @@ class EndTests(SynchronousTestCase):
         self.reactor.run()
         self.assertEqual([1], reloads)
         self.assertEqual((0, 0), (self.reactor.stops, self.forced))
+
+    def test_a_log_is_opened_anew_and_turned_up_by_signals(self):
+        calls: list[str] = []
+
+        class Log:
+            def reopen(self):
+                calls.append("reopen")
+
+            def toggle_debug(self):
+                calls.append("debug")
+
+        self.end = ProcessEnd(
+            cast(Any, self.reactor),
+            self.force,
+            lambda: calls.append("reload"),
+            cast(Any, Log()),
+        )
+        self.watch()
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
+            self.send(number)
+        self.assertEqual([], calls)
+        self.reactor.run()
+        self.assertEqual(["reopen", "debug", "reopen", "reload"], calls)
 
     def test_a_hang_up_is_passed_over_where_nothing_can_be_read_anew(self):
         self.watch()
@@ -338,85 +363,47 @@ class Ending(Clock):
 class LoggedServiceTests(SynchronousTestCase):
     """The service that twistd gets."""
 
+    def log(self, file):
+        levels = Levels("info")
+        return ProcessLog(gateway_log_settings(GatewayConfig()), levels, file)
+
     def test_lines_are_gathered_from_the_start_to_the_very_end(self):
         file, reactor = io.StringIO(), Ending()
-        observer = LineObserver(file, "info")
-        service = LoggedService(Inner(), observer, cast(Any, reactor))
+        log = self.log(file)
+        service = LoggedService(Inner(), log, cast(Any, reactor))
         event = {"log_format": "hello", "log_level": LogLevel.info}
         service.startService()
-        observer(event)
+        log.observer(event)
         self.assertEqual("", file.getvalue())
         [(phase, name, call)] = reactor.triggers
         self.assertEqual(("after", "shutdown"), (phase, name))
         call()
         self.assertEqual(1, file.getvalue().count("hello"))
-        observer(event)
+        log.observer(event)
         self.assertEqual(2, file.getvalue().count("hello"))
 
     def test_everything_is_passed_on(self):
-        inner = Inner()
-        service = LoggedService(inner, None, cast(Any, Ending()))
+        inner, reactor = Inner(), Ending()
+        service = LoggedService(inner, self.log(None), cast(Any, reactor))
         service.privilegedStartService()
         service.startService()
+        self.addCleanup(reactor.triggers[0][2])
         self.successResultOf(service.stopService())
         self.assertEqual(["privileged", "start", "stop"], inner.calls)
 
     def test_it_brings_its_observer_to_the_application(self):
-        observer = LineObserver(io.StringIO(), "info")
+        log = self.log(io.StringIO())
         application = Application("test")
-        service = LoggedService(Inner(), observer, cast(Any, Ending()))
+        service = LoggedService(Inner(), log, cast(Any, Ending()))
         service.setServiceParent(application)
-        self.assertIs(observer, application.getComponent(ILogObserver))
+        self.assertIs(log.observer, application.getComponent(ILogObserver))
         self.assertIs(IService(application), service.parent)
 
     def test_without_an_observer_twistd_chooses(self):
         application = Application("test")
-        LoggedService(Inner(), None, cast(Any, Ending())).setServiceParent(application)
+        service = LoggedService(Inner(), self.log(None), cast(Any, Ending()))
+        service.setServiceParent(application)
         self.assertIsNone(application.getComponent(ILogObserver))
-
-
-class ObserverChoiceTests(SynchronousTestCase):
-    """Where a process logs to."""
-
-    def choose(self, file=None, **twistd):
-        return choose_observer(twistd, file=file, max_bytes=1000, keep=1, level="info")
-
-    def setUp(self):
-        self.opened: list[Any] = []
-
-        def open_log(path, max_bytes, keep):
-            self.opened.append(path)
-            return io.StringIO()
-
-        self.patch(process, "open_log", open_log)
-
-    def test_twistds_own_choice_stands(self):
-        self.assertIsNone(self.choose(logger="my.observer"))
-        self.assertIsNone(self.choose(syslog=1))
-        self.assertEqual([], self.opened)
-
-    def test_the_configured_file_comes_before_twistds(self):
-        self.choose("gw.log", logfile="twistd.log")
-        self.choose(None, logfile="other.log")
-        self.assertEqual(["gw.log", "other.log"], self.opened)
-
-    def test_the_foreground_logs_to_standard_output(self):
-        self.choose(None, nodaemon=1)
-        self.choose(None, nodaemon=1, logfile="-")
-        self.assertEqual([None, None], self.opened)
-
-    def test_a_daemon_logs_to_a_file(self):
-        self.choose(None)
-        self.choose(None, logfile="-")
-        self.assertEqual(["twistd.log", "twistd.log"], self.opened)
-
-    def test_a_file_that_cannot_be_written_is_for_the_operator(self):
-        def open_log(path, max_bytes, keep):
-            raise PermissionError(13, "Permission denied")
-
-        self.patch(process, "open_log", open_log)
-        fault = self.assertRaises(OperatorError, self.choose, "gw.log")
-        self.assertEqual("log file gw.log: Permission denied", str(fault))
 
 
 class DescriptorTests(SynchronousTestCase):

@@ -320,12 +320,13 @@ class GatewayCase(LogCase):
         )
         self.slots = Slots(connections)
         self.memory = Budget()
+        self.router = Router(self.clock, self.links, dialer, self.own, texts, 10.0, "t")
         self.mappings = Mappings(
             self.clock,
             self.network,
             self.store,
             PublicPorts(10000, last_port, blacklist),
-            Router(self.clock, self.links, dialer, self.own, texts, 10.0, "t"),
+            self.router,
             Crowd(
                 clock=self.clock,
                 slots=self.slots,

@@ -1,5 +1,8 @@
 """The life of a visit, from accept to the end of its socket."""
 
+from argparse import Namespace
+from typing import Any, cast
+
 from gateway.policy.mapping import MappingChanges, MappingWish
 from gateway.wire import frames
 from gateway.wire.messages import decode_open
@@ -141,7 +144,43 @@ class TunnelVisitTests(GatewayCase):
         said = self.lines("port 10080 203.0.113.9:5000: t-1")
         self.assertEqual(2, len(said))
         self.assertTrue(said[0].startswith("connection opened"))
-        self.assertIn("5 bytes sent, 3 received", said[1])
+        self.assertIn("5 bytes sent, 3 received, 0.000 s", said[1])
+
+    def test_a_visit_that_is_over_is_told_with_its_times(self):
+        visits: list[Any] = []
+        self.router.log.access = cast(Any, Namespace(note=visits.append))
+        visitor = self.visit()
+        self.later(0.5)
+        self.peer.says(answer(1))
+        visitor.peer_sends(b"12345")
+        self.later(2)
+        visitor.peer_resets()
+        (visit,) = visits
+        self.assertEqual(
+            ("203.0.113.9:5000", 10080, "web", ":80", 0.5, 2.5, 5, 0, "t-1"),
+            (
+                visit.visitor,
+                visit.port,
+                visit.agent,
+                visit.target,
+                visit.open_seconds,
+                visit.duration_seconds,
+                visit.bytes_sent,
+                visit.bytes_received,
+                visit.trace,
+            ),
+        )
+
+    def test_a_visitor_who_is_turned_away_is_told_as_well(self):
+        visits: list[Any] = []
+        self.router.log.access = cast(Any, Namespace(note=visits.append))
+        self.create(10081, agent="nobody")
+        self.visit(10081)
+        (visit,) = visits
+        self.assertEqual(
+            (None, None, "agent nobody is not connected"),
+            (visit.agent, visit.open_seconds, visit.reason),
+        )
 
 
 class ChinesePhraseTests(GatewayCase):

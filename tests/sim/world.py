@@ -198,11 +198,9 @@ class World:
             self.errors.append(words)
             self.note(f"BUG {words}")
             return
-        if "trace" in event:
-            self._count(event["phrase"], "agent", event["trace"])
-        elif "visit" in event:
-            trace = event["detail"].partition(":")[0]
-            self._count(event["phrase"], "gateway", trace)
+        if "trace" in event and "phrase" in event:
+            side = "gateway" if "port" in event else "agent"
+            self._count(event["phrase"], side, event["trace"])
         self.note(f"| {formatEvent(event)}")
 
     def _count(self, phrase, side, trace):
