@@ -7,7 +7,6 @@ from typing import Final
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
 
 from gateway.errors import (
     CallerError,
@@ -16,6 +15,7 @@ from gateway.errors import (
     PortMappedError,
     TooManyMappingsError,
 )
+from gateway.ops.refusals import RefusalLog
 from gateway.policy.addresses import check_host
 from gateway.policy.credentials import AgentScope
 from gateway.policy.mapping import Mapping, MappingWish
@@ -43,8 +43,6 @@ class Registrations:
     was gone or another process took its name, is given back.
     """
 
-    log = Logger()
-
     def __init__(
         self, clock: IReactorTime, texts: Texts, public_url: Callable[[Mapping], str]
     ) -> None:
@@ -59,6 +57,7 @@ class Registrations:
         self._texts = texts
         self._public_url = public_url
         self._granted: dict[str, dict[str, _Granted]] = {}
+        self._refusals = RefusalLog(clock, "request", "Denied")
         self._stopped = False
         self.mappings: Mappings | None = None
 
@@ -106,11 +105,8 @@ class Registrations:
             mapping = self._grant(name, wish, scope)
         except (CallerError, ValueError) as fault:
             error = self._words(fault)
-            self.log.warn(
-                "agent {agent}: no public port for {id}: {error}",
-                agent=name,
-                id=wish.id,
-                error=error,
+            self._refusals.note(
+                f"agent {name}", f"no public port for {wish.id}: {error}"
             )
             return succeed(RegisterAck(id=wish.id, error=error))
         url = self._public_url(mapping)
@@ -168,6 +164,7 @@ class Registrations:
     def stop(self) -> None:
         """Cancel what is planned and plan no more; may be called twice."""
         self._stopped = True
+        self._refusals.close()
         for of_agent in self._granted.values():
             for granted in of_agent.values():
                 if granted.release is not None:

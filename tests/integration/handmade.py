@@ -13,6 +13,7 @@ from gateway.policy.credentials import read_key
 from gateway.wire import frames
 
 HOST: Final = "127.0.0.1"
+RECEIVED_BYTES: Final = 65536  # that the kernel keeps until they are read, about
 _HEADER: Final = struct.Struct("!BBI")
 
 
@@ -50,7 +51,11 @@ class HandmadeAgent:
             port: the link port of a gateway on this machine.
             seconds: that each call may take.
         """
-        self.sock = socket.create_connection((HOST, port), seconds)
+        self.sock = socket.socket()
+        self.sock.settimeout(seconds)
+        # so that a link which is not read is full soon
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_BYTES)
+        self.sock.connect((HOST, port))
         self._pending = b""
 
     def says(self, *pieces: bytes) -> None:
