@@ -22,9 +22,7 @@ from tests.strategies import split_frames
 CHECK_EACH: Final = 20  # inputs between looks at the bystanders
 FORGET_EACH: Final = 500  # inputs between looks at the tables
 CALLER = IPv4Address("TCP", "198.51.100.2", 5000)
-STATUSES: Final = frozenset(
-    (200, 400, 401, 403, 404, 405, 408, 409, 413, 415, 429, 503)
-)
+BUSY: Final = 503  # the only status of 500 and more that a request may get
 
 
 class Target:
@@ -182,7 +180,7 @@ class ApiTarget(Target):
     name = "api"
 
     def feed(self, chunks: Sequence[bytes]) -> object:
-        """Send requests; every answer has a status that is documented."""
+        """Send requests; none of them is the gateway's fault."""
         wire = self._wire()
         for chunk in chunks:
             if wire.connected:
@@ -193,8 +191,8 @@ class ApiTarget(Target):
         statuses = tuple(
             int(head.split(b" ", 1)[0]) for head in said.split(b"HTTP/1.1 ")[1:]
         )
-        unknown = set(statuses) - STATUSES - {100}
-        assert not unknown, f"status {unknown}: {said!r}"
+        faults = {one for one in statuses if one >= 500 and one != BUSY}
+        assert not faults, f"status {faults}: {said!r}"
         self._undo()
         return statuses
 
