@@ -29,6 +29,7 @@ from gateway.agent.service import (
 from gateway.agent.targets import Targets
 from gateway.api.app import Api
 from gateway.api.audit import AuditLog
+from gateway.api.metrics_routes import LEFT_OUT, MetricsRoutes
 from gateway.api.settings import ApiSettings
 from gateway.api.site import make_site
 from gateway.api.tokens import PublicKeyError, TokenJudge
@@ -39,6 +40,7 @@ from gateway.config.gateway import (
     Forward,
     GatewayConfig,
     KnownAgent,
+    MetricsConfig,
 )
 from gateway.config.rules import open_warning
 from gateway.edge.tcp import HEADER_SECONDS, Crowd
@@ -87,6 +89,7 @@ from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
 from gateway.server.links import AdmissionSettings, LinkFactory, Links
 from gateway.server.mappings import Mappings, MappingSettings
+from gateway.server.measures import Measures
 from gateway.server.own import OwnPlaces
 from gateway.server.register import Registrations
 from gateway.server.routing import Router
@@ -514,6 +517,17 @@ def _api(
 ) -> ApiEdge:
     security = config.security.api
     rate = security.rate_limit
+    measures = Measures(
+        mappings=mappings,
+        links=links,
+        traffic=traffic,
+        sampler=sampler,
+        bans=bans,
+        handshakes=sealed,
+        refusals={**links.refusals, "api": refusals},
+        draining=draining,
+        most=config.metrics.most_labels,
+    )
     api = Api(
         mappings=mappings,
         links=links,
@@ -545,6 +559,7 @@ def _api(
         traffic=traffic,
         sampler=sampler,
         wall_clock=world.wall_clock,
+        metrics=_metrics(config.metrics, measures, traffic, links),
         draining=draining,
     )
     site = make_site(api, reactor)
@@ -554,6 +569,20 @@ def _api(
         api.close()
 
     return ApiEdge(site=site, close=close)
+
+
+def _metrics(
+    config: MetricsConfig, measures: Measures, traffic: Traffic, links: Links
+) -> MetricsRoutes | None:
+    if not config.enabled:
+        return None
+    left_out = frozenset(
+        name
+        for switch, names in LEFT_OUT.items()
+        for name in names
+        if not getattr(config, switch)
+    )
+    return MetricsRoutes(measures, traffic, links, config.namespace, left_out)
 
 
 def build_agent(

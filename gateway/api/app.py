@@ -22,6 +22,7 @@ from gateway.api.exchange import Endpoint, Exchange
 from gateway.api.faults import caller_error, path_text, refuse
 from gateway.api.health_routes import HealthRoutes
 from gateway.api.mapping_routes import MappingRoutes
+from gateway.api.metrics_routes import MetricsRoutes
 from gateway.api.page_routes import PageRoutes
 from gateway.api.pages import shipped_pages
 from gateway.api.security_routes import Counted, SecurityRoutes
@@ -79,6 +80,7 @@ class Api:
         traffic: Traffic,
         sampler: Sampler,
         wall_clock: Callable[[], float],
+        metrics: MetricsRoutes | None,
         usage: Callable[[], ProcessUsage] = process_usage,
         draining: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -88,8 +90,10 @@ class Api:
         pages = PageRoutes(shipped_pages(), settings)
         self._gate = Gate(settings, refusals, clock, bans, pages.paths)
         self._exchange = Exchange(settings, audit, clock)
+        more: list[RouteGroup] = [] if metrics is None else [metrics]
         self._groups: list[RouteGroup] = [
             pages,
+            *more,
             MappingRoutes(self._exchange, mappings, links),
             AgentRoutes(self._exchange, links, credentials),
             SecurityRoutes(

@@ -333,6 +333,7 @@ def document() -> Mapping[str, Any]:
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method] = _operation(route)
     paths["/api/openapi.json"] = {"get": _own_operation()}
+    paths["/metrics"] = {"get": _metrics_operation()}
     return {
         "openapi": "3.1.0",
         "info": {"title": "gotunnel", "version": "1", "license": {"name": "MIT"}},
@@ -386,8 +387,13 @@ def _answers(route: Route) -> dict[str, Any]:
     answers = {"200": _answer("done", _ref(route.row), bare=route.bare)}
     if route.unfit:
         answers["503"] = _answer(route.unfit, _ref(route.row), bare=True)
+    return answers | _refusals(() if route.bare else _EVERYWHERE + route.faults)
+
+
+def _refusals(faults: tuple[type[CallerError], ...]) -> dict[str, Any]:
+    answers: dict[str, Any] = {}
     sentences: dict[int, list[str]] = {}
-    for fault in _EVERYWHERE + route.faults if not route.bare else ():
+    for fault in faults:
         said = (fault.__doc__ or "").partition(";")[0].strip().rstrip(".")
         sentences.setdefault(fault.http_code, []).append(said)
     for code in sorted(sentences):
@@ -400,6 +406,37 @@ def _own_operation() -> dict[str, Any]:
         "operationId": "get_api_openapi_json",
         "summary": "This document",
         "responses": {"200": _answer("done", {"type": "object"}, bare=True)},
+    }
+
+
+def _metrics_operation() -> dict[str, Any]:
+    text = {"schema": {"type": "string"}}
+    return {
+        "operationId": "get_metrics",
+        "summary": "Show all numbers to Prometheus, or a few of them as JSON",
+        "parameters": [
+            {
+                "name": "format",
+                "in": "query",
+                "schema": {"type": "string", "enum": ["json"]},
+            }
+        ],
+        "responses": {
+            "200": {
+                "description": "done",
+                "content": {
+                    "text/plain": text,
+                    "application/openmetrics-text": text,
+                    "application/json": {
+                        "schema": {
+                            "type": "object",
+                            "additionalProperties": {"type": "integer"},
+                        }
+                    },
+                },
+            },
+            **_refusals(_EVERYWHERE),
+        },
     }
 
 

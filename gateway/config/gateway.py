@@ -258,6 +258,28 @@ class AuditConfig(Block):
     """Entries that are kept."""
 
 
+class MetricsConfig(Block):
+    """Numbers for Prometheus at `/metrics` of the API."""
+
+    enabled: bool = True
+    """Whether they are served."""
+    namespace: Annotated[str, Field(pattern="^([a-zA-Z][a-zA-Z0-9_]{0,63})?$")] = (
+        "gotunnel"
+    )
+    """What the names of metrics begin with; empty = nothing."""
+    connection_duration: bool = True
+    """Whether to show how long connections take."""
+    forward_latency: bool = True
+    """Whether to show how long visitors wait for their targets."""
+    pool: bool = True
+    """Whether to show how links are used again."""
+    backpressure: bool = True
+    """Whether to show what bytes had to wait for."""
+    most_labels: Annotated[int, Field(ge=1, le=100000)] = 1000
+    """Mappings, and agents, that have numbers of their own; those of the others are
+    summed up."""
+
+
 class SecurityConfig(Block):
     """Who may do what."""
 
@@ -335,6 +357,7 @@ class GatewayConfig(Block):
     security: SecurityConfig = SecurityConfig()
     limits: LimitsConfig = LimitsConfig()
     audit: AuditConfig = AuditConfig()
+    metrics: MetricsConfig = MetricsConfig()
     flow: FlowConfig = FlowConfig()
     buffers: BufferConfig = BufferConfig()
     log: GatewayLogConfig = GatewayLogConfig()

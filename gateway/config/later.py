@@ -11,7 +11,6 @@ from typing import Final
 GATEWAY: Final = frozenset(
     {
         "health",
-        "metrics",
         "options",
         "protocols.options",
         "protocols.tls",

@@ -127,6 +127,7 @@ class LinkProtocol(Protocol):
         linger: flushes near sockets whose stream is over.
         full: the transport takes nothing more for now.
         awaits_word: the owner wants to hear of the first valid frame.
+        served: gateway: whether it was given to a visitor before.
         agent: gateway: name of the agent; empty before it is admitted.
         host: address of the far end.
         address: the same with its port, for logs.
@@ -153,6 +154,7 @@ class LinkProtocol(Protocol):
         self.stalls = settings.stalls
         self.seconds = clock.seconds
         self.received_bytes = 0
+        self.served = False
         self.agent = ""
         self.tally: Tally | None = None
         self.linger = linger

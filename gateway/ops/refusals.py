@@ -12,7 +12,11 @@ MOST_ADDRESSES: Final = 1024  # told apart within a window; the rest is counted 
 
 
 class RefusalLog:
-    """One line a minute for each address, with the number of those left out."""
+    """One line a minute for each address, with the number of those left out.
+
+    Attributes:
+        total: how many there ever were.
+    """
 
     _log = Logger()
 
@@ -33,6 +37,7 @@ class RefusalLog:
         self._unsaid_elsewhere = 0
         self._summary: IDelayedCall | None = None
         self._closed = False
+        self.total = 0
 
     def note(self, address: str, reason: str) -> None:
         """Log a refusal now, or count it for the next summary.
@@ -41,6 +46,7 @@ class RefusalLog:
             address: where the caller sits.
             reason: must hold no secret.
         """
+        self.total += 1
         if address in self._unsaid:
             self._unsaid[address] += 1
         elif len(self._unsaid) < MOST_ADDRESSES:

@@ -21,7 +21,7 @@ from gateway.link.ledger import NamedLink
 from gateway.link.proof import SCRAM, GatewayProof, ProofError
 from gateway.link.protocol import LinkProtocol, LinkSettings
 from gateway.link.stream import StreamListener
-from gateway.metrics.tallies import Tally
+from gateway.metrics.tallies import LATENCY_BOUNDS, Histogram, Tally
 from gateway.mux.core import SessionSettings
 from gateway.mux.session import Session
 from gateway.ops.refusals import RefusalLog
@@ -168,6 +168,9 @@ class Links:
 
     Attributes:
         made: links ever admitted.
+        given: how often a visitor was given a link.
+        given_again: how often it was one that had served others before.
+        waits: seconds that visitors waited for their target.
     """
 
     log = Logger()
@@ -202,7 +205,8 @@ class Links:
         self._leaving = False
         self._tallies: dict[str, AgentTally] = {}
         self._gone_sent = self._gone_received = 0
-        self.made = 0
+        self.made = self.given = self.given_again = 0
+        self.waits = Histogram(LATENCY_BOUNDS)
         self._empty: list[Deferred[None]] = []
         self._unproven: dict[LinkProtocol, None] = {}  # those without a name
         word = "Dropped" if settings.session.allow_legacy else "Unauthorized"
@@ -278,6 +282,18 @@ class Links:
         if not others:
             return agent
         return others[0] if len(others) == 1 else None
+
+    def note_given(self, link: LinkProtocol) -> None:
+        """Count that a visitor is given a link."""
+        self.given += 1
+        if link.served:
+            self.given_again += 1
+        link.served = True
+
+    @property
+    def refusals(self) -> dict[str, RefusalLog]:
+        """What is told of links and of agents that are turned away."""
+        return {"link": self._refusals, "agent": self._offences}
 
     def reachable(self, name: str | None) -> bool:
         """Tell whether a visitor of a mapping with this `agent` would find one."""

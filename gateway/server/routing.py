@@ -170,6 +170,7 @@ class TunnelVisit:
             self._turn_away(NO_AGENT, self._why_no_link())
             return
         self._link = link
+        router.links.note_given(link)
         self.buckets = link.buckets
         if edge.paced or link.buckets:
             edge.pace(self)
@@ -223,7 +224,9 @@ class TunnelVisit:
         """The target is confirmed."""
         self._router.openings.discard(self)
         self.opened_at = self._edge.clock.seconds()
-        self._edge.opened(self.opened_at - self.started_at)
+        seconds = self.opened_at - self.started_at
+        self._edge.opened(seconds)
+        self._router.links.waits.observe(seconds)
         self._router.log.opened(self, self._edge)
 
     def stream_ended(self, stream: StreamTransport, ending: Ending) -> None:

@@ -59,6 +59,12 @@ class Sampler:
         self.started_at = 0.0
         self.samples: deque[Sample] = deque(maxlen=KEPT)
         self.lag = 0.0
+        self._lags: deque[float] = deque(maxlen=KEPT)
+
+    @property
+    def worst_lag(self) -> float:
+        """The longest lag of those that are kept."""
+        return max(self._lags, default=0.0)
 
     def start(self) -> None:
         """Look from now on."""
@@ -84,6 +90,7 @@ class Sampler:
     def _look(self) -> None:
         now = self._clock.seconds()
         self.lag = max(0.0, now - self._due)
+        self._lags.append(self.lag)
         total, before = self._traffic.total(), self._before or self._traffic.total()
         seconds = max(now - self._then, 0.001)
         active = total.active + total.pending

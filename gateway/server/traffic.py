@@ -56,6 +56,18 @@ class Traffic:
         """Return the numbers of each mapping there is, ordered by port."""
         return [(edge, self.of(edge)) for edge in self._mappings.served_edges()]
 
+    def by_agent(self) -> dict[str, tuple[int, int]]:
+        """Return the bytes to and from each agent's targets."""
+        found = {
+            name: (tally.sent, tally.received)
+            for name, tally in self._links.tallies().items()
+        }
+        for _, visit in self.visits():
+            if visit.agent in found:
+                sent, received = found[visit.agent]
+                found[visit.agent] = sent + visit.sent, received + visit.received
+        return found
+
     def wire(self) -> tuple[int, int]:
         """Return bytes to agents and from them, frames and all."""
         return self._links.wire_bytes

@@ -11,6 +11,7 @@ from twisted.internet.protocol import Protocol
 
 from gateway.api.app import Api
 from gateway.api.audit import AuditLog
+from gateway.api.metrics_routes import MetricsRoutes
 from gateway.api.settings import ApiSettings
 from gateway.edge.tcp import Crowd, TcpEdge
 from gateway.errors import (
@@ -255,12 +256,14 @@ def build_api(clock, **given):
     traffic = Traffic(mappings, links)
     sampler = Sampler(clock, traffic, lambda: NOON + clock.seconds())
     sampler.started_at = float(NOON)
+    measures: Any = SimpleNamespace(read=lambda into: None)
     parts: dict[str, Any] = {
         "mappings": mappings,
         "links": links,
         "traffic": traffic,
         "sampler": sampler,
         "wall_clock": lambda: NOON + clock.seconds(),
+        "metrics": MetricsRoutes(measures, traffic, links, "gotunnel", frozenset()),
         "usage": lambda: ProcessUsage(41943040, 28, 20000, 1.5),
         "credentials": keys(clock, store),
         "bans": BanTable(store, NO_BANS, lambda: NOON + clock.seconds()),

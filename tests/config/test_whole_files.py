@@ -74,11 +74,10 @@ class WholeFileTests(SynchronousTestCase):
         """Only what is switched on and not there yet is refused."""
         found = problems_of(GATEWAY)
         self.assertEqual([problem.split(":")[0] for problem in found], [
-            "metrics", "health", "stats",
+            "health", "stats",
         ])  # fmt: skip
         text = GATEWAY
         for on, off in (
-            ("metrics: {enabled: true", "metrics: {enabled: false"),
             ("health: {timeout: 5}", "health: null"),
             ("stats: {enabled: true", "stats: {enabled: false"),
         ):

@@ -14,6 +14,7 @@ from gateway.config.parse import AGENT, GATEWAY, load_agent, load_gateway
 from gateway.config.reference import BEGIN, END, renewed, write
 from gateway.config.shape import keys, leaves
 from gateway.config.vocabulary import variable_of
+from gateway.metrics.catalogue import CATALOGUE
 from tests.config.loading import SECRET
 
 ROOT = Path(__file__).parents[2]
@@ -150,3 +151,16 @@ class ShippedFileTests(SynchronousTestCase):
                      *ROOT.glob("*.md")]:  # fmt: skip
             for text in A_SECRET.findall(path.read_text("utf-8")):
                 self.assertIn(text, SHIPPED_SECRETS, path)
+
+
+class MetricsTests(SynchronousTestCase):
+    """The page names every metric."""
+
+    def test_each_has_its_row(self):
+        page = (ROOT / "docs/operations.md").read_text("utf-8")
+        for name, meaning in CATALOGUE.items():
+            full = name if meaning.bare else f"gotunnel_{name}"
+            full += "_info" if meaning.kind == "info" else ""
+            labels = ", ".join(f"`{label}`" for label in meaning.labels)
+            row = f"| `{full}` | {meaning.kind} | {labels} | {meaning.text[:-1]} |"
+            self.assertIn(row, page)

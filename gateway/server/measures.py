@@ -1,0 +1,219 @@
+"""Read the numbers of the whole gateway for whoever scrapes them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Final
+from typing import Protocol as Seam
+
+from gateway import __version__
+from gateway.edge.tcp import TcpEdge
+from gateway.metrics.catalogue import Readings
+from gateway.metrics.tallies import CAUSES, OUTCOMES
+from gateway.ops.refusals import RefusalLog
+from gateway.policy.addresses import join_host_port
+from gateway.server.bans import BanTable
+from gateway.server.links import AgentView, Links
+from gateway.server.mappings import Mappings
+from gateway.server.sampling import Sampler
+from gateway.server.traffic import Carried, Traffic
+
+OTHER: Final = "other"  # stands for all that are too many to be told apart
+
+
+class Counted(Seam):
+    """Something that is limited, and counted."""
+
+    @property
+    def limit(self) -> int:
+        """0 = unlimited."""
+
+    @property
+    def active(self) -> int:
+        """How many there are now."""
+
+    @property
+    def total(self) -> int:
+        """How many there ever were."""
+
+    @property
+    def rejected(self) -> int:
+        """For how many there was no room."""
+
+
+class Measures:
+    """Sums up what the parts of a gateway have counted.
+
+    Labels are bounded: the first `most` mappings by port and the first `most` agents
+    by name have their own, the others share one.
+    """
+
+    def __init__(
+        self,
+        *,
+        mappings: Mappings,
+        links: Links,
+        traffic: Traffic,
+        sampler: Sampler,
+        bans: BanTable,
+        handshakes: Mapping[str, Counted],
+        refusals: Mapping[str, RefusalLog],
+        draining: Callable[[], bool],
+        most: int,
+    ) -> None:
+        self._mappings = mappings
+        self._links = links
+        self._traffic = traffic
+        self._sampler = sampler
+        self._bans = bans
+        self._handshakes = handshakes
+        self._refusals = refusals
+        self._draining = draining
+        self._most = most
+
+    def read(self, into: Readings) -> None:
+        """Note everything."""
+        into.put("build", 1, version=__version__)
+        self._read_total(into)
+        self._read_waits(into)
+        agents = self._links.views()
+        self._read_links(into, agents)
+        self._read_agents(into, agents)
+        self._read_mappings(into)
+        self._read_limits(into)
+        sampler = self._sampler
+        into.put("event_loop_lag_seconds", sampler.lag)
+        into.put("event_loop_lag_max_seconds", sampler.worst_lag)
+        into.put("draining", self._draining())
+
+    def _read_total(self, into: Readings) -> None:
+        total, crowd = self._traffic.total(), self._mappings.crowd
+        into.put("tunnel_connected", self._links.connected)
+        into.put("active_connections", total.active + total.pending)
+        into.put("connections_total", total.connections)
+        into.put("connections_active", total.active)
+        into.put("connections_pending", total.pending)
+        into.put("bytes_sent_total", total.sent)
+        into.put("bytes_received_total", total.received)
+        into.put("errors_total", total.errors)
+        for outcome in OUTCOMES:
+            into.put("outcomes_total", crowd.tally.outcomes[outcome], outcome=outcome)
+        for reason, count in sorted(crowd.rejected.items()):
+            into.put("rejected_total", count, reason=reason)
+        into.put_histogram("connection_duration_seconds", crowd.tally.durations)
+        into.put_histogram("forward_latency_seconds", crowd.tally.latencies)
+
+    def _read_waits(self, into: Readings) -> None:
+        stalls = self._mappings.crowd.stalls
+        into.put("backpressure_pauses_total", sum(stalls.counts.values()))
+        into.put("backpressure_yield_time_seconds_total", sum(stalls.seconds.values()))
+        for cause in CAUSES:
+            into.put("stalls_total", stalls.counts[cause], cause=cause)
+        for cause in CAUSES:
+            into.put("stall_seconds_total", stalls.seconds[cause], cause=cause)
+
+    def _read_links(self, into: Readings, agents: list[AgentView]) -> None:
+        links = self._links
+        up = sum(agent.links for agent in agents)
+        into.put("pool_connections_active", up)
+        into.put("pool_connections_total", links.given)
+        into.put("pool_connections_created_total", links.made)
+        into.put("pool_connections_closed_total", links.made - up)
+        into.put("pool_connections_reused_total", links.given_again)
+        into.put_histogram("pool_wait_duration_seconds", links.waits)
+        sent, received = self._traffic.wire()
+        into.put("link_bytes_total", sent, direction="sent")
+        into.put("link_bytes_total", received, direction="received")
+
+    def _read_agents(self, into: Readings, agents: list[AgentView]) -> None:
+        views = {agent.name: agent for agent in agents}
+        tallies = self._links.tallies()
+        carried = self._traffic.by_agent()
+        names = sorted(tallies, key=lambda name: (name not in views, name))
+        for name in names[: self._most]:
+            view, tally = views.get(name), tallies[name]
+            sent, received = carried.get(name, (0, 0))
+            into.put("agent_up", view is not None, agent=name)
+            into.put("agent_links", view.links if view else 0, agent=name)
+            into.put("agent_streams", view.streams if view else 0, agent=name)
+            if view is not None and view.rtt_seconds is not None:
+                into.put("agent_round_trip_seconds", view.rtt_seconds, agent=name)
+            into.put("agent_links_made_total", tally.links, agent=name)
+            into.put("agent_bytes_total", sent, agent=name, direction="sent")
+            into.put("agent_bytes_total", received, agent=name, direction="received")
+            into.put("agent_connections_total", tally.visits, agent=name)
+            into.put("agent_errors_total", tally.errors, agent=name)
+
+    def _read_mappings(self, into: Readings) -> None:
+        states = Counter(view.state for view in self._mappings.views())
+        for state in ("listening", "disabled", "error"):
+            into.put("mappings", states[state], state=state)
+        edges = self._traffic.by_port()
+        for edge, carried in edges[: self._most]:
+            self._read_mapping(into, edge, carried)
+        rest = [carried for _, carried in edges[self._most :]]
+        if rest:
+            _put_carried(into, OTHER, Carried(*map(sum, zip(*rest, strict=True))))
+
+    def _read_mapping(self, into: Readings, edge: TcpEdge, carried: Carried) -> None:
+        mapping = edge.mapping
+        port = str(mapping.port)
+        into.put(
+            "mapping",
+            1,
+            port=port,
+            mapping_name=mapping.name,
+            agent=mapping.agent or "",
+            target=join_host_port(mapping.target_host, mapping.target_port),
+            way="tunnel" if mapping.use_tunnel else "direct",
+        )
+        _put_carried(into, port, carried)
+        for reason, count in sorted(edge.rejected.items()):
+            into.put("mapping_rejected_total", count, port=port, reason=reason)
+
+    def _read_limits(self, into: Readings) -> None:
+        crowd = self._mappings.crowd
+        limits: dict[str, Counted] = {
+            "limits.connections": crowd.slots,
+            "limits.tunnels": self._links.slots,
+            **{
+                f"limits.handshakes of {port}": counted
+                for port, counted in self._handshakes.items()
+            },
+        }
+        for name, counted in limits.items():
+            into.put("limit", counted.limit, limit=name)
+            into.put("limit_used", counted.active, limit=name)
+            into.put("limit_rejected_total", counted.rejected, limit=name)
+        memory = crowd.memory
+        into.put("limit", memory.limit, limit="limits.memory")
+        into.put("limit_used", memory.used, limit="limits.memory")
+        into.put("limit_rejected_total", memory.refused, limit="limits.memory")
+        into.put("memory_broken_total", memory.broken)
+        into.put("banned_total", self._bans.rejected)
+        into.put("bans", len(self._bans.views()))
+        for where, log in self._refusals.items():
+            into.put("refusals_total", log.total, where=where)
+
+
+def _put_carried(into: Readings, port: str, carried: Carried) -> None:
+    into.put("mapping_connections_total", carried.connections, port=port)
+    into.put("mapping_connections_active", carried.active, port=port, state="active")
+    into.put("mapping_connections_active", carried.pending, port=port, state="pending")
+    into.put("mapping_bytes_total", carried.sent, port=port, direction="sent")
+    into.put("mapping_bytes_total", carried.received, port=port, direction="received")
+    into.put("mapping_errors_total", carried.errors, port=port)
+
+
+def summary(measured: Traffic, links: Links) -> dict[str, int]:
+    """Return the few numbers of the JSON form, under the names that it has."""
+    total = measured.total()
+    return {
+        "ActiveTunnels": links.slots.active,
+        "TotalTunnels": links.made,
+        "ActiveConns": total.active + total.pending,
+        "TotalConns": total.connections,
+        "BytesIn": total.sent,
+        "BytesOut": total.received,
+    }
