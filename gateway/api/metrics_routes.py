@@ -9,13 +9,14 @@ from prometheus_client import ProcessCollector, exposition
 from prometheus_client.registry import CollectorRegistry
 from twisted.web.iweb import IRequest
 
-from gateway.api.exchange import Endpoint
+from gateway.api.exchange import Endpoint, query_choice
 from gateway.api.replies import JSON_TYPE, SECURITY_HEADERS, reply
 from gateway.metrics.catalogue import Readings
 from gateway.server.links import Links
 from gateway.server.measures import Measures, summary
 from gateway.server.traffic import Traffic
 
+_FORMS: Final = ("json", "text")
 # what each switch of the configuration leaves out
 LEFT_OUT: Final = {
     "connection_duration": ("connection_duration_seconds",),
@@ -69,7 +70,11 @@ class MetricsRoutes:
         return [Endpoint("GET", "/metrics", self.answer)]
 
     def answer(self, request: IRequest) -> bytes:
-        """Answer a scrape."""
+        """Answer a scrape.
+
+        Raises:
+            BadRequestError: it asks for a form that there is not.
+        """
         accept = (request.getHeader(b"accept") or b"").decode("latin-1")
         if _wants_json(request, accept):
             return reply(request, summary(self._traffic, self._links))
@@ -90,7 +95,8 @@ class MetricsRoutes:
 
 
 def _wants_json(request: IRequest, accept: str) -> bool:
-    if request.args.get(b"format") == [b"json"]:
-        return True
+    form = query_choice(request, "format", _FORMS)
+    if form is not None:
+        return form == "json"
     kinds = [part.partition(";")[0].strip() for part in accept.split(",")]
     return JSON_TYPE.decode() in kinds

@@ -418,7 +418,7 @@ def _metrics_operation() -> dict[str, Any]:
             {
                 "name": "format",
                 "in": "query",
-                "schema": {"type": "string", "enum": ["json"]},
+                "schema": {"type": "string", "enum": ["json", "text"]},
             }
         ],
         "responses": {

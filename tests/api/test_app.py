@@ -243,6 +243,10 @@ class OtherRoutesTests(ApiTestCase):
             answer = self.post("/api/ban/add", {"network": network})
             self.assertSays(answer, 400, network, "you are there yourself")
         self.assertEqual(200, self.post("/api/ban/add", {"network": "::/0"}).code)
+
+    def test_a_ban_of_what_is_no_network_is_the_callers_fault(self):
+        answer = self.post("/api/ban/add", {"network": "00"})
+        self.assertSays(answer, 400, "'00' is not a network")
         self.assertEqual(200, self.get("/api/ban/list").code)
 
     def test_numbers_of_the_query_are_within_limits(self):

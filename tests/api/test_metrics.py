@@ -182,6 +182,10 @@ class ScrapeTests(MetricsCase):
         self.assertEqual(wanted, json.loads(self.get("/metrics?format=json")[1]))
         self.assertEqual(wanted, json.loads(self.get(Accept="application/json")[1]))
 
+    def test_a_form_that_there_is_not(self):
+        got, text = self.get("/metrics?format=xml")
+        self.assertEqual((400, True), (got.code, "none of json, text" in text))
+
     def test_the_text_is_that_of_version_0_0_4(self):
         got, _ = self.get(Accept="*/*")
         [content_type] = got.headers.getRawHeaders("content-type")

@@ -31,6 +31,8 @@ CHECKS: Final = (
 class DocumentTests(RigCase):
     """Every operation of a gateway that is in use, with good and with bad requests."""
 
+    timeout = 230
+
     async def start_judged(self) -> Program:
         """Start a gateway that wants a key and counts no requests."""
         api = {"api_key": KEY, "rate_limit": {"requests": 0}}
@@ -67,7 +69,7 @@ class DocumentTests(RigCase):
             "--no-color",
             "--suppress-health-check=all",
             *options,
-            seconds=80.0,
+            seconds=200.0,
             expect=None,
         )
 
