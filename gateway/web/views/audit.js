@@ -87,7 +87,9 @@ export function audit() {
 function difference({ before, after }) {
   const [old, now] = [plain(before), plain(after)];
   const keys = [...new Set([...Object.keys(old), ...Object.keys(now)])].filter(
-    (key) => JSON.stringify(old[key]) !== JSON.stringify(now[key]),
+    (key) =>
+      JSON.stringify(old[key]) !== JSON.stringify(now[key]) &&
+      !(isEmpty(old[key]) && isEmpty(now[key])),
   );
   if (keys.length === 0) {
     return "–";
@@ -95,6 +97,10 @@ function difference({ before, after }) {
   return keys.map((key) =>
     h("div", {}, h("span.muted", {}, `${key}: `), change(old[key], now[key])),
   );
+}
+
+function isEmpty(value) {
+  return [undefined, "null", '""', "{}", "[]"].includes(JSON.stringify(value));
 }
 
 function plain(value) {

@@ -184,7 +184,7 @@ function columns(refresh) {
       show: (cell, row) =>
         twoLines(
           cell,
-          row.target || "–",
+          targetOf(row),
           row.use_tunnel ? t("way.agent", { agent: row.agent ?? "–" }) : t("way.direct"),
         ),
     },
@@ -230,6 +230,10 @@ function columns(refresh) {
 
 function number(name, label, value) {
   return { name, label, sort: name, style: "right", value };
+}
+
+function targetOf({ target }) {
+  return target.startsWith(":") ? `${t("mapping.own_machine")}${target}` : target || "–";
 }
 
 function waits(row) {

@@ -89,6 +89,16 @@ function lines(stats) {
         errors: count(connections.errors),
       }),
     ],
+    ...(lifetime ? ever(lifetime) : []),
+    [
+      t("fitness.links"),
+      t("fitness.links.text", { links: count(stats.links), streams: count(stats.streams) }),
+    ],
+  ];
+}
+
+function ever(lifetime) {
+  return [
     [t("fitness.lifetime"), count(lifetime.connections)],
     [
       t("fitness.lifetime_bytes"),
@@ -96,10 +106,6 @@ function lines(stats) {
         sent: size(lifetime.bytes_sent),
         received: size(lifetime.bytes_received),
       }),
-    ],
-    [
-      t("fitness.links"),
-      t("fitness.links.text", { links: count(stats.links), streams: count(stats.streams) }),
     ],
   ];
 }

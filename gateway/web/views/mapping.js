@@ -47,7 +47,7 @@ export function mapping({ parts: [, port] }) {
     if (!row) {
       return;
     }
-    const at = data.timestamp;
+    const at = Date.now() / 1000; // the answer's own time is in whole seconds
     if (before && at > before.at) {
       const seconds = at - before.at;
       const per = (name) => Math.max(0, row[name] - before.row[name]) / seconds;

@@ -110,19 +110,20 @@ function portsCard() {
       names = new Map(mappings.map((one) => [one.port, one.name]));
       show();
     },
-    take({ mappings, timestamp }) {
-      const seconds = Math.max(0.5, timestamp - beforeAt);
+    take({ mappings }) {
+      const now = performance.now() / 1000; // the answer's own time is in whole seconds
+      const seconds = Math.max(0.5, now - beforeAt);
       rows = mappings
         .map((row) => {
           const [sent, received] = before.get(row.port) ?? [
             row.bytes_sent,
             row.bytes_received,
           ];
-          const now = [
+          const rates = [
             Math.max(0, row.bytes_sent - sent) / seconds,
             Math.max(0, row.bytes_received - received) / seconds,
           ];
-          return { ...row, rate: now };
+          return { ...row, rate: rates };
         })
         .sort(
           (one, other) =>
@@ -134,7 +135,7 @@ function portsCard() {
       before = new Map(
         mappings.map((row) => [row.port, [row.bytes_sent, row.bytes_received]]),
       );
-      beforeAt = timestamp;
+      beforeAt = now;
       const wanted = rows.length ? [list.node, pages.node] : [nothing];
       if (content.firstElementChild !== wanted[0]) {
         fill(content, wanted);
