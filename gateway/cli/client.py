@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from http.client import HTTPException, HTTPResponse
 from typing import Final, TypeVar
 from urllib.error import URLError
+from urllib.parse import quote, urlencode
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, Request
 
 from pydantic import BaseModel, ValidationError
@@ -27,6 +28,7 @@ from gateway.api.answers import (
     MappingRow,
     NewAgentKey,
 )
+from gateway.api.stat_rows import ConnectionList, EndedConnection, Stats
 from gateway.cli.exits import FailedError, UnreachableError
 from gateway.cli.output import printable_lines
 from gateway.texts import Language
@@ -152,6 +154,32 @@ class ApiClient:
         query = f"count={count}" + ("" if before is None else f"&before={before}")
         return self._data(AuditList, f"/api/audit?{query}")
 
+    def stats(self) -> Stats:
+        """Return how the gateway fares, in numbers."""
+        return self._data(Stats, "/api/stats")
+
+    def connections(
+        self, *, sort: str, descending: bool, visitor: str, offset: int, count: int
+    ) -> ConnectionList:
+        """Return some of the connections, as the API sorts them."""
+        query = {
+            "sort": sort,
+            "order": "desc" if descending else "asc",
+            "visitor": visitor,
+            "offset": offset,
+            "count": count,
+        }
+        return self._data(ConnectionList, f"/api/connections?{urlencode(query)}")
+
+    def end_connection(self, connection_id: str) -> EndedConnection:
+        """End a connection."""
+        path = f"/api/connections/{quote(connection_id, safe='')}"
+        code, answer = self._exchange(path, None, method="DELETE")
+        if code != 200:
+            raise self._refusal(code, answer)
+        data = answer.get("data") if isinstance(answer, dict) else None
+        return self._model(EndedConnection, data)
+
     def health(self) -> Health:
         """Return how the gateway fares, an unhealthy one's answer included."""
         code, answer = self._exchange("/health", None)
@@ -198,14 +226,16 @@ class ApiClient:
         )
 
     def _exchange(
-        self, path: str, body: Mapping[str, object] | None
+        self, path: str, body: Mapping[str, object] | None, method: str | None = None
     ) -> tuple[int, object]:
         """Return the status code and the JSON of one answer."""
         headers, content = dict(self._headers), None
         if body is not None:
             headers["Content-Type"] = "application/json"
             content = json.dumps(body).encode("ascii")
-        request = Request(self.url + path, content, headers)  # noqa: S310 - http(s)
+        request = Request(  # noqa: S310 - http(s)
+            self.url + path, content, headers, method=method
+        )
         deadline = time.monotonic() + self._timeout_seconds
         try:
             with self._opener.open(request, timeout=self._timeout_seconds) as response:

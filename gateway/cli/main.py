@@ -18,6 +18,7 @@ from gateway.cli.map import mappings
 from gateway.cli.process import agent, server
 from gateway.cli.status import status
 from gateway.cli.token import token
+from gateway.cli.top import top
 
 _EXIT_CODES = """\b
 Exit codes:
@@ -36,6 +37,7 @@ def gotunnel() -> None:
 gotunnel.add_command(mappings, "map")
 for _command in (
     status,
+    top,
     server,
     agent,
     forward,
