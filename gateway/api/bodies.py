@@ -271,6 +271,10 @@ class EnableBody(Body):
     """Protocol of the public port."""
 
 
+class ReloadBody(EnableBody):
+    """Which mapping to read from the store anew."""
+
+
 class DisableBody(EnableBody):
     """Which mapping to close the port of; it is kept."""
 

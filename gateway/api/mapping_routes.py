@@ -20,6 +20,7 @@ from gateway.api.bodies import (
     CreateBody,
     DisableBody,
     EnableBody,
+    ReloadBody,
     RemoveBody,
     UpdateBody,
 )
@@ -47,6 +48,7 @@ class MappingRoutes:
             Endpoint("POST", "/api/mapping/update", self._update),
             Endpoint("POST", "/api/mapping/enable", self._enable),
             Endpoint("POST", "/api/mapping/disable", self._disable),
+            Endpoint("POST", "/api/mapping/reload", self._reload),
             Endpoint("GET", "/api/mapping/list", self._list),
             Endpoint("GET", "/api/mapping/<port:port>", self._get),
         ]
@@ -87,6 +89,11 @@ class MappingRoutes:
         body = self._exchange.body(request, DisableBody)
         disabling = self._mappings.disable(body.port, body.protocol, close=body.close)
         return await self._switch(request, "mapping.disable", body, disabling)
+
+    async def _reload(self, request: IRequest) -> bytes:
+        body = self._exchange.body(request, ReloadBody)
+        reloading = self._mappings.reload(body.port, body.protocol)
+        return await self._switch(request, "mapping.reload", body, reloading)
 
     async def _switch(
         self,

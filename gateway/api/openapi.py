@@ -39,6 +39,7 @@ from gateway.api.bodies import (
     EmptyBody,
     EnableBody,
     NetworkBody,
+    ReloadBody,
     RemoveBody,
     UpdateBody,
 )
@@ -186,6 +187,14 @@ ROUTES: Final = (
         ChangedRow,
         DisableBody,
         _WITH_BODY + _AGENTS_OWN + _TARGET,
+    ),
+    Route(
+        "post",
+        "/api/mapping/reload",
+        "Read one mapping from the store anew",
+        ChangedRow,
+        ReloadBody,
+        (*_WITH_BODY, *_AGENTS_OWN, errors.TooManyMappingsError),
     ),
     Route("get", "/api/mapping/list", "List all mappings", MappingList),
     Route(

@@ -112,6 +112,10 @@ class ApiClient:
         body = {"port": port, "close": close}
         return self._data(ChangedRow, "/api/mapping/disable", body)
 
+    def reload(self, port: int) -> ChangedRow:
+        """Have one mapping read from the store anew."""
+        return self._data(ChangedRow, "/api/mapping/reload", {"port": port})
+
     def agents(self) -> AgentList:
         """Return the agents that are connected."""
         return self._data(AgentList, "/api/agents")

@@ -446,6 +446,22 @@ def disable(api: ApiClient, port: int, close: bool, as_json: bool) -> None:
 
 @mappings.command()
 @click.argument("port", type=PORT)
+@json_option
+@asks_api
+def reload(api: ApiClient, port: int, as_json: bool) -> None:
+    """Read the mapping of the public port PORT from the store anew.
+
+    Connections that are still admitted go on.
+    """
+    row = api.reload(port)
+    if as_json:
+        show_json(row.model_dump(mode="json"))
+    else:
+        click.echo(f"port {port} is {row.state}")
+
+
+@mappings.command()
+@click.argument("port", type=PORT)
 @click.option(
     "--drain",
     "drain_seconds",

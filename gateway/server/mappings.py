@@ -569,12 +569,55 @@ class Mappings:
             raise StoreFailedError(detail=str(fault)) from fault
         if not kept:
             raise StoreFailedError(detail="the mapping is not in it any more")
+        self._apply(served, after)
+        return served.view()
+
+    def _apply(self, served: _Served, after: Mapping) -> None:
+        """Let a mapping be what it is now; who may stay does not notice."""
+        elsewhere = after.listen != served.edge.mapping.listen
         served.edge.change(after)
         self._plan_expiry(served)
-        if not after.enabled:
+        if elsewhere or not after.enabled:
             self._stop_serving(served)
-        elif served.listening is None and not self._stopping:
+        if after.enabled and served.listening is None and not self._stopping:
             self._serve(served)
+
+    async def reload(self, port: int, protocol: str = "tcp") -> MappingView:
+        """Read one mapping from the store anew, and let it be what is there.
+
+        One that is stored and not served yet is served from now on; one that is not
+        stored any more is closed.
+
+        Raises:
+            MappingMissingError: it is not in the store.
+            StoreFailedError: it cannot be read; everything is as it was.
+            CallerError: it is none of those that are stored.
+        """
+        return await self._whole(self._reload, port, protocol)
+
+    async def _reload(self, port: int, protocol: str) -> MappingView:
+        if self._stopping:
+            raise StoppingError()
+        served = None
+        if (protocol, port) in self._served:
+            served = self._own(protocol, port)
+        try:
+            stored = await self._store.load()
+        except StoreError as fault:
+            raise StoreFailedError(detail=str(fault)) from fault
+        rows = [one for one in stored.mappings if one.port == port]
+        found = next((one for one in rows if one.protocol == protocol), None)
+        if found is None and stored.faults:
+            raise StoreFailedError(detail=stored.faults[0])
+        if found is None:
+            if served is not None:
+                self._withdraw(served, 0.0)
+            raise MappingMissingError(port=port)
+        if served is None:
+            if len(self._served) >= self._settings.max_mappings:
+                raise TooManyMappingsError(limit=self._settings.max_mappings)
+            served = self._place(found, "stored")
+        self._apply(served, found)
         return served.view()
 
     async def disable(

@@ -146,6 +146,10 @@ class FakeMappings:
         self._rows[port] = view._replace(mapping=mapping, state=state)
         return self._rows[port]
 
+    async def reload(self, port, protocol="tcp"):
+        await self._begin()
+        return self.get(port)
+
     async def disable(self, port, protocol="tcp", *, close=False):
         return await self.update(port, MappingChanges(enabled=False), protocol)
 

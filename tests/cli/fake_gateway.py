@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway.api.answers import AgentList, AgentRow, Health, MappingList, MappingRow
-from gateway.api.bodies import CreateBody, RemoveBody, UpdateBody
+from gateway.api.bodies import CreateBody, ReloadBody, RemoveBody, UpdateBody
 from gateway.errors import (
     AgentMappingError,
     BadApiKeyError,
@@ -284,6 +284,9 @@ class FakeGateway:
             return self._changed_row(
                 self.mappings.update(UpdateBody.model_validate(body))
             )
+        if path == "/api/mapping/reload":
+            reloaded = ReloadBody.model_validate(body)
+            return self._changed_row(self.mappings.rows["tcp", reloaded.port])
         if path == "/api/mapping/remove":
             removal = RemoveBody.model_validate(body)
             self.drain = removal.drain

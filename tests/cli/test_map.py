@@ -164,6 +164,17 @@ class AddTests(GatewayCase):
         self.assertEqual(self.gateway.mappings.calls, [])
 
 
+class ReloadTests(GatewayCase):
+    """`map reload`."""
+
+    def test_it_is_read_anew(self):
+        self.gateway.mappings.rows["tcp", 10022] = row(10022)
+        done = self.run_command("map", "reload", 10022)
+        self.assertIn("port 10022 is listening", done.stdout)
+        done = self.run_command("map", "reload", 10022, "--json")
+        self.assertIn('"source_port": 10022', done.stdout)
+
+
 class UpdateTests(GatewayCase):
     """`map update`."""
 

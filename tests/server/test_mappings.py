@@ -2,6 +2,7 @@
 
 import errno
 import os
+from dataclasses import replace
 
 from gateway.errors import (
     AgentMappingError,
@@ -29,6 +30,7 @@ from gateway.policy.mapping import Mapping, MappingChanges, MappingWish
 from gateway.policy.visitors import VisitorRules
 from gateway.wire import frames
 from tests.server.rig import NOON, GatewayCase, opened
+from tests.strategies import json_frame
 
 
 def a_mapping(port=10080, **fields):
@@ -411,6 +413,79 @@ class SwitchTests(MappingsCase):
         self.store.fail()
         self.failureResultOf(self.disabling(), StoreFailedError)
         self.assertEqual("listening", self.mappings.get(10080).state)
+
+
+class ReloadTests(MappingsCase):
+    """One mapping is read from the store anew."""
+
+    def setUp(self):
+        super().setUp()
+        self.create()
+        self.peer = self.agent()
+
+    def reloading(self, port=10080):
+        return self.ensure(self.mappings.reload(port))
+
+    def put(self, **changes):
+        """Change what is stored, behind the gateway's back."""
+        mapping = replace(self.stored()[10080], **changes)
+        self.assertTrue(self.successResultOf(self.ensure(self.store.update(mapping))))
+
+    def test_visitors_that_stay_admitted_do_not_notice(self):
+        visitor = self.visit()
+        self.peer.reached()
+        self.put(name="new", rules=VisitorRules(max_connections=5))
+        self.assertEqual("", self.mappings.get(10080).mapping.name)
+        view = self.successResultOf(self.reloading())
+        self.assertEqual("new", view.mapping.name)
+        self.assertEqual(5, view.mapping.rules.max_connections)
+        self.assertEqual(("listening", 1), (view.state, view.connections))
+        visitor.pump()
+        self.assertFalse(visitor.aborted)
+
+    def test_others_go(self):
+        visitor = self.visit()
+        self.peer.reached()
+        rules = VisitorRules(access_rule="whitelist", access_ips=("192.0.2.0/24",))
+        self.put(rules=rules)
+        self.successResultOf(self.reloading())
+        visitor.pump()
+        self.assertTrue(visitor.aborted)
+
+    def test_another_address_is_listened_on(self):
+        self.put(listen="127.0.0.1")
+        view = self.successResultOf(self.reloading())
+        self.assertEqual("listening", view.state)
+        self.assertEqual("127.0.0.1", self.network.at(10080).address)
+
+    def test_one_that_was_stored_meanwhile_is_served(self):
+        mapping = replace(self.stored()[10080], port=10081)
+        self.successResultOf(self.ensure(self.store.insert(mapping)))
+        view = self.successResultOf(self.reloading(10081))
+        self.assertEqual("listening", view.state)
+        self.assertEqual([10080, 10081], self.network.served_ports())
+
+    def test_one_that_is_gone_is_closed(self):
+        self.successResultOf(self.ensure(self.store.delete("tcp", 10080)))
+        self.failureResultOf(self.reloading(), MappingMissingError)
+        self.assertEqual([], self.network.open_ports())
+        self.failureResultOf(self.reloading(), MappingMissingError)
+
+    def test_there_are_no_more_than_may_be(self):
+        mapping = replace(self.stored()[10080], port=10081)
+        self.build(max_mappings=1)
+        self.successResultOf(self.ensure(self.mappings.restore()))
+        self.successResultOf(self.ensure(self.store.insert(mapping)))
+        self.failureResultOf(self.reloading(10081), TooManyMappingsError)
+
+    def test_a_store_that_fails_changes_nothing(self):
+        self.store.fail()
+        self.failureResultOf(self.reloading(), StoreFailedError)
+        self.assertEqual("listening", self.mappings.get(10080).state)
+
+    def test_one_of_an_agent_is_not_in_the_store(self):
+        self.peer.says(json_frame(frames.REGISTER, id="web", local=80, port=10081))
+        self.failureResultOf(self.reloading(10081), AgentMappingError)
 
 
 class UpdateTests(MappingsCase):
