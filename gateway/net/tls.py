@@ -91,6 +91,9 @@ class SecureSocket:
         self._recv = connection.recv
         self._recv_into = connection.recv_into
         self._ssl = connection._ssl
+        # else one read goes on for as long as the far end sends what is no data,
+        # such as updates of its key, and everybody waits
+        lib.SSL_clear_mode(self._ssl, lib.SSL_MODE_AUTO_RETRY)
         self.wants_write = False
         self.over = False
         self.fault = ""

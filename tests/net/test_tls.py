@@ -20,6 +20,7 @@ from gateway.net.certificates import CertificateError, CertificateFiles
 from gateway.net.tls import (
     RECORD_BYTES,
     ClientTLS,
+    SecureSocket,
     ServerTLS,
     TLSTransport,
     _records,
@@ -57,6 +58,33 @@ class RecordTests(SynchronousTestCase):
 
 def _views(pieces):
     return list(_records(pieces))
+
+
+class NoDataTests(SynchronousTestCase):
+    """Records that carry no data: session tickets, updates of keys."""
+
+    def test_a_read_ends_behind_each(self):
+        cert, key = Authority(self.mktemp()).issue("server", ADDRESS)
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.use_certificate_chain_file(cert)
+        context.use_privatekey_file(key)
+        near, far = socket.socketpair()
+        self.addCleanup(near.close)
+        self.addCleanup(far.close)
+        client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), near)
+        client.set_connect_state()
+        secure = SecureSocket(near, client)
+        server = SSL.Connection(context, far)
+        server.set_accept_state()
+        near.setblocking(False)
+        far.setblocking(False)
+        for end in (client, server, client, server):  # which then sends two tickets
+            with contextlib.suppress(SSL.WantReadError):
+                end.do_handshake()
+        server.send(b"data")
+        self.assertRaises(BlockingIOError, secure.recv, 100)
+        self.assertRaises(BlockingIOError, secure.recv, 100)
+        self.assertEqual(b"data", secure.recv(100))
 
 
 class TLSCase(RealSocketsCase):
