@@ -17,6 +17,7 @@ from gateway.errors import ConfigError
 from gateway.ops.preflight import Surroundings, Verdict, look, read_or_none
 from gateway.ops.process import raise_descriptor_limit
 from gateway.policy.addresses import is_loopback
+from gateway.store.keys import count_in_file
 
 _SIGNS: Final = {Verdict.GOOD: "ok  ", Verdict.MIND: "mind", Verdict.BAD: "BAD "}
 
@@ -50,7 +51,9 @@ def check(file: str | None, as_json: bool) -> None:
     Nothing is changed.  Run it as the gateway's user, where the gateway will run.
     """
     loaded = _load(file)
-    around = Surroundings(datetime.now(UTC), raise_descriptor_limit(), read_or_none)
+    around = Surroundings(
+        datetime.now(UTC), raise_descriptor_limit(), read_or_none, count_in_file
+    )
     findings = look(loaded.config, loaded.warnings, around)
     if as_json:
         show_json(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.config.gateway import CertificateConfig, GatewayConfig
+from gateway.config.rules import open_warning
 from gateway.errors import OperatorError
 from gateway.net.certificates import (
     CertificateFiles,
@@ -62,11 +63,13 @@ class Surroundings:
         now: the time.
         descriptors: files that a process may open at most.
         read: returns the text of a file, or None.
+        agent_keys: returns how many agents have a key in a database.
     """
 
     now: datetime
     descriptors: int
     read: Callable[[str], str | None]
+    agent_keys: Callable[[str], int] = lambda path: 0
 
 
 def read_or_none(name: str) -> str | None:
@@ -154,7 +157,9 @@ def _port(key: str, address: str, port: int) -> Finding:
 def _security(
     config: GatewayConfig, warnings: tuple[str, ...], around: Surroundings
 ) -> Iterator[Finding]:
-    for warning in warnings:
+    keys = around.agent_keys(config.database.path)
+    answered = {open_warning(config)} if keys else set()
+    for warning in [one for one in warnings if one not in answered]:
         yield Finding("security", Verdict.BAD, warning, "see docs/security.md")
     tunnel, api = config.security.tunnel, config.api
     if config.tunnel.enabled:
@@ -168,7 +173,7 @@ def _security(
                 "them over",
                 "set security.tunnel.enable_tls; `gotunnel cert` makes a first set",
             )
-        if config.asks_credential:
+        if config.asks_credential or keys:
             yield _good("security", "agents must show a credential")
     if api.tls.enabled:
         yield from _certificate("api.tls", api.tls, around)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 from gateway.interfaces import StoredCredentials
 from gateway.policy.credentials import (
@@ -14,6 +16,7 @@ from gateway.policy.credentials import (
 
 _PUT = "INSERT OR REPLACE INTO agent_keys (name, content) VALUES (?, ?)"
 _DELETE = "DELETE FROM agent_keys WHERE name = ?"
+_COUNT = "SELECT count(*) FROM agent_keys"
 _SELECT = "SELECT name, content FROM agent_keys ORDER BY name"
 
 
@@ -32,6 +35,19 @@ def load(connection: sqlite3.Connection) -> StoredCredentials:
                 "its row in table agent_keys"
             )
     return StoredCredentials(credentials, faults)
+
+
+def count_in_file(path: str) -> int:
+    """Return how many rows a database holds, also while a gateway has it open.
+
+    A file that is none, that cannot be read, or that is of an older form has none.
+    """
+    try:
+        uri = f"{Path(path).absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=1.0)) as connection:
+            return int(connection.execute(_COUNT).fetchone()[0])
+    except (sqlite3.Error, ValueError):
+        return 0
 
 
 def put(connection: sqlite3.Connection, credential: AgentCredential) -> None:

@@ -3,6 +3,7 @@
 import configparser
 import json
 import socket
+import sqlite3
 import subprocess
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.agent_tap import Options as AgentOptions
 from gateway.ops.preflight import Surroundings, Verdict, look
+from gateway.policy.credentials import AgentCredential
+from gateway.store.keys import count_in_file, put
+from gateway.store.schema import migrate
 from gateway.tap import Options
 from tests.certificates import Authority
 from tests.cli.cases import run
@@ -65,6 +69,20 @@ class FindingTests(CheckCase):
             self.assert_found(Verdict.MIND, f"*:{self.link_port} is in use")
         bad = load("tunnel: {bind: 192.0.2.77, listen_port: 9000}")
         self.assert_found(Verdict.BAD, "192.0.2.77:9000", loaded=bad)
+
+    def test_keys_made_at_run_time_are_credentials_too(self):
+        path = str(Path(self.mktemp()).absolute())
+        loaded = self.config(f"database: {{path: {path}}}")
+        for made in (False, True):
+            if made:
+                with closing(sqlite3.connect(path)) as connection:
+                    migrate(connection, 0, 0)
+                    put(connection, AgentCredential(name="office", verifiers=()))
+                    connection.commit()
+            around = Surroundings(NOW, 100_000, lambda name: None, count_in_file)
+            said = [one.what for one in look(loaded.config, loaded.warnings, around)]
+            self.assertEqual(made, "agents must show a credential" in said)
+            self.assertNotEqual(made, any("NO CREDENTIAL" in one for one in said))
 
     def test_the_range_of_the_system(self):
         name = "/proc/sys/net/ipv4/ip_local_port_range"
