@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from collections.abc import Mapping as Mapping_
 from dataclasses import dataclass
 from pathlib import Path
 from random import SystemRandom
 from typing import Final, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
     IProtocol,
     IProtocolFactory,
     IReactorThreads,
 )
+from twisted.internet.threads import deferToThreadPool
 
 from gateway import __version__
 from gateway.agent.expose import Exposures
@@ -29,6 +30,8 @@ from gateway.agent.service import (
 from gateway.agent.targets import Targets
 from gateway.api.app import Api
 from gateway.api.audit import AuditLog
+from gateway.api.health_app import HealthApi
+from gateway.api.health_routes import HealthRoutes
 from gateway.api.metrics_routes import LEFT_OUT, MetricsRoutes
 from gateway.api.settings import ApiSettings
 from gateway.api.site import make_site
@@ -44,7 +47,7 @@ from gateway.config.gateway import (
 )
 from gateway.config.rules import open_warning
 from gateway.edge.tcp import HEADER_SECONDS, Crowd
-from gateway.errors import GatewayError, OperatorError
+from gateway.errors import OperatorError
 from gateway.interfaces import (
     IAuditStore,
     IBanStore,
@@ -61,12 +64,15 @@ from gateway.net.local import is_local
 from gateway.net.network import INetworkReactor, Network
 from gateway.net.tls import ClientTLS, ServerTLS
 from gateway.ops.certificates import CertificateWatch
-from gateway.ops.health import CheckResult, HealthChecks, HealthStatus
+from gateway.ops.events import Events
+from gateway.ops.health import CheckResult, HealthChecks
 from gateway.ops.levels import Levels
 from gateway.ops.log_settings import gateway_log_settings
 from gateway.ops.process import IProcessReactor
 from gateway.ops.process_log import ProcessLog
 from gateway.ops.refusals import RefusalLog
+from gateway.ops.repeating import Repeating
+from gateway.ops.vitals import LoopLag, check_descriptors, disk_check
 from gateway.policy.access import OwnPorts, TargetRules
 from gateway.policy.backoff import Backoff
 from gateway.policy.bans import BanSettings
@@ -87,6 +93,12 @@ from gateway.relay.linger import Linger
 from gateway.relay.memory import Holder, MemoryWatch
 from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
+from gateway.server.fitness import (
+    check_links,
+    check_listeners,
+    check_memory,
+    check_store,
+)
 from gateway.server.links import AdmissionSettings, LinkFactory, Links
 from gateway.server.mappings import Mappings, MappingSettings
 from gateway.server.measures import Measures
@@ -94,12 +106,13 @@ from gateway.server.own import OwnPlaces
 from gateway.server.register import Registrations
 from gateway.server.routing import Router
 from gateway.server.sampling import Sampler
-from gateway.server.service import ApiEdge, GatewayParts, GatewayService
+from gateway.server.service import ApiEdge, GatewayParts, GatewayService, Place
 from gateway.server.traffic import Traffic
 from gateway.store.sqlite import SQLiteMappingStore
 from gateway.texts import Language, Texts
 from gateway.wire.hello import Hello, Register
 
+BAN_LOOK_SECONDS: Final = 5.0  # how late it is told that a ban is over
 SOFTWARE: Final = f"gotunnel {__version__}"
 _RANDOM: Final = SystemRandom()
 
@@ -163,6 +176,7 @@ def build_gateway(
     memory = Budget(config.limits.memory)
     network.count_by(memory)
     stalls = Stalls()
+    events = Events(reactor, world.wall_clock, world.random_bytes(4).hex())
     store = store or SQLiteMappingStore(
         config.database.path, reactor=reactor, wall_now=world.wall_clock
     )
@@ -174,6 +188,7 @@ def build_gateway(
         cast(IBanStore, store),
         BanSettings(rules.failures, rules.window, rules.duration, rules.exempt),
         world.wall_clock,
+        events.emit,
     )
     credentials = Credentials(
         cast(ICredentialStore, store),
@@ -191,14 +206,17 @@ def build_gateway(
         world.wall_clock,
         credentials,
         bans,
+        events.emit,
     )
     link_tls = _link_tls(config, links.note_refused, bans.admits)
-    api_refusals = RefusalLog(reactor)
+    api_refusals = RefusalLog(reactor, emit=events.emit)
     api_tls = _api_tls(config, api_refusals.note, bans.admits)
     both = {"the link port": link_tls, "the API": api_tls}
     sealed = {name: tls for name, tls in both.items() if tls is not None}
     watch = CertificateWatch(
-        reactor, {name: tls.read_again for name, tls in sealed.items()}
+        reactor,
+        {name: tls.read_again for name, tls in sealed.items()},
+        events.emit,
     )
     own = OwnPlaces(OwnPorts(_own_listeners(config)), is_local)
     dialer = Dialer(
@@ -217,6 +235,7 @@ def build_gateway(
         config.tunnel.open_timeout,
         world.random_bytes(4).hex(),
         log.access,
+        events.emit,
     )
     mappings = Mappings(
         reactor,
@@ -244,12 +263,14 @@ def build_gateway(
         texts,
         world.wall_clock,
         world.randrange,
+        events.emit,
     )
     traffic = Traffic(mappings, links)
     sampler = Sampler(reactor, traffic, world.wall_clock)
     registrations.mappings = mappings
     own.public_place = mappings.public_place
-    health = _health(config, reactor, world, store, mappings, links, memory)
+    lag = LoopLag(reactor)
+    health = _health(config, reactor, world, store, mappings, links, memory, lag)
     return GatewayService(
         GatewayParts(
             clock=reactor,
@@ -277,6 +298,7 @@ def build_gateway(
                 sealed,
                 watch.look,
                 health,
+                events,
                 api_refusals,
                 world,
                 draining,
@@ -284,6 +306,11 @@ def build_gateway(
                 sampler,
             ),
             sampler=sampler,
+            make_health=lambda draining: _probes(
+                config, reactor, language, links, health, draining
+            ),
+            events=events,
+            watches=(lag, Repeating(reactor, BAN_LOOK_SECONDS, bans.lift)),
             fatal=fatal,
             open_warning=open_warning(config),
             certificates=watch,
@@ -294,6 +321,7 @@ def build_gateway(
         if config.tunnel.enabled
         else None,
         api_place=(config.api.bind, config.api.listen_port),
+        health_place=_health_place(config),
         shutdown_timeout=config.shutdown_timeout,
     )
 
@@ -400,11 +428,18 @@ def _credential(agent: KnownAgent, now: int) -> AgentCredential:
 
 def _own_listeners(config: GatewayConfig) -> list[tuple[str, int]]:
     own = [(config.api.bind, config.api.listen_port)]
+    if (health := _health_place(config)) is not None:
+        own.append(health)
     if config.tunnel.enabled:
         own.append((config.tunnel.bind, config.tunnel.listen_port))
     if config.debug.enabled:
         own.append((config.debug.bind, config.debug.listen_port))
     return own
+
+
+def _health_place(config: GatewayConfig) -> Place | None:
+    port = config.health.listen_port
+    return None if port is None else (config.health.bind, port)
 
 
 def _public_ports(config: GatewayConfig) -> PublicPorts:
@@ -436,41 +471,28 @@ def _health(
     mappings: Mappings,
     links: Links,
     memory: Budget,
+    lag: LoopLag,
 ) -> HealthChecks:
-    """Return the checks: the store answers, ports are open, an agent is there."""
+    folders = {"database": str(Path(config.database.path).absolute().parent)}
+    if config.log.file is not None:
+        folders["log"] = str(Path(config.log.file).absolute().parent)
 
-    async def check_store() -> CheckResult:
-        try:
-            await store.ping()
-        except GatewayError as fault:
-            return CheckResult(HealthStatus.UNHEALTHY, str(fault))
-        return CheckResult(HealthStatus.HEALTHY)
+    def in_thread(look: Callable[[], CheckResult]) -> Awaitable[CheckResult]:
+        if not IReactorThreads.providedBy(cast(object, reactor)):
+            return succeed(look())  # the simulation has no threads
+        pool = reactor.getThreadPool()
+        return deferToThreadPool(reactor, pool, look)
 
-    def check_listeners() -> CheckResult:
-        broken = [one for one in mappings.views() if one.state == "error"]
-        if broken:
-            ports = ", ".join(str(one.mapping.port) for one in broken[:10])
-            return CheckResult(
-                HealthStatus.DEGRADED, f"{len(broken)} mappings not served: {ports}"
-            )
-        return CheckResult(HealthStatus.HEALTHY)
-
-    def check_links() -> CheckResult:
-        if config.tunnel.enabled and not links.connected:
-            return CheckResult(HealthStatus.DEGRADED, "no agent is connected")
-        return CheckResult(HealthStatus.HEALTHY)
-
-    def check_memory() -> CheckResult:
-        if memory.tight:
-            said = f"{memory.used} of limits.memory ({memory.limit}) bytes are held"
-            return CheckResult(HealthStatus.DEGRADED, said)
-        return CheckResult(HealthStatus.HEALTHY)
-
-    health = HealthChecks(reactor, world.wall_clock)
-    health.register("store", check_store)
-    health.register("listeners", check_listeners)
-    health.register("links", check_links)
-    health.register("memory", check_memory)
+    health = HealthChecks(reactor, world.wall_clock, config.health.timeout)
+    health.register("store", lambda: check_store(store))
+    health.register("listeners", lambda: check_listeners(mappings))
+    health.register(
+        "links", lambda: check_links(links, tunnel_enabled=config.tunnel.enabled)
+    )
+    health.register("memory", lambda: check_memory(memory))
+    health.register("loop", lag.check)
+    health.register("disk", disk_check(folders, in_thread))
+    health.register("descriptors", check_descriptors)
     return health
 
 
@@ -509,6 +531,7 @@ def _api(
     sealed: Mapping_[str, ServerTLS],
     reload: Callable[[], list[str]],
     health: HealthChecks,
+    events: Events,
     refusals: RefusalLog,
     world: Surroundings,
     draining: Callable[[], bool],
@@ -543,6 +566,7 @@ def _api(
         handshakes=sealed,
         reload=reload,
         health=health,
+        events=events,
         settings=ApiSettings(
             api_key=security.api_key,
             api_key_in_query=security.api_key_in_query,
@@ -565,8 +589,8 @@ def _api(
     site = make_site(api, reactor)
 
     def close() -> None:
+        api.close()  # first, so that event streams end in order
         site.abort_connections()
-        api.close()
 
     return ApiEdge(site=site, close=close)
 
@@ -583,6 +607,22 @@ def _metrics(
         if not getattr(config, switch)
     )
     return MetricsRoutes(measures, traffic, links, config.namespace, left_out)
+
+
+def _probes(
+    config: GatewayConfig,
+    reactor: IGatewayReactor,
+    language: Language,
+    links: Links,
+    health: HealthChecks,
+    draining: Callable[[], bool],
+) -> ApiEdge:
+    routes = HealthRoutes(health, links, draining, tunnel_enabled=config.tunnel.enabled)
+    settings = ApiSettings(
+        language=language, request_timeout_seconds=config.api.request_timeout
+    )
+    site = make_site(HealthApi([routes], settings), reactor)
+    return ApiEdge(site=site, close=site.abort_connections)
 
 
 def build_agent(

@@ -435,6 +435,13 @@ class TooManyRequestsError(CallerError):
     http_code = 429
 
 
+class TooManyStreamsError(CallerError):
+    """So many event streams are open that there is no room; `limit`."""
+
+    key = "too_many_streams"
+    http_code = 503
+
+
 class AccessDeniedError(CallerError):
     """The caller's address or role, or the host it names, is not an allowed one."""
 

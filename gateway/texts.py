@@ -136,6 +136,10 @@ CATALOGUE: Final[dict[str, tuple[str, str]]] = {
         "too many requests; try again in {seconds:.1f} seconds",
         "请求过于频繁, 请在 {seconds:.1f} 秒后重试",
     ),
+    "too_many_streams": (
+        "{limit} event streams are open, which is the limit; end one of them",
+        "事件流数量已达上限 {limit}",
+    ),
     "bad_api_key": ("Invalid API key", "无效的 API 密钥"),
     "access_denied": ("Access denied", "Access denied"),
     "not_available": (

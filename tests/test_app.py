@@ -218,6 +218,48 @@ class GatewayTests(AppCase):
         )
         self.assertIn("1 mappings not served: 7000", json.dumps(self.health(service)))
 
+    def test_health_looks_at_the_process_and_its_disk(self):
+        checks = self.health(self.start("log: {file: gateway.log}"))["checks"]
+        self.assertEqual(
+            ["store", "listeners", "links", "memory", "loop", "disk", "descriptors"],
+            [check["name"] for check in checks],
+        )
+        disk = checks[5]
+        self.assertEqual("degraded", disk["status"], disk)
+        self.assertIn("data: No such file", disk["message"])
+        self.assertNotIn("log:", disk["message"])
+
+    def test_probes_have_a_port_of_their_own(self):
+        service = self.start("health: {listen_port: 8090, bind: 0.0.0.0}")
+        self.assertEqual("0.0.0.0", self.network.at(8090).address)
+        client: Any = StubTreq(service.parts.make_health(lambda: True).site.resource)
+        answers = {}
+        for path in (
+            "/livez",
+            "/readyz",
+            "/health",
+            "/api/agents",
+            "/api/openapi.json",
+        ):
+            answering = client.get(f"http://probed.example{path}")
+            client.flush()
+            answers[path] = self.successResultOf(answering).code
+        self.assertEqual(
+            {
+                "/livez": 200,
+                "/readyz": 503,
+                "/health": 200,
+                "/api/agents": 404,
+                "/api/openapi.json": 404,
+            },
+            answers,
+        )
+        making = _run(
+            self.create(service, port=10001, target_host="127.0.0.1", target_port=8090)
+        )
+        self.network.answer("127.0.0.1")
+        self.failureResultOf(making, TargetDeniedError)
+
     def test_closing_the_api_leaves_no_timer(self):
         service = self.start()
         edge = service.parts.make_api(lambda: False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, cast
 from typing import Protocol as Seam
 from urllib.parse import unquote_to_bytes
 
@@ -18,9 +18,10 @@ from gateway.api.agent_routes import AgentRoutes
 from gateway.api.audit import AuditLog
 from gateway.api.auth import Gate
 from gateway.api.connection_routes import ConnectionRoutes
+from gateway.api.event_routes import EventRoutes
 from gateway.api.exchange import Endpoint, Exchange
 from gateway.api.faults import caller_error, path_text, refuse
-from gateway.api.health_routes import HealthRoutes
+from gateway.api.health_routes import DocumentRoutes, HealthRoutes
 from gateway.api.mapping_routes import MappingRoutes
 from gateway.api.metrics_routes import MetricsRoutes
 from gateway.api.page_routes import PageRoutes
@@ -29,6 +30,7 @@ from gateway.api.security_routes import Counted, SecurityRoutes
 from gateway.api.settings import ApiSettings
 from gateway.api.stats_routes import StatsRoutes
 from gateway.errors import NoRouteError
+from gateway.ops.events import Events
 from gateway.ops.health import HealthChecks
 from gateway.ops.refusals import RefusalLog
 from gateway.ops.usage import ProcessUsage, process_usage
@@ -74,6 +76,7 @@ class Api:
         handshakes: Mapping[str, Counted],
         reload: Callable[[], list[str]],
         health: HealthChecks,
+        events: Events,
         settings: ApiSettings,
         clock: IReactorTime,
         refusals: RefusalLog,
@@ -91,9 +94,11 @@ class Api:
         self._gate = Gate(settings, refusals, clock, bans, pages.paths)
         self._exchange = Exchange(settings, audit, clock)
         more: list[RouteGroup] = [] if metrics is None else [metrics]
+        self._streams = EventRoutes(events, clock)
         self._groups: list[RouteGroup] = [
             pages,
             *more,
+            self._streams,
             MappingRoutes(self._exchange, mappings, links),
             AgentRoutes(self._exchange, links, credentials),
             SecurityRoutes(
@@ -119,6 +124,7 @@ class Api:
             ConnectionRoutes(
                 self._exchange, Connections(clock, traffic), links, wall_clock
             ),
+            DocumentRoutes(),
             HealthRoutes(
                 health, links, draining, tunnel_enabled=settings.tunnel_enabled
             ),
@@ -126,21 +132,14 @@ class Api:
 
     def resource(self) -> IResource:
         """Return the root resource for a site."""
-        app = Klein()
-        app.url_map.converters["port"] = _PortConverter
-        app.url_map.merge_slashes = False
-        for group in self._groups:
-            for method, path, answer in group.routes():
-                name = f"{method} {path}"
-                app.route(path, methods=[method], endpoint=name)(answer)
-        app.handle_errors(Exception)(self.refuse)
-        return _GatedResource(self._admit, app.resource(), self.refuse)
+        return resource_of(self._groups, self._admit, self.refuse)
 
     def _admit(self, request: IRequest) -> None:
         self._exchange.admitted(request, self._gate.admit(request))
 
     def close(self) -> None:
-        """Release timers; may be called twice."""
+        """End event streams and release timers; may be called twice."""
+        self._streams.close()
         self._refusals.close()
 
     def refuse(self, request: IRequest, failure: Failure) -> bytes:
@@ -151,6 +150,29 @@ class Api:
     def language(self, request: IRequest) -> Language:
         """Return the language to answer a request in."""
         return self._exchange.language(request)
+
+
+def resource_of(
+    groups: Sequence[RouteGroup],
+    admit: Callable[[IRequest], None],
+    refuse: Callable[[IRequest, Failure], bytes],
+) -> IResource:
+    """Return a root resource that serves groups of routes.
+
+    Args:
+        groups: what is answered.
+        admit: raises why a request may not be served.
+        refuse: answers a request that failed.
+    """
+    app = Klein()
+    app.url_map.converters["port"] = _PortConverter
+    app.url_map.merge_slashes = False
+    for group in groups:
+        for method, path, answer in group.routes():
+            name = f"{method} {path}"
+            app.route(path, methods=[method], endpoint=name)(answer)
+    app.handle_errors(Exception)(cast(Any, refuse))
+    return _GatedResource(admit, app.resource(), refuse)
 
 
 def _check_text(path: bytes) -> None:

@@ -14,6 +14,17 @@ from gateway.ops.health import HealthChecks
 from gateway.server.links import Links
 
 
+class DocumentRoutes:
+    """Answer what the API is like."""
+
+    def routes(self) -> list[Endpoint]:
+        """Return what this group answers."""
+        return [Endpoint("GET", "/api/openapi.json", self._openapi)]
+
+    def _openapi(self, request: IRequest) -> bytes:
+        return reply(request, document())
+
+
 class HealthRoutes:
     """Answer without an envelope, as probes expect it."""
 
@@ -33,14 +44,10 @@ class HealthRoutes:
     def routes(self) -> list[Endpoint]:
         """Return what this group answers."""
         return [
-            Endpoint("GET", "/api/openapi.json", self._openapi),
             Endpoint("GET", "/health", self._health_answer),
             Endpoint("GET", "/livez", self._livez),
             Endpoint("GET", "/readyz", self._readyz),
         ]
-
-    def _openapi(self, request: IRequest) -> bytes:
-        return reply(request, document())
 
     async def _health_answer(self, request: IRequest) -> bytes:
         row = health_row(

@@ -54,6 +54,7 @@ from gateway.api.stat_rows import (
     TrafficRow,
 )
 from gateway.errors import CallerError
+from gateway.ops.events import KEPT, TOPICS
 from gateway.server.connections import SORTS, STATES
 from gateway.wire.hello import NAME_PATTERN
 
@@ -343,6 +344,7 @@ def document() -> Mapping[str, Any]:
         paths.setdefault(route.path, {})[route.method] = _operation(route)
     paths["/api/openapi.json"] = {"get": _own_operation()}
     paths["/metrics"] = {"get": _metrics_operation()}
+    paths["/api/events"] = {"get": _stream_operation()}
     return {
         "openapi": "3.1.0",
         "info": {"title": "gotunnel", "version": "1", "license": {"name": "MIT"}},
@@ -403,11 +405,14 @@ def _refusals(faults: tuple[type[CallerError], ...]) -> dict[str, Any]:
     answers: dict[str, Any] = {}
     sentences: dict[int, list[str]] = {}
     for fault in faults:
-        said = (fault.__doc__ or "").partition(";")[0].strip().rstrip(".")
-        sentences.setdefault(fault.http_code, []).append(said)
+        sentences.setdefault(fault.http_code, []).append(_said(fault))
     for code in sorted(sentences):
         answers[str(code)] = _answer("; ".join(sentences[code]), _ref(Fault), bare=True)
     return answers
+
+
+def _said(fault: type[CallerError]) -> str:
+    return (fault.__doc__ or "").partition(";")[0].strip().rstrip(".")
 
 
 def _own_operation() -> dict[str, Any]:
@@ -445,6 +450,29 @@ def _metrics_operation() -> dict[str, Any]:
                 },
             },
             **_refusals(_EVERYWHERE),
+        },
+    }
+
+
+def _stream_operation() -> dict[str, Any]:
+    """Return the operation whose answer has no end."""
+    topics = {"type": "array", "items": {"type": "string", "enum": list(TOPICS)}}
+    recent = {"type": "integer", "minimum": 1, "maximum": KEPT}
+    listed = {"in": "query", "style": "form", "explode": False}
+    return {
+        "operationId": "get_api_events",
+        "summary": "Follow what happens, as server-sent events without end",
+        "parameters": [
+            {"name": "topics", "schema": topics, **listed},
+            {"name": "recent", "in": "query", "schema": recent},
+            {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}},
+        ],
+        "responses": {
+            "200": {
+                "description": "events; `data` is a JSON object",
+                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            },
+            **_refusals((*_EVERYWHERE, errors.TooManyStreamsError)),
         },
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 from typing import Final
+from typing import Protocol as Seam
 
 from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
@@ -12,22 +13,42 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 from typing_extensions import override
 
-from gateway.api.app import Api
 from gateway.api.faults import whole_refusal
+from gateway.api.settings import ApiSettings
 from gateway.errors import (
     BadRequestError,
     BodyTooLargeError,
     CallerError,
     SlowRequestError,
 )
+from gateway.policy.limits import Slots
 from gateway.texts import Language
 
 LINGER_SECONDS: Final = 2.0  # so that a refusal is read before the close
 LINGER_BYTES: Final = 1 << 20
 FULL_EACH_SECONDS: Final = 60.0  # how often a full house is logged
+
+
+class Served(Seam):
+    """What a server serves."""
+
+    @property
+    def settings(self) -> ApiSettings:
+        """Its limits."""
+
+    @property
+    def connections(self) -> Slots:
+        """The places of connections."""
+
+    def resource(self) -> IResource:
+        """Return the root of its routes."""
+
+    def language(self, request: IRequest) -> Language:
+        """Return the language to answer a request in."""
 
 
 class _TooLongError(Exception):
@@ -52,6 +73,9 @@ class ApiChannel(http.HTTPChannel):
 
     A client that was refused half-way gets its answer, then our half of the
     connection closes, and what it still sends is thrown away for a moment.
+
+    Attributes:
+        parting: its last answer was without end, and was ended in order.
     """
 
     site: ApiSite
@@ -59,6 +83,7 @@ class ApiChannel(http.HTTPChannel):
 
     def __init__(self) -> None:
         super().__init__()
+        self.parting = False
         self._receiving = False  # part of an unfinished request is here
         self._lingering: int | None = None  # bytes that may still be thrown away
 
@@ -193,7 +218,7 @@ class ApiSite(Site):
     protocol = ApiChannel  # type: ignore[assignment] # Twisted names its own wrapper
     _log = Logger()
 
-    def __init__(self, api: Api, clock: IReactorTime) -> None:
+    def __init__(self, api: Served, clock: IReactorTime) -> None:
         settings = api.settings
         super().__init__(
             api.resource(),
@@ -263,9 +288,13 @@ class ApiSite(Site):
         channel.transport.abortConnection()
 
     def abort_connections(self) -> None:
-        """End all connections at once; changes under way go on."""
+        """End all connections at once, but for those that part already.
+
+        Changes under way go on.
+        """
         for channel in list(self.channels):
-            channel.transport.abortConnection()
+            if not channel.parting:
+                channel.transport.abortConnection()
 
     def _say_full(self) -> None:
         now = self.reactor.seconds()
@@ -278,6 +307,6 @@ class ApiSite(Site):
             )
 
 
-def make_site(api: Api, clock: IReactorTime) -> ApiSite:
+def make_site(api: Served, clock: IReactorTime) -> ApiSite:
     """Return the factory that serves `api` within its settings' limits."""
     return ApiSite(api, clock)

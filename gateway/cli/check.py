@@ -155,12 +155,20 @@ def _iptables(config: GatewayConfig, drop_others: bool, ssh: int) -> Iterator[st
                 yield f"{accept} {port} -j DROP"
             else:
                 yield f"{accept} {port} -j ACCEPT"
+        if _probed(config):
+            yield f"{accept} {config.health.listen_port} -j ACCEPT"
         if config.tunnel.enabled:
             yield f"{accept} {config.tunnel.listen_port} -j ACCEPT"
         for ports in _public_ports(config, ":"):
             yield f"{accept} {ports} -j ACCEPT"
         if drop_others:
             yield f"{command} -P INPUT DROP"
+
+
+def _probed(config: GatewayConfig) -> bool:
+    """Tell whether others reach a port for probes."""
+    health = config.health
+    return health.listen_port is not None and not is_loopback(health.bind)
 
 
 def _nftables(config: GatewayConfig, drop_others: bool, ssh: int) -> Iterator[str]:
@@ -182,6 +190,8 @@ def _nftables(config: GatewayConfig, drop_others: bool, ssh: int) -> Iterator[st
                 yield f"        tcp dport {port} {family} saddr {{ {networks} }} accept"
         verdict = "drop" if config.security.api.allowed_ips else "accept"
         yield f"        tcp dport {port} {verdict}"
+    if _probed(config):
+        yield f"        tcp dport {config.health.listen_port} accept"
     if config.tunnel.enabled:
         yield f"        tcp dport {config.tunnel.listen_port} accept"
     for ports in _public_ports(config, "-"):

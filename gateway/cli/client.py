@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from typing import Final, TypeVar
 from urllib.error import URLError
@@ -34,6 +35,7 @@ from gateway.cli.output import printable_lines
 from gateway.texts import Language
 
 LONGEST_ANSWER: Final = 64 << 20  # bytes
+SILENCE_SECONDS: Final = 45.0  # of a stream; it beats every 15
 _PIECE: Final = 65536
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -183,6 +185,31 @@ class ApiClient:
             raise self._refusal(code, answer)
         data = answer.get("data") if isinstance(answer, dict) else None
         return self._model(EndedConnection, data)
+
+    @contextmanager
+    def stream(self, path: str, last_event_id: str | None) -> Iterator[HTTPResponse]:
+        """Open an answer without end, of which at least a beat comes now and then.
+
+        Args:
+            path: with its query.
+            last_event_id: what was read last; None = nothing.
+        """
+        headers = {**self._headers, "Accept": "text/event-stream"}
+        if last_event_id is not None:
+            headers["Last-Event-ID"] = last_event_id
+        request = Request(self.url + path, None, headers)  # noqa: S310 - http(s)
+        try:
+            response = self._opener.open(request, timeout=SILENCE_SECONDS)
+        except (OSError, HTTPException) as fault:
+            raise self._unreachable(fault, changing=False) from None
+        with response:
+            if response.status != 200:
+                try:
+                    said = json.loads(_read(response, time.monotonic() + 5.0))
+                except ValueError:
+                    said = None
+                raise self._refusal(response.status, said)
+            yield response
 
     def health(self) -> Health:
         """Return how the gateway fares, an unhealthy one's answer included."""

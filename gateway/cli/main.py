@@ -13,6 +13,7 @@ from gateway.cli.bench import bench
 from gateway.cli.cert import cert
 from gateway.cli.check import check, firewall
 from gateway.cli.demo import demo
+from gateway.cli.events import events
 from gateway.cli.forward import forward, proxy
 from gateway.cli.map import mappings
 from gateway.cli.process import agent, server
@@ -45,6 +46,7 @@ for _command in (
     agent_key,
     ban,
     audit,
+    events,
     cert,
     token,
     check,

@@ -161,6 +161,22 @@ class ApiConfig(Block):
     tls: ApiTLS = ApiTLS()
 
 
+class HealthConfig(Block):
+    """How fit the gateway is, and a port for probes alone.
+
+    That port answers /health, /livez and /readyz without a credential; the API does,
+    too.
+    """
+
+    timeout: Seconds = 5.0
+    """Seconds after which a check that has not answered counts as unhealthy."""
+    listen_port: Port | None = None
+    """Port for probes; null = there is none beside the API."""
+    bind: BindAddress = "127.0.0.1"
+    """Address of that port; probes of other machines need another one, such as
+    0.0.0.0."""
+
+
 def _splice(value: object) -> object:
     return "off" if value is False else value
 
@@ -352,6 +368,7 @@ class GatewayConfig(Block):
     port_range: PortRange = PortRange()
     tunnel: TunnelConfig = TunnelConfig()
     api: ApiConfig = ApiConfig()
+    health: HealthConfig = HealthConfig()
     direct: DirectConfig = DirectConfig()
     database: DatabaseConfig = DatabaseConfig()
     security: SecurityConfig = SecurityConfig()

@@ -10,7 +10,6 @@ from typing import Final
 
 GATEWAY: Final = frozenset(
     {
-        "health",
         "options",
         "protocols.options",
         "protocols.tls",

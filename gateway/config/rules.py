@@ -59,23 +59,24 @@ def _port_conflicts(config: GatewayConfig) -> list[Conflict]:
     elif (count := last - first + 1) > WIDEST_RANGE:
         detail = f"the range {first}-{last} holds {count} ports, limit {WIDEST_RANGE}"
         found.append(Conflict("port_range.end", detail, ("port_range.from",)))
-    if config.tunnel.enabled and config.api.listen_port == config.tunnel.listen_port:
-        detail = f"{config.api.listen_port} is tunnel.listen_port already; take another"
-        found.append(Conflict("api.listen_port", detail, ("tunnel.listen_port",)))
-    if config.debug.enabled:
-        port = config.debug.listen_port
-        for key, taken in _own_ports(config).items():
-            if taken == port and key != "debug.listen_port":
-                detail = f"{port} is {key} already; take another"
-                found.append(Conflict("debug.listen_port", detail, (key,)))
+    taken: dict[int, str] = {}
+    for key, port in _own_ports(config).items():
+        if port in taken:
+            detail = f"{port} is {taken[port]} already; take another"
+            found.append(Conflict(key, detail, (taken[port],)))
+        else:
+            taken[port] = key
     return found
 
 
 def _own_ports(config: GatewayConfig) -> dict[str, int]:
     """Return the ports of the gateway itself, by their keys."""
-    own = {"api.listen_port": config.api.listen_port}
+    own: dict[str, int] = {}
     if config.tunnel.enabled:
         own["tunnel.listen_port"] = config.tunnel.listen_port
+    own["api.listen_port"] = config.api.listen_port
+    if config.health.listen_port is not None:
+        own["health.listen_port"] = config.health.listen_port
     if config.debug.enabled:
         own["debug.listen_port"] = config.debug.listen_port
     return own

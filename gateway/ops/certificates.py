@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from gateway.errors import OperatorError
+from gateway.ops.events import Emit, unheard
 
 LOOK_SECONDS: Final = 5.0
 
@@ -22,7 +23,10 @@ class CertificateWatch:
     _log = Logger()
 
     def __init__(
-        self, clock: IReactorTime, places: Mapping[str, Callable[[], bool]]
+        self,
+        clock: IReactorTime,
+        places: Mapping[str, Callable[[], bool]],
+        emit: Emit = unheard,
     ) -> None:
         """Look at nothing yet.
 
@@ -30,9 +34,11 @@ class CertificateWatch:
             clock: tells when to look.
             places: by what the log calls it, what reads its files if they have
                 changed, tells whether they had, and raises `OperatorError`.
+            emit: told of what was read, and of what could not be.
         """
         self._clock = clock
         self._places = places
+        self._emit = emit
         self._next: IDelayedCall | None = None
 
     def start(self) -> None:
@@ -58,10 +64,12 @@ class CertificateWatch:
                     name=name,
                     fault=fault,
                 )
+                self._emit("reload", "failed", what=f"certificate of {name}")
             else:
                 if changed:
                     read.append(name)
                     self._log.info("certificate of {name} read anew", name=name)
+                    self._emit("reload", "reloaded", what=f"certificate of {name}")
         return read
 
     def _look_again(self) -> None:

@@ -105,6 +105,9 @@ def _good(area: str, what: str) -> Finding:
 
 def _network(config: GatewayConfig, around: Surroundings) -> Iterator[Finding]:
     places = [("api.listen_port", config.api.bind, config.api.listen_port)]
+    if config.health.listen_port is not None:
+        health = config.health
+        places.append(("health.listen_port", health.bind, health.listen_port or 0))
     if config.tunnel.enabled:
         tunnel = config.tunnel
         places.append(("tunnel.listen_port", tunnel.bind, tunnel.listen_port))

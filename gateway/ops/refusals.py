@@ -7,6 +7,8 @@ from typing import Final
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from gateway.ops.events import Emit, unheard
+
 WINDOW_SECONDS: Final = 60.0
 MOST_ADDRESSES: Final = 1024  # told apart within a window; the rest is counted only
 
@@ -21,7 +23,11 @@ class RefusalLog:
     _log = Logger()
 
     def __init__(
-        self, clock: IReactorTime, what: str = "request", word: str = "Unauthorized"
+        self,
+        clock: IReactorTime,
+        what: str = "request",
+        word: str = "Unauthorized",
+        emit: Emit = unheard,
     ) -> None:
         """Nothing is refused yet.
 
@@ -29,10 +35,12 @@ class RefusalLog:
             clock: tells the minutes.
             what: what is refused, in the singular.
             word: what each line begins with.
+            emit: told of what each line says.
         """
         self._clock = clock
         self._what = what
         self._word = word
+        self._emit = emit
         self._unsaid: dict[str, int] = {}
         self._unsaid_elsewhere = 0
         self._summary: IDelayedCall | None = None
@@ -58,6 +66,14 @@ class RefusalLog:
                 address=address,
                 reason=reason,
             )
+            self._emit(
+                "refusal",
+                "refused",
+                what=self._what,
+                address=address,
+                reason=reason,
+                count=1,
+            )
         else:
             self._unsaid_elsewhere += 1
         self._await_summary()
@@ -79,17 +95,25 @@ class RefusalLog:
         for address, count in unsaid.items():
             self._tell(count, address)
         if self._unsaid_elsewhere:
-            self._tell(self._unsaid_elsewhere, "other addresses")
+            self._tell(self._unsaid_elsewhere, None)
         # who was told of just now has had this minute's line already
         self._unsaid = dict.fromkeys(unsaid, 0)
         self._unsaid_elsewhere = 0
         self._await_summary()
 
-    def _tell(self, count: int, address: str) -> None:
+    def _tell(self, count: int, address: str | None) -> None:
         self._log.warn(
             "{word}: {count} more {what}s from {address} refused",
             word=self._word,
             what=self._what,
             count=count,
+            address=address or "other addresses",
+        )
+        self._emit(
+            "refusal",
+            "refused",
+            what=self._what,
             address=address,
+            reason=None,
+            count=count,
         )

@@ -79,10 +79,8 @@ class Bans:
 
     def _find(self, address: str, now: float) -> Ban | None:
         found = self._kept_out.get(address)
-        if found is not None:
-            if _is_on(found, now):
-                return found
-            del self._kept_out[address]
+        if found is not None and _is_on(found, now):
+            return found
         parsed = without_scope(address)
         if parsed is None:
             return None
@@ -141,12 +139,19 @@ class Bans:
         return listed or kept_out
 
     def views(self, now: float) -> list[Ban]:
-        """Return those that are on, the operator's first; forget the others."""
-        for network in [n for n, ban in self._listed.items() if not _is_on(ban, now)]:
-            del self._listed[network]
-        for address in [a for a, ban in self._kept_out.items() if not _is_on(ban, now)]:
-            del self._kept_out[address]
-        return [*self._listed.values(), *self._kept_out.values()]
+        """Return those that are on, the operator's first."""
+        every = (*self._listed.values(), *self._kept_out.values())
+        return [ban for ban in every if _is_on(ban, now)]
+
+    def lift(self, now: float) -> list[Ban]:
+        """Forget those whose time is over; return them."""
+        over = [ban for ban in self._listed.values() if not _is_on(ban, now)]
+        passed = [ban for ban in self._kept_out.values() if not _is_on(ban, now)]
+        for ban in over:
+            del self._listed[parse_network(ban.network)]
+        for ban in passed:
+            del self._kept_out[ban.network]
+        return over + passed
 
 
 def _is_on(ban: Ban, now: float) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from gateway.errors import (
@@ -14,6 +15,7 @@ from gateway.errors import (
     StoreFailedError,
 )
 from gateway.interfaces import IBanStore
+from gateway.ops.events import Emit, unheard
 from gateway.policy.access import parse_network
 from gateway.policy.bans import Ban, Bans, BanSettings
 
@@ -28,6 +30,7 @@ class BanTable:
         store: IBanStore,
         settings: BanSettings,
         wall_clock: Callable[[], float],
+        emit: Emit = unheard,
     ) -> None:
         """Keep nobody out yet.
 
@@ -35,7 +38,9 @@ class BanTable:
             store: where the operator's bans survive a restart.
             settings: when wrong credentials lead to a ban.
             wall_clock: Unix seconds.
+            emit: told of bans that begin and end.
         """
+        self._emit = emit
         self._store = store
         self._bans = Bans(settings)
         self._wall_clock = wall_clock
@@ -46,7 +51,11 @@ class BanTable:
         Raises:
             StoreError: the store cannot be read at all.
         """
+        now = self._wall_clock()
         for ban in await self._store.load_bans():
+            if ban.until is not None and ban.until <= now:
+                await self._forget(ban)
+                continue
             try:
                 self._bans.put(ban)
             except ValueError as fault:
@@ -75,6 +84,30 @@ class BanTable:
                 until=ban.until,
                 reason=ban.reason,
             )
+            self._tell("added", ban)
+
+    def _tell(self, action: str, ban: Ban) -> None:
+        self._emit(
+            "ban", action, network=ban.network, until_unix=ban.until, reason=ban.reason
+        )
+
+    def lift(self) -> None:
+        """Forget the bans whose time is over."""
+        for ban in self._bans.lift(self._wall_clock()):
+            self._tell("lifted", ban)
+            if ban.stored:
+                Deferred.fromCoroutine(self._forget(ban))
+
+    async def _forget(self, ban: Ban) -> None:
+        """Take a ban out of the store; if that fails, the next start does it."""
+        try:
+            await self._store.delete_ban(ban.network)
+        except StoreError as fault:
+            self.log.warn(
+                "the ban of {network} is over and stays in the store: {fault}",
+                network=ban.network,
+                fault=fault,
+            )
 
     def views(self) -> list[Ban]:
         """Return the bans that are on."""
@@ -101,6 +134,7 @@ class BanTable:
             if before is not None and before.stored:
                 self._bans.put(before)
             raise StoreFailedError(detail=str(fault)) from fault
+        self._tell("added", ban)
         return ban
 
     async def remove(self, network: str) -> Ban:
@@ -124,4 +158,5 @@ class BanTable:
             except StoreError as fault:
                 self._bans.put(found)
                 raise StoreFailedError(detail=str(fault)) from fault
+        self._tell("removed", found)
         return found

@@ -24,6 +24,7 @@ from gateway.link.stream import StreamListener
 from gateway.metrics.tallies import LATENCY_BOUNDS, Histogram, Tally
 from gateway.mux.core import SessionSettings
 from gateway.mux.session import Session
+from gateway.ops.events import Emit, unheard
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.credentials import AgentCredential, AgentScope
 from gateway.policy.limits import Slots
@@ -185,8 +186,10 @@ class Links:
         wall_clock: Callable[[], float],
         credentials: Credentials,
         bans: BanTable,
+        emit: Emit = unheard,
     ) -> None:
         self._clock = clock
+        self._emit = emit
         self._bans = bans
         self._credentials = credentials
         credentials.changed = self._credential_changed
@@ -210,8 +213,8 @@ class Links:
         self._empty: list[Deferred[None]] = []
         self._unproven: dict[LinkProtocol, None] = {}  # those without a name
         word = "Dropped" if settings.session.allow_legacy else "Unauthorized"
-        self._refusals = RefusalLog(clock, "link", word)
-        self._offences = RefusalLog(clock, "link")  # wrong credentials
+        self._refusals = RefusalLog(clock, "link", word, emit)
+        self._offences = RefusalLog(clock, "link", emit=emit)  # wrong credentials
         self.linger = Linger(clock)
 
     # -- what others ask ---------------------------------------------------------
@@ -413,6 +416,7 @@ class Links:
                 address=link.address,
                 error=error,
             )
+            self._tell("refused", hello.agent, link, hello.link, error)
             link.refuse(error)
             return
         settings = self._settings
@@ -484,6 +488,7 @@ class Links:
         self.made += 1
         self._unproven.pop(link, None)
         if arrived:
+            self._emit("link", "arrived", agent=name, software=agent.software)
             self._events.agent_arrived(name)
 
     def _tally(self, name: str) -> AgentTally:
@@ -511,6 +516,23 @@ class Links:
             self._gone_received + sum(link.received_bytes for link in live),
         )
 
+    def _tell(
+        self,
+        action: str,
+        agent: str,
+        link: LinkProtocol,
+        number: int,
+        reason: str | None = None,
+    ) -> None:
+        self._emit(
+            "link",
+            action,
+            agent=agent,
+            link=number,
+            address=link.address,
+            reason=reason,
+        )
+
     def _displace(self, link: LinkProtocol, why: str) -> None:
         """Take a link out of the tables; its connection may live a little on."""
         place = self._place.pop(link, None)
@@ -527,10 +549,12 @@ class Links:
             address=link.address,
             why=why,
         )
+        self._tell("down", name, link, number, why)
         agent = self._agents[name]
         del agent.links[number]
         if not agent.links:
             del self._agents[name]
+            self._emit("link", "left", agent=name)
             self._events.agent_left(name)
 
     def link_decided(self, link: LinkProtocol, ack: HelloAck | None) -> None:
@@ -549,6 +573,7 @@ class Links:
             number=number,
             address=link.address,
         )
+        self._tell("up", name, link, number)
 
     def _admit_legacy(self, link: LinkProtocol) -> None:
         """Name a peer without HELLO: "default", where no other has it.

@@ -37,6 +37,7 @@ from gateway.errors import (
     UnresolvableError,
 )
 from gateway.interfaces import IListening, IMappingStore, INetwork
+from gateway.ops.events import Emit, unheard
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.addresses import join_host_port
 from gateway.policy.credentials import AgentScope
@@ -157,8 +158,10 @@ class Mappings:
         texts: Texts,
         wall_clock: Callable[[], float],
         randrange: Callable[[int], int],
+        emit: Emit = unheard,
     ) -> None:
         self._clock = clock
+        self._emit = emit
         self._network = network
         self._store = store
         self._ports = ports
@@ -171,8 +174,8 @@ class Mappings:
         self._served: dict[Key, _Served] = {}
         self._draining: dict[TcpEdge, IDelayedCall] = {}
         self._lock = DeferredLock()
-        self._full = RefusalLog(clock, "visitor", "Full")
-        self._strangers = RefusalLog(clock, "visitor")
+        self._full = RefusalLog(clock, "visitor", "Full", emit)
+        self._strangers = RefusalLog(clock, "visitor", emit=emit)
         self._stopping = False
 
     # -- questions ---------------------------------------------------------------
@@ -260,6 +263,23 @@ class Mappings:
                 port=mapping.port,
                 fault=fault,
             )
+            self._tell("error", served)
+
+    def _tell(self, action: str, served: _Served) -> None:
+        view = served.view()
+        mapping = view.mapping
+        self._emit(
+            "mapping",
+            action,
+            port=mapping.port,
+            protocol=mapping.protocol,
+            mapping_name=mapping.name,
+            use_tunnel=mapping.use_tunnel,
+            agent=mapping.agent,
+            source=view.source,
+            state=view.state,
+            error=view.error,
+        )
 
     # -- changes --------------------------------------------------------------------
 
@@ -302,6 +322,7 @@ class Mappings:
         else:
             served.stop_listening()
         self._plan_expiry(served)
+        self._tell("created", served)
         return served.view()
 
     async def _check_target(self, mapping: Mapping) -> None:
@@ -519,8 +540,11 @@ class Mappings:
             raise ConfiguredMappingError(port=port)
         return served
 
-    def _withdraw(self, served: _Served, drain_seconds: float) -> None:
+    def _withdraw(
+        self, served: _Served, drain_seconds: float, action: str = "removed"
+    ) -> None:
         """Stop serving; visitors go now, or have `drain_seconds` left."""
+        self._tell(action, served)
         self._forget(served)
         served.stop_listening()
         served.stop_expiry()
@@ -574,13 +598,16 @@ class Mappings:
 
     def _apply(self, served: _Served, after: Mapping) -> None:
         """Let a mapping be what it is now; who may stay does not notice."""
-        elsewhere = after.listen != served.edge.mapping.listen
+        before = served.edge.mapping
+        elsewhere = after.listen != before.listen
         served.edge.change(after)
         self._plan_expiry(served)
         if elsewhere or not after.enabled:
             self._stop_serving(served)
         if after.enabled and served.listening is None and not self._stopping:
             self._serve(served)
+        switched = "enabled" if after.enabled else "disabled"
+        self._tell("updated" if after.enabled == before.enabled else switched, served)
 
     async def reload(self, port: int, protocol: str = "tcp") -> MappingView:
         """Read one mapping from the store anew, and let it be what is there.
@@ -678,7 +705,7 @@ class Mappings:
         if self._served.get(key) is served and due:
             await self._store.delete(*key)
             self.log.info("mapping on port {port} has expired", port=mapping.port)
-            self._withdraw(served, 0.0)
+            self._withdraw(served, 0.0, "expired")
         return served.view()
 
     def _not_expired(self, failure: Failure, served: _Served) -> None:
@@ -710,6 +737,7 @@ class Mappings:
         self._check(wish)
         served = self._open_port(wish, True, "agent", scope)
         self._accept(served)
+        self._tell("created", served)
         return served.edge.mapping
 
     def close_for_agent(self, mapping: Mapping) -> None:

@@ -15,7 +15,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
-from gateway.edge.tcp import TcpEdge
+from gateway.edge.tcp import TcpEdge, Visit
 from gateway.errors import PayloadError
 from gateway.interfaces import IAttempt, IByteTransport, IPaced
 from gateway.link.protocol import LinkProtocol
@@ -33,6 +33,7 @@ from gateway.metrics.tallies import (
 )
 from gateway.mux.stream import Ending
 from gateway.ops.access_log import AccessLog
+from gateway.ops.events import Emit, unheard
 from gateway.policy.addresses import join_host_port
 from gateway.policy.rates import Bucket
 from gateway.relay.deadlines import Deadlines
@@ -64,6 +65,7 @@ class Router:
         open_timeout: float,
         trace_prefix: str,
         access: AccessLog | None = None,
+        emit: Emit = unheard,
     ) -> None:
         """Remember the collaborators.
 
@@ -76,7 +78,9 @@ class Router:
             open_timeout: seconds that a visitor waits for its target.
             trace_prefix: makes trace ids of this process unlike any other's.
             access: takes visits that are over; None = nobody wants them.
+            emit: told of visitors that come and go.
         """
+        self._emit = emit
         self.openings = Deadlines(clock, open_timeout)
         self.links = links
         self.own = own
@@ -103,6 +107,33 @@ class Router:
         mapping = edge.mapping
         host, port = mapping.target_host, mapping.target_port
         return self._dialer.reach(host, port, factory, failed)
+
+    def tell_opened(self, edge: TcpEdge, visit: Visit) -> None:
+        """Tell that a visitor has reached its target."""
+        self._emit(
+            "connection",
+            "opened",
+            id=visit.id,
+            port=edge.mapping.port,
+            visitor=visit.visitor,
+            agent=visit.agent,
+        )
+
+    def tell_over(self, edge: TcpEdge, visit: Visit) -> None:
+        """Tell that a visitor's socket is gone, or that it reached nothing."""
+        refused = visit.opened_at is None and visit.outcome != LEFT
+        self._emit(
+            "connection",
+            "refused" if refused else "closed",
+            id=visit.id,
+            port=edge.mapping.port,
+            visitor=visit.visitor,
+            agent=visit.agent,
+            outcome=visit.outcome,
+            bytes_sent=visit.sent,
+            bytes_received=visit.received,
+            seconds=round(edge.clock.seconds() - visit.started_at, 3),
+        )
 
 
 def _visitor_text(addr: IAddress | None) -> str:
@@ -228,6 +259,7 @@ class TunnelVisit:
         self._edge.opened(seconds)
         self._router.links.waits.observe(seconds)
         self._router.log.opened(self, self._edge)
+        self._router.tell_opened(self._edge, self)
 
     def stream_ended(self, stream: StreamTransport, ending: Ending) -> None:
         """The stream is over; the socket may still be flushed."""
@@ -240,6 +272,7 @@ class TunnelVisit:
 
     def _lost(self, near: NearProtocol) -> None:
         self._router.openings.discard(self)
+        self._router.tell_over(self._edge, self)
         self._edge.left(self)
 
     @property
@@ -348,12 +381,14 @@ class DirectVisit:
         self.opened_at = self._edge.clock.seconds()
         self._edge.opened(self.opened_at - self.started_at)
         self._router.log.opened(self, self._edge)
+        self._router.tell_opened(self._edge, self)
 
     def _ended(self, reason: str) -> None:
         near = self.near
         if self.outcome is LEFT:
             self.outcome = self._how_it_ended(reason)
         self._router.log.closed(self, self._edge, reason, near.sent, near.received)
+        self._router.tell_over(self._edge, self)
         self._edge.left(self)
 
     @property

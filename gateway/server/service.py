@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
+from typing import Protocol as Seam
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, TimeoutError
@@ -21,6 +22,7 @@ from twisted.web.server import Site
 from gateway.errors import OperatorError
 from gateway.interfaces import ITLS, IListening, IMappingStore, INetwork
 from gateway.ops.certificates import CertificateWatch
+from gateway.ops.events import Events
 from gateway.policy.addresses import join_host_port
 from gateway.policy.mapping import Mapping
 from gateway.relay.memory import MemoryWatch
@@ -39,9 +41,19 @@ class StartError(OperatorError):
     """A port of the gateway itself cannot be opened."""
 
 
+class Watch(Seam):
+    """Something that looks now and then."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """End; may be called twice."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiEdge:
-    """The API as the service needs it.
+    """The API, or the port for probes, as the service needs it.
 
     Attributes:
         site: serves it.
@@ -69,6 +81,9 @@ class GatewayParts:
         registrations: ports that agents ask for.
         configured: mappings of the configuration.
         make_api: returns the API; told how to ask whether we drain.
+        make_health: returns the port for probes, alike.
+        events: told of the start and the stop.
+        watches: run from the start to the stop.
         fatal: called with the reason when the gateway cannot start.
         open_warning: what to say if agents need no credential.
         certificates: those of the two ports, read anew when they change.
@@ -89,6 +104,9 @@ class GatewayParts:
     registrations: Registrations
     configured: Sequence[Mapping]
     make_api: Callable[[Callable[[], bool]], ApiEdge]
+    make_health: Callable[[Callable[[], bool]], ApiEdge]
+    events: Events
+    watches: Sequence[Watch]
     fatal: Callable[[str], None]
     open_warning: str
     certificates: CertificateWatch
@@ -117,6 +135,7 @@ class GatewayService(Service):
         *,
         link_place: Place | None,
         api_place: Place,
+        health_place: Place | None = None,
         shutdown_timeout: float,
     ) -> None:
         """Prepare; nothing is opened yet.
@@ -125,6 +144,7 @@ class GatewayService(Service):
             parts: what the gateway is made of.
             link_place: address and port for agents; None = the tunnel is off.
             api_place: address and port of the API.
+            health_place: address and port for probes; None = only the API answers.
             shutdown_timeout: seconds that visitors have at the stop.
         """
         self.parts = parts
@@ -132,11 +152,14 @@ class GatewayService(Service):
         self.ready: Deferred[None] | None = None
         self._link_place = link_place
         self._api_place = api_place
+        self._health_place = health_place
         self._shutdown_timeout = shutdown_timeout
         self._bound = False
         self._link_port: IListening | None = None
         self._api_port: IListening | None = None
         self._api: ApiEdge | None = None
+        self._health_port: IListening | None = None
+        self._health: ApiEdge | None = None
         self._waiting: list[Deferred[None]] = []
         self._look: IDelayedCall | None = None
         self._forced = False
@@ -170,6 +193,11 @@ class GatewayService(Service):
             self._api_port = self._listen(
                 "api.listen_port", self._api_place, self._api.site, tls=parts.api_tls
             )
+            if self._health_place is not None:
+                self._health = parts.make_health(lambda: self.draining)
+                self._health_port = self._listen(
+                    "health.listen_port", self._health_place, self._health.site
+                )
         except StartError:
             self._release_ports()
             raise
@@ -200,6 +228,10 @@ class GatewayService(Service):
 
     async def _start(self) -> None:
         parts = self.parts
+        for watch in parts.watches:
+            watch.start()
+        if self._health_port is not None:  # it tells that we are not ready yet
+            self._health_port.startAccepting()
         await parts.store.open()
         await parts.credentials.restore()
         await parts.bans.restore()
@@ -215,6 +247,7 @@ class GatewayService(Service):
         self._api_port.startAccepting()
         parts.certificates.start()
         parts.sampler.start()
+        parts.events.emit("gateway", "started", mappings=len(parts.mappings.views()))
         self.log.info(
             "gateway ready: agents at {links}, API at {api}, {count} mappings",
             links=_show(self._link_place),
@@ -241,6 +274,7 @@ class GatewayService(Service):
     async def _stop(self) -> None:
         parts = self.parts
         self.draining = True
+        parts.events.emit("gateway", "draining", seconds=self._shutdown_timeout)
         if self.ready is not None:
             await self.ready
         parts.mappings.stop_listening()
@@ -260,6 +294,9 @@ class GatewayService(Service):
         parts.memory.stop()
         parts.certificates.stop()
         parts.sampler.stop()
+        for watch in parts.watches:
+            watch.stop()
+        parts.events.emit("gateway", "stopped")
         self._release_ports()
         await parts.store.close()
         self.log.info("gateway stopped")
@@ -308,8 +345,12 @@ class GatewayService(Service):
         api_port, self._api_port = self._api_port, None
         if api_port is not None:
             api_port.stopListening()
-        if self._api is not None:
-            self._api.close()
+        health_port, self._health_port = self._health_port, None
+        if health_port is not None:
+            health_port.stopListening()
+        for edge in (self._api, self._health):
+            if edge is not None:
+                edge.close()
 
 
 def _show(place: Place | None) -> str:

@@ -21,6 +21,7 @@ from gateway.errors import (
     TunnelDisabledError,
 )
 from gateway.metrics.tallies import Stalls, Tally
+from gateway.ops.events import Events
 from gateway.ops.health import HealthChecks
 from gateway.ops.refusals import RefusalLog
 from gateway.ops.usage import ProcessUsage
@@ -276,6 +277,7 @@ def build_api(clock, **given):
         "handshakes": {},
         "reload": list,
         "health": HealthChecks(clock, lambda: NOON),
+        "events": Events(clock, lambda: NOON + clock.seconds(), "feed"),
         "refusals": RefusalLog(clock),
         **given,
         "settings": settings,

@@ -23,6 +23,7 @@ from gateway.errors import (
     UnauthorizedError,
 )
 from gateway.interfaces import ICertified
+from gateway.ops.events import Events
 from gateway.ops.refusals import RefusalLog
 from tests.api.calls import ApiTestCase
 
@@ -356,7 +357,8 @@ class RefusalLogTests(GateTestCase):
 
     def setUp(self):
         super().setUp()
-        self.refusals = RefusalLog(self.clock)
+        self.happened = Events(self.clock, lambda: 0.0, "feed")
+        self.refusals = RefusalLog(self.clock, emit=self.happened.emit)
         self.addCleanup(self.refusals.close)
 
     def lines(self):
@@ -376,6 +378,27 @@ class RefusalLogTests(GateTestCase):
         self.assertEqual(self.lines(), [])
         self.clock.advance(60)
         self.assertEqual(len(self.lines()), 1)
+
+    def test_events_tell_what_the_lines_say(self):
+        for _ in range(100):
+            self.refusals.note("192.0.2.7", "Invalid API key")
+        self.clock.advance(60)
+        self.assertEqual(
+            [(one.topic, one.action, one.fields) for one in self.happened.since(0)],
+            [
+                (
+                    "refusal",
+                    "refused",
+                    {
+                        "what": "request",
+                        "address": "192.0.2.7",
+                        "reason": reason,
+                        "count": count,
+                    },
+                )
+                for reason, count in (("Invalid API key", 1), (None, 99))
+            ],
+        )
 
     def test_a_quiet_address_is_forgotten(self):
         self.refusals.note("192.0.2.7", "x")

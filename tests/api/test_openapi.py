@@ -43,7 +43,10 @@ class OpenApiTests(ApiTestCase):
     def test_every_path_is_a_route_with_that_method(self):
         for path, operations in self.document["paths"].items():
             (method,) = operations
-            answer = self.call(method.upper(), path_of(path), accept="application/json")
+            asked = path_of(path)
+            if path == "/api/events":
+                asked += "?topics=none"  # else it has no end
+            answer = self.call(method.upper(), asked, accept="application/json")
             said = operations[method]["responses"]
             self.assertIn(str(answer.code), said, path)
             wrong = self.call("PUT", path_of(path))

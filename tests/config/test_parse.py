@@ -382,7 +382,6 @@ class LaterTests(SynchronousTestCase):
     def test_refused(self):
         for text in (
             "tls: {cert_file: a.pem}",
-            "health: {timeout: 5}",
             "options: {auto_tls: 'true'}", "stats: true",
             "protocols: [{listen: ':1', target: 'a:1', options: {a: 1}}]",
             "protocols: [{name: http3, listen: ':1', target: 'a:1'}]",

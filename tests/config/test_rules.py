@@ -72,6 +72,15 @@ CONFLICTS = [
     ("debug: {enabled: true, listen_port: 9000}",
      "debug.listen_port: 9000 is tunnel.listen_port already; take another "
      "(gw.yaml line 1)"),
+    ("health: {listen_port: 8080}",
+     "health.listen_port: 8080 is api.listen_port already; take another "
+     "(gw.yaml line 1)"),
+    ("{health: {listen_port: 6060}, debug: {enabled: true, listen_port: 6060}}",
+     "debug.listen_port: 6060 is health.listen_port already; take another "
+     "(gw.yaml line 1)"),
+    ("{health: {listen_port: 6}, protocols: [{listen: ':6', target: 'a:1'}]}",
+     "protocols.0.listen: port 6 is health.listen_port already; take another "
+     "(gw.yaml line 1)"),
     ("debug: {bind: ''}",
      "debug.bind: all interfaces: the debug site shows everything to everybody who "
      "reaches it; take 127.0.0.1 or ::1, and go there by SSH (gw.yaml line 1)"),

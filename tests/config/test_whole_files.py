@@ -74,13 +74,10 @@ class WholeFileTests(SynchronousTestCase):
         """Only what is switched on and not there yet is refused."""
         found = problems_of(GATEWAY)
         self.assertEqual([problem.split(":")[0] for problem in found], [
-            "health", "stats",
+            "stats",
         ])  # fmt: skip
         text = GATEWAY
-        for on, off in (
-            ("health: {timeout: 5}", "health: null"),
-            ("stats: {enabled: true", "stats: {enabled: false"),
-        ):
+        for on, off in (("stats: {enabled: true", "stats: {enabled: false"),):
             text = text.replace(on, off)
         loaded = load(text)
         self.assertEqual(loaded.config.buffers.read_size, 65536)

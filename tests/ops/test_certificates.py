@@ -4,6 +4,7 @@ from twisted.internet.task import Clock
 
 from gateway.errors import OperatorError
 from gateway.ops.certificates import LOOK_SECONDS, CertificateWatch
+from gateway.ops.events import Events
 from tests.server.rig import LogCase
 
 
@@ -15,7 +16,10 @@ class WatchTests(LogCase):
         self.clock = Clock()
         self.outcome: bool | OperatorError = False
         self.looks = 0
-        self.watch = CertificateWatch(self.clock, {"the port": self.read_again})
+        self.happened = Events(self.clock, lambda: 0.0, "feed")
+        self.watch = CertificateWatch(
+            self.clock, {"the port": self.read_again}, self.happened.emit
+        )
 
     def read_again(self):
         self.looks += 1
@@ -44,6 +48,10 @@ class WatchTests(LogCase):
         self.outcome = True
         self.watch.look()
         self.assertEqual(len(self.lines("certificate of the port read anew")), 1)
+        self.assertEqual(
+            [(one.topic, one.action, one.fields) for one in self.happened.since(0)],
+            [("reload", "reloaded", {"what": "certificate of the port"})],
+        )
 
     def test_a_fault_is_said_and_the_next_look_comes(self):
         self.outcome = OperatorError("a.crt: No such file")

@@ -108,3 +108,14 @@ class ListTests(SynchronousTestCase):
         within = mapped.version == network.version and mapped in network
         if getattr(base, "ipv4_mapped", None) is None:
             self.assertEqual(table.admits(str(address), 0.0), not within)
+
+    def test_bans_are_lifted_once(self):
+        table = bans(1)
+        table.put(Ban("192.0.2.0/24", 100, "", True))
+        table.put(Ban("2001:db8::/32", None, "", True))
+        table.failed("198.51.100.1", 0.0)
+        self.assertEqual(table.lift(99.9), [])
+        self.assertEqual([one.network for one in table.lift(100.0)], ["192.0.2.0/24"])
+        self.assertEqual([one.network for one in table.lift(600.0)], ["198.51.100.1"])
+        self.assertEqual(table.lift(10**9), [])
+        self.assertEqual([one.network for one in table.views(0.0)], ["2001:db8::/32"])

@@ -18,6 +18,7 @@ from gateway.errors import StoreError
 from gateway.interfaces import IListening, INetwork
 from gateway.link.protocol import LinkSettings
 from gateway.mux.core import SessionSettings
+from gateway.ops.events import TOPICS, Events
 from gateway.policy.access import OwnPorts, TargetRules
 from gateway.policy.bans import BanSettings
 from gateway.policy.budget import Budget
@@ -270,6 +271,7 @@ class GatewayCase(LogCase):
     ):
         """Put the parts together."""
         texts = Texts(self.language)
+        self.happened = Events(self.clock, self.wall_now, "feed")
         self.registrations = Registrations(
             self.clock, texts, lambda mapping: f"tcp://:{mapping.port}"
         )
@@ -281,7 +283,10 @@ class GatewayCase(LogCase):
             legacy_allowed=allow_legacy is True,
         )
         self.bans = BanTable(
-            self.store, BanSettings(failures, 60, 600, ()), self.wall_now
+            self.store,
+            BanSettings(failures, 60, 600, ()),
+            self.wall_now,
+            self.happened.emit,
         )
         self.links = Links(
             self.clock,
@@ -305,6 +310,7 @@ class GatewayCase(LogCase):
             self.wall_now,
             self.credentials,
             self.bans,
+            self.happened.emit,
         )
         self.factory = LinkFactory(self.links)
         self.own = OwnPlaces(
@@ -320,7 +326,16 @@ class GatewayCase(LogCase):
         )
         self.slots = Slots(connections)
         self.memory = Budget()
-        self.router = Router(self.clock, self.links, dialer, self.own, texts, 10.0, "t")
+        self.router = Router(
+            self.clock,
+            self.links,
+            dialer,
+            self.own,
+            texts,
+            10.0,
+            "t",
+            emit=self.happened.emit,
+        )
         self.mappings = Mappings(
             self.clock,
             self.network,
@@ -344,9 +359,15 @@ class GatewayCase(LogCase):
             texts,
             self.wall_now,
             lambda span: 0,
+            self.happened.emit,
         )
         self.registrations.mappings = self.mappings
         self.own.public_place = self.mappings.public_place
+
+    def told(self, *topics):
+        """Return what happened of some topics: topic, action and fields."""
+        events = self.happened.since(0, topics or TOPICS)
+        return [(event.topic, event.action, event.fields) for event in events]
 
     def wall_now(self):
         return NOON + self.clock.seconds()

@@ -24,6 +24,45 @@ class BanTests(GatewayCase):
         self.clock.advance(60)
         self.assertFalse(self.visit().refused)
 
+    def test_beginnings_and_ends_are_told(self):
+        self.build(failures=1, token="a-token-of-the-agents")
+        self.now(self.bans.add("203.0.113.0/24", 60, "a test"))
+        self.now(self.bans.add("192.0.2.1", None, ""))
+        self.now(self.bans.remove("192.0.2.1"))
+        self.agent(token="wrong")
+        self.clock.advance(600)
+        self.bans.lift()
+        self.bans.lift()
+        self.assertEqual(
+            [
+                ("added", "203.0.113.0/24", NOON + 60, "a test"),
+                ("added", "192.0.2.1/32", None, ""),
+                ("removed", "192.0.2.1/32", None, ""),
+                ("added", "198.51.100.1", NOON + 600, "wrong credentials"),
+                ("lifted", "203.0.113.0/24", NOON + 60, "a test"),
+                ("lifted", "198.51.100.1", NOON + 600, "wrong credentials"),
+            ],
+            [(action, *fields.values()) for _, action, fields in self.told("ban")],
+        )
+
+    def test_what_is_over_leaves_the_store(self):
+        for network in ("203.0.113.0/24", "192.0.2.0/24"):
+            self.now(self.bans.add(network, 60, ""))
+        self.clock.advance(60)
+        self.store.fail("the disk is full")
+        self.bans.lift()
+        self.assertEqual(2, len(self.lines("is over and stays in the store")))
+        self.store.fault = None
+        self.assertEqual(2, len(self.now(self.store.load_bans())))
+        self.build()
+        self.now(self.bans.restore())
+        self.assertEqual([], self.now(self.store.load_bans()))
+        self.assertEqual([], self.bans.views())
+        self.now(self.bans.add("192.0.2.0/24", 60, ""))
+        self.clock.advance(60)
+        self.bans.lift()
+        self.assertEqual([], self.now(self.store.load_bans()))
+
     def test_links_are_refused(self):
         self.now(self.bans.add("198.51.100.1", None, ""))
         self.assertIsNone(self.connect())

@@ -31,6 +31,41 @@ class AdmissionTests(GatewayCase):
         self.assertTrue(self.links.has("web"))
         self.assertTrue(self.links.connected)
 
+    def test_comings_and_goings_are_told(self):
+        agent = self.agent("web", software="made by a test")
+        self.assertEqual(
+            [
+                ("arrived", {"agent": "web", "software": "made by a test"}),
+                (
+                    "up",
+                    {
+                        "agent": "web",
+                        "link": 0,
+                        "address": "198.51.100.1:4000",
+                        "reason": None,
+                    },
+                ),
+            ],
+            [(action, fields) for _, action, fields in self.told("link")],
+        )
+        agent.transport.ends_in_order()
+        down, left = self.told("link")[2:]
+        self.assertEqual(("down", "web"), (down[1], down[2]["agent"]))
+        self.assertEqual(("link", "left", {"agent": "web"}), left)
+
+    def test_refused_links_are_told(self):
+        self.build(max_links=1)
+        self.agent("web")
+        self.agent("other", instance=OTHER_INSTANCE)
+        (refused,) = [one for one in self.told("link") if one[1] == "refused"]
+        self.assertEqual("max tunnels reached", refused[2]["reason"])
+        self.build(token=TOKEN)
+        self.agent("web", token="wrong")
+        ((_, action, fields),) = self.told("refusal")
+        self.assertEqual(
+            ("refused", "link", 1), (action, fields["what"], fields["count"])
+        )
+
     def test_the_right_token_is_needed_where_there_is_one(self):
         self.build(token=TOKEN)
         agent = self.agent("web", token=TOKEN)

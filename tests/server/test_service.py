@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from gateway.errors import StoreError
 from gateway.ops.certificates import CertificateWatch
+from gateway.ops.repeating import Repeating
 from gateway.policy.mapping import Mapping
 from gateway.relay.memory import MemoryWatch
 from gateway.server.sampling import Sampler
@@ -23,6 +24,7 @@ from tests.strategies import with_id
 
 LINK_PORT = 9000
 API_PORT = 8080
+HEALTH_PORT = 8081
 
 
 class ServiceCase(GatewayCase):
@@ -37,7 +39,10 @@ class ServiceCase(GatewayCase):
         self.asks_draining: Any = None
         self.assemble()
 
-    def assemble(self, *, tunnel=True, shutdown_timeout=30.0, configured=()):
+    def assemble(
+        self, *, tunnel=True, shutdown_timeout=30.0, configured=(), health_place=None
+    ):
+        self.watch = Repeating(self.clock, 1.0, lambda: None)
         self.service = GatewayService(
             GatewayParts(
                 clock=self.clock,
@@ -52,6 +57,9 @@ class ServiceCase(GatewayCase):
                 registrations=self.registrations,
                 configured=configured,
                 make_api=self.make_api,
+                make_health=self.make_health,
+                events=self.happened,
+                watches=(self.watch,),
                 fatal=self.fatal.append,
                 open_warning="anybody can act as an agent",
                 certificates=CertificateWatch(self.clock, {}),
@@ -61,11 +69,16 @@ class ServiceCase(GatewayCase):
             ),
             link_place=("", LINK_PORT) if tunnel else None,
             api_place=("127.0.0.1", API_PORT),
+            health_place=health_place,
             shutdown_timeout=shutdown_timeout,
         )
 
     def make_api(self, draining):
         self.asks_draining = draining
+        return ApiEdge(site=cast(Any, None), close=self.close_api)
+
+    def make_health(self, draining):
+        self.health_draining = draining
         return ApiEdge(site=cast(Any, None), close=self.close_api)
 
     def close_api(self):
@@ -114,6 +127,28 @@ class StartTests(ServiceCase):
         self.successResultOf(cast(Any, self.service.ready))
         (line,) = self.lines("gateway ready")
         self.assertIn("agents at *:9000, API at 127.0.0.1:8080, 0 mappings", line)
+
+    def test_the_port_for_probes_tells_from_the_first_moment(self):
+        self.assemble(health_place=("", HEALTH_PORT))
+        gate = self.store.hold()
+        self.start()
+        self.assertTrue(self.network.at(HEALTH_PORT).accepting)
+        self.assertFalse(self.api_port.accepting)
+        gate.callback(None)
+        self.assertFalse(self.health_draining())
+        self.stop()
+        self.assertTrue(self.health_draining())
+        self.assertEqual(2, self.api_closed)
+        self.assert_nothing_is_left()
+
+    def test_start_and_stop_are_told(self):
+        self.start()
+        self.assertEqual([("gateway", "started", {"mappings": 0})], self.told())
+        self.stop()
+        self.assertEqual(
+            ["started", "draining", "stopped"],
+            [action for _, action, _ in self.told("gateway")],
+        )
 
     def test_without_privileges_they_are_bound_at_the_start(self):
         self.service.startService()
