@@ -239,6 +239,38 @@ class WindowTests(WorldCase):
         self.assertEqual(visitor.ending, "clean")
 
 
+class FairnessTests(WorldCase):
+    """A link with a round trip of 100 ms that bulk streams fill."""
+
+    link = Manner(latency=0.05, pace=0.004, buffer=65536, piece=16384)  # 4 MB/s
+    gateway_options: ClassVar[dict[str, Any]] = {"most": 1 << 20}
+
+    def ask(self):
+        """Return how long a small question takes to be answered."""
+        visitor = self.come("echo", Script(says=400, ends="stay"))
+        return self.took(lambda: visitor.heard > 0)
+
+    def test_a_small_answer_does_not_wait_for_the_bulk_before_it(self):
+        """It waits for what is in the kernels, and for its turn; not for windows."""
+        alone = self.ask()
+        script = Script(says=3 * BULK_BYTES, ends="finish")
+        factory = TalkerFactory(self.world.crowd, script)
+        host = self.world.start_process("left", "bulk targets")
+        host.network.listen("", BULK_PORT, factory).startAccepting()
+        self.world.map(PORT + 50, BULK_PORT)
+        bulk = [self.world.come(PORT + 50, ASK) for _ in range(8)]
+        self.world.clock.run(1.0)
+        beside = []
+        for _ in range(8):
+            before = sum(one.heard for one in bulk)
+            beside.append(self.ask())
+            self.assertGreater(sum(one.heard for one in bulk) - before, 200_000)
+        self.assertLess(max(beside), alone + 0.2)  # the windows hold 2 s
+        for visitor in bulk:
+            self.assertIsNone(visitor.ending)
+            visitor.excused = "it was not waited for"
+
+
 class MemoryTests(WorldCase):
     """A gateway with little memory, and visitors that read nothing."""
 
