@@ -127,6 +127,7 @@ CATALOGUE: Final[dict[str, tuple[str, str]]] = {
     "reloaded": ("reloaded", "重新加载成功"),
     "limits_listed": ("limits listed", "获取限额成功"),
     "agent_key_created": ("agent key created", "客户端密钥创建成功"),
+    "agent_key_updated": ("agent key updated", "客户端密钥更新成功"),
     "agent_key_retired": ("older agent key retired", "旧客户端密钥已停用"),
     "agent_key_revoked": ("agent key revoked", "客户端密钥已吊销"),
     "agent_keys_listed": ("agent keys listed", "获取客户端密钥列表成功"),

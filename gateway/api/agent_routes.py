@@ -10,7 +10,7 @@ from gateway.api.answers import (
     key_row,
     new_key,
 )
-from gateway.api.bodies import AgentKeyBody, AgentNameBody
+from gateway.api.bodies import AgentKeyBody, AgentKeyUpdateBody, AgentNameBody
 from gateway.api.exchange import Endpoint, Exchange
 from gateway.policy.credentials import AgentCredential
 from gateway.server.credentials import Credentials
@@ -33,6 +33,7 @@ class AgentRoutes:
             Endpoint("GET", "/api/agents", self._agents),
             Endpoint("POST", "/api/agent-key/create", self._create_key),
             Endpoint("POST", "/api/agent-key/rotate", self._rotate_key),
+            Endpoint("POST", "/api/agent-key/update", self._update_key),
             Endpoint("POST", "/api/agent-key/retire", self._retire_key),
             Endpoint("POST", "/api/agent-key/revoke", self._revoke_key),
             Endpoint("GET", "/api/agent-key/list", self._list_keys),
@@ -61,6 +62,15 @@ class AgentRoutes:
             act, making, lambda new: _key_after(new.credential)
         )
         return self._exchange.reply(request, "agent_key_created", new_key(*made))
+
+    async def _update_key(self, request: IRequest) -> bytes:
+        body = self._exchange.body(request, AgentKeyUpdateBody)
+        act = self._exchange.act(
+            request, "agent_key.update", body.name, self._key_facts(body.name)
+        )
+        changing = self._credentials.update(body.name, body.limits(), body.lifetime())
+        kept = await self._exchange.change(act, changing, _key_after)
+        return self._exchange.reply(request, "agent_key_updated", key_row(kept))
 
     async def _retire_key(self, request: IRequest) -> bytes:
         name = self._exchange.body(request, AgentNameBody).name

@@ -110,6 +110,7 @@ class Api:
                 connections=connections,
                 handshakes=handshakes,
                 reload=reload,
+                usage=usage,
             ),
             StatsRoutes(
                 self._exchange,

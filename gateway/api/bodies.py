@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -21,7 +22,7 @@ from gateway.errors import NegativeBandwidthError, NotAvailableError
 from gateway.policy.access import TargetRules, parse_ports
 from gateway.policy.addresses import check_host, check_listen
 from gateway.policy.credentials import AgentScope
-from gateway.policy.mapping import UNSET, MappingChanges, MappingWish
+from gateway.policy.mapping import UNSET, MappingChanges, MappingWish, Unset
 from gateway.policy.visitors import RULE_NAMES, VisitorRules, canonical_networks
 from gateway.wire.hello import NAME_PATTERN
 
@@ -344,9 +345,7 @@ Network = Annotated[str, Field(min_length=SHORTEST_NETWORK, max_length=64)]
 KeyHolder = Annotated[str, Field(pattern=f"^{NAME_PATTERN.pattern}$")]
 
 
-class AgentKeyBody(Body):
-    """A new key for an agent, and what the agent may do."""
-
+class _ScopeBody(Body):
     name: KeyHolder
     """Name of the agent."""
     ports: Ports = ""
@@ -362,7 +361,7 @@ class AgentKeyBody(Body):
     bandwidth_limit: Bandwidth = 0
     """Bytes a second each way, of all its visitors; 0 or null = unlimited."""
     expires_in: Lifetime | None = None
-    """Seconds after which the key is not good any more; null = never."""
+    """Seconds from now after which the key is not good any more; null = never."""
 
     @field_validator("targets")
     @classmethod
@@ -379,6 +378,27 @@ class AgentKeyBody(Body):
             max_streams=self.max_streams,
             bandwidth_limit=self.bandwidth_limit,
         )
+
+
+class AgentKeyBody(_ScopeBody):
+    """A new key for an agent, and what the agent may do."""
+
+
+class AgentKeyUpdateBody(_ScopeBody):
+    """What to change of what an agent may do; absent keys stay as they are."""
+
+    def limits(self) -> dict[str, Any]:
+        """Return what was sent of it, as fields of `AgentScope`."""
+        scope = self.scope()
+        return {
+            one.name: getattr(scope, one.name)
+            for one in fields(scope)
+            if one.name in self.model_fields_set
+        }
+
+    def lifetime(self) -> int | Unset | None:
+        """Return what was sent of its life."""
+        return self.expires_in if "expires_in" in self.model_fields_set else UNSET
 
 
 class EmptyBody(Body):

@@ -31,6 +31,7 @@ from gateway.api.answers import (
 )
 from gateway.api.bodies import (
     AgentKeyBody,
+    AgentKeyUpdateBody,
     AgentNameBody,
     BanBody,
     Body,
@@ -216,6 +217,14 @@ ROUTES: Final = (
         "Make a second key for an agent, beside the one it has",
         NewAgentKey,
         AgentNameBody,
+        _WITH_BODY + _KEY,
+    ),
+    Route(
+        "post",
+        "/api/agent-key/update",
+        "Change what an agent may do, and until when",
+        AgentKeyRow,
+        AgentKeyUpdateBody,
         _WITH_BODY + _KEY,
     ),
     Route(

@@ -20,6 +20,7 @@ from gateway.api.audit import AuditLog
 from gateway.api.bodies import BanBody, EmptyBody, NetworkBody
 from gateway.api.exchange import Endpoint, Exchange, query_number
 from gateway.errors import BadRequestError, StoreError, StoreFailedError
+from gateway.ops.usage import ProcessUsage
 from gateway.policy.access import AddressRules
 from gateway.policy.bans import Ban
 from gateway.server.bans import BanTable
@@ -63,6 +64,7 @@ class SecurityRoutes:
         connections: Counted,
         handshakes: Mapping[str, Counted],
         reload: Callable[[], list[str]],
+        usage: Callable[[], ProcessUsage],
     ) -> None:
         self._exchange = exchange
         self._mappings = mappings
@@ -72,6 +74,7 @@ class SecurityRoutes:
         self._connections = connections
         self._handshakes = handshakes
         self._reload = reload
+        self._usage = usage
 
     def routes(self) -> list[Endpoint]:
         """Return what this group answers."""
@@ -132,10 +135,11 @@ class SecurityRoutes:
 
     def _list_limits(self, request: IRequest) -> bytes:
         crowd, slots = self._mappings.crowd, self._links.slots
-        memory = crowd.memory
+        memory, usage = crowd.memory, self._usage()
         rows = [
             _limit_row("limits.connections", crowd.slots),
             _limit_row("limits.tunnels", slots),
+            _limit_row("limits.streams_per_tunnel", self._links.stream_places),
             _limit_row("limits.api_connections", self._connections),
             *(
                 _limit_row(f"limits.handshakes of {port}", counted)
@@ -147,6 +151,13 @@ class SecurityRoutes:
                 active=memory.used,
                 total=0,
                 rejected=memory.refused,
+            ),
+            LimitRow(
+                name="descriptors",
+                limit=usage.descriptor_limit,
+                active=usage.descriptors,
+                total=0,
+                rejected=0,
             ),
         ]
         found = LimitList(limits=rows, banned=self._bans.rejected)

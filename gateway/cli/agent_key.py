@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import click
 import yaml
@@ -18,40 +19,58 @@ from gateway.cli.output import json_option, printable, show_json, show_table
 from gateway.link.proof import make_verifier
 from gateway.policy.credentials import make_key
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
 
 @click.group()
 def agent_key() -> None:
     """Make, replace and revoke the keys of agents."""
 
 
+def _limit_options(command: _Command) -> _Command:
+    """Add the options that say what an agent may do."""
+    options = (
+        click.option(
+            "--ports",
+            help="Public ports that it may ask for and serve, such as "
+            "10000-10100,10443.",
+        ),
+        click.option(
+            "--targets",
+            multiple=True,
+            metavar="TARGET",
+            help="What it may be asked to dial: network, host or host:port; "
+            "repeatable.",
+        ),
+        click.option(
+            "--max-links", type=click.IntRange(0, 16), help="Links at one time."
+        ),
+        click.option(
+            "--max-streams", type=click.IntRange(0), help="Visitors at one time."
+        ),
+        click.option(
+            "--rate",
+            "bandwidth_limit",
+            type=click.IntRange(0),
+            metavar="BYTES",
+            help="Bytes a second each way, of all its visitors.",
+        ),
+        click.option(
+            "--expires",
+            "expires_in",
+            type=duration,
+            metavar="TIME",
+            help="How long the key is good for from now, such as 12h or 30d.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @agent_key.command()
 @click.argument("name")
-@click.option(
-    "--ports",
-    help="Public ports that it may ask for and serve, such as 10000-10100,10443.",
-)
-@click.option(
-    "--targets",
-    multiple=True,
-    metavar="TARGET",
-    help="What it may be asked to dial: network, host or host:port; repeatable.",
-)
-@click.option("--max-links", type=click.IntRange(0, 16), help="Links at one time.")
-@click.option("--max-streams", type=click.IntRange(0), help="Visitors at one time.")
-@click.option(
-    "--rate",
-    "bandwidth_limit",
-    type=click.IntRange(0),
-    metavar="BYTES",
-    help="Bytes a second each way, of all its visitors.",
-)
-@click.option(
-    "--expires",
-    "expires_in",
-    type=duration,
-    metavar="TIME",
-    help="How long the key is good for, such as 12h or 30d; for good if left out.",
-)
+@_limit_options
 @click.option(
     "--offline",
     is_flag=True,
@@ -154,6 +173,45 @@ def _show_rows(rows: list[AgentKeyRow]) -> None:
 def rotate(api: ApiClient, name: str, as_json: bool) -> None:
     """Make a second key for the agent NAME; the older one stays good."""
     _show_new(api.rotate_key(name), as_json=as_json)
+
+
+@agent_key.command()
+@click.argument("name")
+@_limit_options
+@click.option("--any-target", is_flag=True, help="Whatever the agent itself allows.")
+@click.option("--never-expires", is_flag=True, help="The key is good for good.")
+@json_option
+@asks_api
+def update(
+    api: ApiClient,
+    /,
+    name: str,
+    targets: tuple[str, ...],
+    any_target: bool,
+    never_expires: bool,
+    as_json: bool,
+    **limits: object,
+) -> None:
+    """Change what the agent NAME may do; its links go on.
+
+    What is not named stays as it is; `--ports ""` means all ports.
+    """
+    if targets and any_target:
+        raise click.UsageError("--targets excludes --any-target")
+    if limits["expires_in"] is not None and never_expires:
+        raise click.UsageError("--expires excludes --never-expires")
+    body = {key: value for key, value in limits.items() if value is not None}
+    if targets or any_target:
+        body["targets"] = list(targets) or None
+    if never_expires:
+        body["expires_in"] = None
+    if not body:
+        raise click.UsageError("nothing to change was named")
+    row = api.update_key({"name": name, **body})
+    if as_json:
+        show_json(row.model_dump(mode="json"))
+    else:
+        _show_rows([row])
 
 
 @agent_key.command()

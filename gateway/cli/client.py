@@ -134,6 +134,10 @@ class ApiClient:
         """Make a second key for an agent."""
         return self._data(NewAgentKey, "/api/agent-key/rotate", {"name": name})
 
+    def update_key(self, body: Mapping[str, object]) -> AgentKeyRow:
+        """Change what an agent may do; keys as the API has them."""
+        return self._data(AgentKeyRow, "/api/agent-key/update", body)
+
     def retire_key(self, name: str) -> AgentKeyRow:
         """Let only the newest key of an agent be good."""
         return self._data(AgentKeyRow, "/api/agent-key/retire", {"name": name})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +26,7 @@ from gateway.policy.credentials import (
     Verifier,
     make_key,
 )
+from gateway.policy.mapping import UNSET, Unset
 
 Changed = Callable[[str, AgentCredential | None], None]
 
@@ -196,6 +197,46 @@ class Credentials:
         )
         await self._keep(credential)
         return NewKey(key.secret, credential)
+
+    async def update(
+        self,
+        name: str,
+        limits: Mapping[str, Any],
+        expires_in: int | Unset | None = UNSET,
+    ) -> AgentCredential:
+        """Change what an agent may do, and until when; its links go on.
+
+        Args:
+            name: the agent's.
+            limits: fields of `AgentScope`; what is absent stays.
+            expires_in: seconds from now; None = for good.
+
+        Raises:
+            AgentKeyMissingError: the agent has none.
+            ConfiguredKeyError: the configuration has it.
+            StoreFailedError: nothing is changed.
+        """
+        made: AgentCredential = await self._one_by_one(
+            self._update, name, limits, expires_in
+        )
+        return made
+
+    async def _update(
+        self, name: str, limits: Mapping[str, Any], expires_in: int | Unset | None
+    ) -> AgentCredential:
+        before = self._own(name)
+        now = int(self._wall_clock())
+        expires_at = before.expires_at
+        if not isinstance(expires_in, Unset):
+            expires_at = None if expires_in is None else now + expires_in
+        credential = replace(
+            before,
+            scope=replace(before.scope, **limits),
+            expires_at=expires_at,
+            updated_at=now,
+        )
+        await self._keep(credential)
+        return credential
 
     async def retire(self, name: str) -> AgentCredential:
         """Let only the newest key be good; links go on.

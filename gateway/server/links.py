@@ -11,7 +11,7 @@ from typing import Protocol as Seam
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -49,6 +49,7 @@ MAX_UNDECIDED: Final = 200
 REMEMBERED_INSTANCES: Final = 16
 REMEMBERED_AGENTS: Final = 1000
 NONCE_BYTES: Final = 16
+LONGEST_LOOK_SECONDS: Final = 3600.0
 PEPPER_BYTES: Final = 32
 FEATURES: Final = frozenset({"register"})
 
@@ -117,6 +118,22 @@ class AgentTally(Tally):
         self.links = 0
 
 
+class StreamPlaces(NamedTuple):
+    """The streams that one link may have.
+
+    Attributes:
+        limit: 0 = unlimited.
+        active: of the fullest link.
+        total: visitors for whom there was room, on all links.
+        rejected: visitors for whom there was none.
+    """
+
+    limit: int
+    active: int
+    total: int
+    rejected: int
+
+
 class AgentEvents(Seam):
     """Whoever wants to know of agents and their wishes."""
 
@@ -143,10 +160,19 @@ class _Agent:
         self.replaced: deque[str] = deque(maxlen=REMEMBERED_INSTANCES)
         self._buckets: tuple[Bucket, Bucket] | None = None
 
-    def share(self, rate: int, now: float) -> tuple[Bucket, Bucket]:
-        """Return what the bytes of all its visitors pass, each way."""
-        if self._buckets is None:
+    def share(self, rate: int, now: float) -> tuple[Bucket, Bucket] | None:
+        """Return what the bytes of all its visitors pass, each way; None = nothing.
+
+        Visitors who are here already keep what they pass, at the new rate; where
+        there was no rate, or is none any more, it is for those to come.
+        """
+        if not rate:
+            self._buckets = None
+        elif self._buckets is None:
             self._buckets = Bucket(rate, now), Bucket(rate, now)
+        else:
+            for bucket in self._buckets:
+                bucket.rate = rate
         return self._buckets
 
     def may_serve(self, scope: AgentScope, port: int | None) -> bool:
@@ -206,6 +232,8 @@ class Links:
         self._candidates: list[LinkProtocol] = []
         self._slots = Slots(settings.max_links)
         self._leaving = False
+        self._expiry: IDelayedCall | None = None  # until a key expires
+        self._given = self._full = 0  # streams
         self._tallies: dict[str, AgentTally] = {}
         self._gone_sent = self._gone_received = 0
         self.made = self.given = self.given_again = 0
@@ -264,13 +292,35 @@ class Links:
         if agent is None:
             return None
         best, fewest = None, self._settings.streams_per_link or 1 << 62
+        full = False
         for link in agent.links.values():
             streams = len(link.session.core.streams)
             if streams < fewest and link.usable:
                 best, fewest = link, streams
+            full = full or link.usable
+        if port is not None:
+            self._given += best is not None
+            self._full += full and best is None
         if best is None or best.scope is None:
             return best
         return best if agent.may_serve(best.scope, port) else None
+
+    @property
+    def stream_places(self) -> StreamPlaces:
+        """How much of the streams of one link is used."""
+        return StreamPlaces(
+            limit=self._settings.streams_per_link,
+            active=max(
+                (
+                    len(link.session.core.streams)
+                    for agent in self._agents.values()
+                    for link in agent.links.values()
+                ),
+                default=0,
+            ),
+            total=self._given,
+            rejected=self._full,
+        )
 
     def _default(self) -> _Agent | None:
         """Return the default agent, else the only one.
@@ -479,10 +529,11 @@ class Links:
         arrived = self._agents.get(name) is not agent
         self._agents[name] = agent
         agent.links[number] = link
-        if link.scope is not None and link.scope.bandwidth_limit:
+        if link.scope is not None:
             link.buckets = agent.share(
                 link.scope.bandwidth_limit, self._clock.seconds()
             )
+            self._watch_expiry()
         self._place[link] = (name, number)
         link.agent, link.tally = name, self._tally(name)
         self.made += 1
@@ -709,6 +760,9 @@ class Links:
         for link in self._links_of(name):
             if link.scope is not None:
                 link.scope = credential.scope
+                rate = credential.scope.bandwidth_limit
+                link.buckets = self._agents[name].share(rate, self._clock.seconds())
+        self._watch_expiry()
         if self._settings.token is None:
             for other in list(self._agents):
                 if any(link.scope is None for link in self._links_of(other)):
@@ -719,6 +773,39 @@ class Links:
         count = len(self._links_of(name))
         self._send_away(name, why)
         return count
+
+    def _watch_expiry(self) -> None:
+        """Look again when the next key of a connected agent expires.
+
+        That is at an hour at the latest: the wall clock may be set.
+        """
+        self._stop_expiry()
+        ends = [
+            credential.expires_at
+            for credential, _, expired in self._credentials.views()
+            if credential.expires_at is not None
+            and not expired
+            and credential.name in self._agents
+        ]
+        if ends and not self._leaving:
+            left = max(0.0, min(ends) - self._wall_clock())
+            self._expiry = self._clock.callLater(
+                min(left, LONGEST_LOOK_SECONDS), self._end_expired
+            )
+
+    def _stop_expiry(self) -> None:
+        expiry, self._expiry = self._expiry, None
+        if expiry is not None and expiry.active():
+            expiry.cancel()
+
+    def _end_expired(self) -> None:
+        """Send away who is here by a key that is not good any more."""
+        self._expiry = None
+        for name in list(self._agents):
+            keyed = any(link.scope is not None for link in self._links_of(name))
+            if keyed and self._credentials.get(name) is None:
+                self._send_away(name, "the key has expired")
+        self._watch_expiry()
 
     def _links_of(self, name: str) -> list[LinkProtocol]:
         agent = self._agents.get(name)
@@ -734,6 +821,7 @@ class Links:
     def leave(self, text: str) -> None:
         """Tell every agent that the gateway stops; admit nobody any more."""
         self._leaving = True
+        self._stop_expiry()
         for link in list(self._connections):
             link.leave(frames.STOPPING, text)
 
@@ -756,6 +844,7 @@ class Links:
     def abort(self) -> None:
         """Close every connection at once; may be called twice."""
         self._leaving = True
+        self._stop_expiry()
         for link in list(self._connections):
             link.abort("the gateway stops")
         self.linger.stop()

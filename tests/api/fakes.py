@@ -217,6 +217,7 @@ class FakeLinks:
         self.agents: list[AgentView] = []
         self.open_to_all = False
         self.slots = Slots(1000)
+        self.stream_places = Slots(10000)
 
     @property
     def connected(self):

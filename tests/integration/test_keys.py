@@ -166,6 +166,28 @@ class ScopeTests(KeyCase):
             "one of three is turned away",
         )
 
+    async def test_what_it_may_do_changes_while_it_is_here(self):
+        gateway = await self.start_open_gateway()
+        file = await self.key_for("office")
+        agent = await self.start_agent("office", token_file=file)
+        target = self.serve(Target())
+        port = await self.map(target, agent="office")
+        other = await self.map(target, agent="office")
+        await self.exchange(port, SMALL)
+        said = await self.command(
+            *("update", "office", "--ports", f"{port}", "--expires", "90d")
+        )
+        self.assertIn(f"{port}", said)
+        await self.exchange(port, SMALL)
+        await self.is_gone(await self.connect(RawVisitor(), other))
+        said = await self.command("update", "office", expect=2)
+        self.assertIn("nothing to change was named", said)
+        await self.command("update", "office", "--expires", "1s", "--ports", "")
+        await agent.says("the key has expired")
+        await self.agent_gone()
+        await gateway.says("office")
+        self.assertIn("expired", await self.command("list"))
+
     async def test_the_rate_of_all_its_visitors(self):
         await self.start_open_gateway()
         file = await self.key_for("office", "--rate", "400000")

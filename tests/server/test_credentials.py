@@ -22,7 +22,7 @@ from gateway.policy.credentials import (
 )
 from gateway.server.credentials import Credentials
 from gateway.wire import frames
-from tests.link.rig import KEEP_ALIVE, OTHER_INSTANCE
+from tests.link.rig import INSTANCE, KEEP_ALIVE, OTHER_INSTANCE
 from tests.server.rig import NOON, GatewayCase
 from tests.strategies import json_frame, raw_frame
 
@@ -129,14 +129,51 @@ class ProofTests(KeyCase):
         self.now(self.credentials.revoke("office"))
         self.assertTrue(self.links.has("web"))
 
+    def test_a_key_that_expires_ends_links_and_visitors(self):
+        self.create(10080, agent="office")
+        agent, heard = self.prove(self.made(expires_in=60))
+        self.assert_admitted(heard)
+        other, _ = self.prove(self.made("other"), "other")
+        visitor = self.visit()
+        self.clock.advance(30)
+        agent.says(KEEP_ALIVE)
+        other.says(KEEP_ALIVE)
+        self.assertTrue(self.links.has("office"))
+        agent.heard()
+        self.clock.advance(30)
+        ((kind, payload),) = agent.heard()[-1:]
+        self.assertEqual((frames.GOAWAY, frames.REVOKED), (kind, payload[0]))
+        self.assertIn(b"the key has expired", payload)
+        self.assertFalse(self.links.has("office"))
+        self.assertTrue(self.links.has("other"))
+        visitor.pump()
+        self.assertTrue(visitor.aborted)
+
+    def test_a_longer_life_is_a_longer_link(self):
+        agent, _ = self.prove(self.made(expires_in=60))
+        self.now(self.credentials.update("office", {}, 90))
+        for seconds, there in ((40, True), (40, True), (20, False)):
+            self.clock.advance(seconds)
+            agent.says(KEEP_ALIVE)
+            self.assertEqual(there, self.links.has("office"))
+        self.assertFalse(self.clock.getDelayedCalls() and self.links.connected)
+
+    def test_a_link_without_a_key_does_not_expire(self):
+        self.build(token="a-token-of-many-letters")
+        key = self.made(expires_in=20)
+        agent = self.agent("office", token="a-token-of-many-letters")
+        other, _ = self.prove(key, "office", link=1, instance=INSTANCE)
+        self.assertEqual(2, self.links.views()[0].links)
+        other.transport.peer_resets()
+        self.clock.advance(30)
+        agent.says(KEEP_ALIVE)
+        self.assertTrue(self.links.has("office"))
+
     def test_an_expired_key_admits_no_new_link(self):
         key = self.made(expires_in=10)
-        agent, heard = self.prove(key)
-        self.assert_admitted(heard)
+        self.assert_admitted(self.prove(key)[1])
         self.clock.advance(10)
         self.assert_refused(self.prove(key, instance="1" * 16)[1])
-        self.assertTrue(self.links.has("office"))
-        agent.transport.peer_resets()
 
     def test_a_proof_of_another_kind_is_refused(self):
         self.made()
@@ -238,6 +275,7 @@ class ChangeTests(KeyCase):
             ),
             (AgentKeyMissingError, self.credentials.rotate("nobody")),
             (AgentKeyMissingError, self.credentials.retire("nobody")),
+            (AgentKeyMissingError, self.credentials.update("nobody", {})),
             (AgentKeyMissingError, self.credentials.revoke("nobody")),
         ):
             self.failureResultOf(self.ensure(change), fault)
@@ -292,6 +330,36 @@ class ScopeTests(KeyCase):
         self.assertIn(b"denied: port 10080", self.register(agent, port=10080, local=1))
         self.assertIn(b"10051", self.register(agent, port=10051, local=1))
         self.assertIn(b"10050", self.register(agent, local=2))
+
+    def test_what_it_may_do_can_change(self):
+        self.create(10080, agent="office")
+        agent, _ = self.prove(self.made())
+        visitor = self.visit()
+        self.assertEqual([frames.OPEN], agent.kinds())
+        changes = {"ports": "10050", "targets": ("127.0.0.1:80",), "max_streams": 5}
+        kept = self.now(self.credentials.update("office", changes))
+        self.assertEqual(("10050", 5), (kept.scope.ports, kept.scope.max_streams))
+        self.assertIn(b"denied: port 10081", self.register(agent, port=10081, local=80))
+        self.assertIn(b"denied", self.register(agent, local=22))
+        self.visit()
+        self.assertEqual([], agent.kinds())
+        visitor.pump()
+        self.assertFalse(visitor.aborted)
+        self.now(self.credentials.update("office", {"ports": ""}))
+        self.visit()
+        self.assertIn(frames.OPEN, agent.kinds())
+
+    def test_its_rate_can_change(self):
+        agent, _ = self.prove(self.made())
+        self.assertIsNone(agent.link.buckets)
+        self.now(self.credentials.update("office", {"bandwidth_limit": 1000}))
+        buckets = agent.link.buckets
+        self.assertEqual([1000, 1000], [bucket.rate for bucket in buckets])
+        self.now(self.credentials.update("office", {"bandwidth_limit": 2000}))
+        self.assertIs(buckets, agent.link.buckets)
+        self.assertEqual([2000, 2000], [bucket.rate for bucket in buckets])
+        self.now(self.credentials.update("office", {"bandwidth_limit": 0}))
+        self.assertIsNone(agent.link.buckets)
 
     def test_targets_of_its_own_alone(self):
         agent, _ = self.prove(self.made(targets=("127.0.0.1:80",)))

@@ -345,6 +345,17 @@ class ChoiceTests(GatewayCase):
         self.assertTrue(visitor.aborted)
         self.assertEqual(1, len(self.lines("agent web has no room")))
 
+    def test_the_fullest_link_is_told_and_who_found_no_room(self):
+        self.build(streams_per_link=2)
+        self.create()
+        agent = self.agent()
+        for _ in range(3):
+            self.visit()
+        self.assertEqual((2, 2, 2, 1), self.links.stream_places)
+        agent.transport.peer_resets()
+        self.visit()  # nobody is there, which is no matter of room
+        self.assertEqual((2, 0, 2, 1), self.links.stream_places)
+
     def test_a_leaving_agent_gets_no_new_streams(self):
         agent = self.agent("web")
         agent.says(goaway(frames.STOPPING, "bye"))
