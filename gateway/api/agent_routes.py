@@ -15,17 +15,23 @@ from gateway.api.exchange import Endpoint, Exchange
 from gateway.policy.credentials import AgentCredential
 from gateway.server.credentials import Credentials
 from gateway.server.links import Links
+from gateway.server.traffic import Traffic
 
 
 class AgentRoutes:
     """Show agents; make, change and show their keys."""
 
     def __init__(
-        self, exchange: Exchange, links: Links, credentials: Credentials
+        self,
+        exchange: Exchange,
+        links: Links,
+        credentials: Credentials,
+        traffic: Traffic,
     ) -> None:
         self._exchange = exchange
         self._links = links
         self._credentials = credentials
+        self._traffic = traffic
 
     def routes(self) -> list[Endpoint]:
         """Return what this group answers."""
@@ -40,7 +46,11 @@ class AgentRoutes:
         ]
 
     def _agents(self, request: IRequest) -> bytes:
-        rows = agent_list(self._links.views(), open_to_all=self._links.open_to_all)
+        rows = agent_list(
+            self._links.views(),
+            self._traffic.by_agent(),
+            open_to_all=self._links.open_to_all,
+        )
         return self._exchange.reply(request, "agents_listed", rows)
 
     async def _create_key(self, request: IRequest) -> bytes:

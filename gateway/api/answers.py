@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from gateway.policy.credentials import AgentCredential
 from gateway.policy.visitors import RULE_NAMES
 from gateway.server.links import AgentView
 from gateway.server.mappings import MappingView
+from gateway.server.traffic import Served
 
 
 class Row(BaseModel):
@@ -140,6 +141,15 @@ class AgentRow(Row):
     """Where it connects from."""
     software: str
     """Name and version of its program."""
+    links_total: int
+    """Links that it ever had since the gateway started; more than `links` says that it
+    came again."""
+    connections_total: int
+    """Visitors whom it ever served."""
+    bytes_sent: int
+    """Bytes to its targets."""
+    bytes_received: int
+    """Bytes from its targets."""
 
 
 class AgentList(Row):
@@ -430,7 +440,9 @@ def audit_list(entries: Iterable[AuditEntry]) -> AuditList:
     return AuditList(entries=rows, count=len(rows))
 
 
-def agent_list(views: Iterable[AgentView], *, open_to_all: bool) -> AgentList:
+def agent_list(
+    views: Iterable[AgentView], served: Mapping[str, Served], *, open_to_all: bool
+) -> AgentList:
     """Return the rows of all agents."""
     rows = [
         AgentRow(
@@ -444,6 +456,10 @@ def agent_list(views: Iterable[AgentView], *, open_to_all: bool) -> AgentList:
             connected_at_unix=view.connected_at,
             address=view.address,
             software=view.software,
+            links_total=view.links_total,
+            connections_total=served.get(view.name, Served()).visits,
+            bytes_sent=served.get(view.name, Served()).sent,
+            bytes_received=served.get(view.name, Served()).received,
         )
         for view in views
     ]

@@ -100,7 +100,7 @@ class Api:
             *more,
             self._streams,
             MappingRoutes(self._exchange, mappings, links),
-            AgentRoutes(self._exchange, links, credentials),
+            AgentRoutes(self._exchange, links, credentials, traffic),
             SecurityRoutes(
                 self._exchange,
                 mappings=mappings,

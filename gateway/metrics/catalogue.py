@@ -110,7 +110,7 @@ CATALOGUE: Final[Mapping[str, Meaning]] = {
     ),
     "agent_bytes_total": Meaning("counter", "Payload.", ("agent", "direction")),
     "agent_connections_total": Meaning(
-        "counter", "Visitors whom it served and who are gone.", ("agent",)
+        "counter", "Visitors whom it ever served.", ("agent",)
     ),
     "agent_errors_total": Meaning(
         "counter", "Targets not reached and connections broken.", ("agent",)

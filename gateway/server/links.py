@@ -67,6 +67,7 @@ class AgentView(NamedTuple):
         connected_at: Unix seconds since which a link is up.
         address: address and port of its first link.
         software: what it says it is.
+        links_total: links that it ever had.
     """
 
     name: str
@@ -78,6 +79,7 @@ class AgentView(NamedTuple):
     connected_at: float
     address: str
     software: str
+    links_total: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,6 +280,7 @@ class Links:
             connected_at=agent.connected_at,
             address=links[0].address if links else "",
             software=agent.software,
+            links_total=self._tallies[name].links,
         )
 
     def pick(self, name: str | None, port: int | None = None) -> LinkProtocol | None:

@@ -17,7 +17,7 @@ from gateway.server.bans import BanTable
 from gateway.server.links import AgentView, Links
 from gateway.server.mappings import Mappings
 from gateway.server.sampling import Sampler
-from gateway.server.traffic import Carried, Traffic
+from gateway.server.traffic import Carried, Served, Traffic
 
 OTHER: Final = "other"  # stands for all that are too many to be told apart
 
@@ -133,16 +133,18 @@ class Measures:
         names = sorted(tallies, key=lambda name: (name not in views, name))
         for name in names[: self._most]:
             view, tally = views.get(name), tallies[name]
-            sent, received = carried.get(name, (0, 0))
+            served = carried.get(name, Served())
             into.put("agent_up", view is not None, agent=name)
             into.put("agent_links", view.links if view else 0, agent=name)
             into.put("agent_streams", view.streams if view else 0, agent=name)
             if view is not None and view.rtt_seconds is not None:
                 into.put("agent_round_trip_seconds", view.rtt_seconds, agent=name)
             into.put("agent_links_made_total", tally.links, agent=name)
-            into.put("agent_bytes_total", sent, agent=name, direction="sent")
-            into.put("agent_bytes_total", received, agent=name, direction="received")
-            into.put("agent_connections_total", tally.visits, agent=name)
+            into.put("agent_bytes_total", served.sent, agent=name, direction="sent")
+            into.put(
+                "agent_bytes_total", served.received, agent=name, direction="received"
+            )
+            into.put("agent_connections_total", served.visits, agent=name)
             into.put("agent_errors_total", tally.errors, agent=name)
 
     def _read_mappings(self, into: Readings) -> None:

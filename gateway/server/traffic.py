@@ -34,6 +34,20 @@ class Carried(NamedTuple):
     rejected: int
 
 
+class Served(NamedTuple):
+    """What an agent has served since the gateway started.
+
+    Attributes:
+        sent: bytes to its targets.
+        received: bytes from its targets.
+        visits: visitors, those who are here included.
+    """
+
+    sent: int = 0
+    received: int = 0
+    visits: int = 0
+
+
 class Traffic:
     """Sums up what edges and links have counted."""
 
@@ -56,16 +70,18 @@ class Traffic:
         """Return the numbers of each mapping there is, ordered by port."""
         return [(edge, self.of(edge)) for edge in self._mappings.served_edges()]
 
-    def by_agent(self) -> dict[str, tuple[int, int]]:
-        """Return the bytes to and from each agent's targets."""
+    def by_agent(self) -> dict[str, Served]:
+        """Return what each agent has served, those that left included."""
         found = {
-            name: (tally.sent, tally.received)
+            name: Served(tally.sent, tally.received, tally.visits)
             for name, tally in self._links.tallies().items()
         }
         for _, visit in self.visits():
             if visit.agent in found:
-                sent, received = found[visit.agent]
-                found[visit.agent] = sent + visit.sent, received + visit.received
+                sent, received, visits = found[visit.agent]
+                found[visit.agent] = Served(
+                    sent + visit.sent, received + visit.received, visits + 1
+                )
         return found
 
     def wire(self) -> tuple[int, int]:

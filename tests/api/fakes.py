@@ -39,7 +39,7 @@ from gateway.policy.visitors import Addresses
 from gateway.relay.deadlines import Deadlines
 from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
-from gateway.server.links import AgentView
+from gateway.server.links import AgentTally, AgentView
 from gateway.server.mappings import MappingView
 from gateway.server.sampling import Sampler
 from gateway.server.traffic import Traffic
@@ -231,6 +231,9 @@ class FakeLinks:
 
     def views(self):
         return list(self.agents)
+
+    def tallies(self):
+        return {agent.name: AgentTally() for agent in self.agents}
 
     made = 1
     wire_bytes = (1048576, 2097152)

@@ -336,6 +336,10 @@ class OtherRoutesTests(ApiTestCase):
             {
                 **AGENT._asdict(),
                 "connected_at": "2024-01-01 12:00:00",
+                "links_total": 0,
+                "connections_total": 0,
+                "bytes_sent": 0,
+                "bytes_received": 0,
                 "connected_at_unix": NOON + 0.5,
             },
         )

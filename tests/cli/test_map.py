@@ -17,6 +17,10 @@ AGENT = AgentRow(
     connected_at_unix=1767323045.0,
     address="192.0.2.7",
     software="gotunnel 0.1.0",
+    links_total=1,
+    connections_total=4,
+    bytes_sent=0,
+    bytes_received=0,
 )
 
 

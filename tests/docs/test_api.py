@@ -45,6 +45,7 @@ AGENT = AgentView(
     connected_at=float(NOON),
     address="203.0.113.9:51034",
     software="gotunnel 0.1.0",
+    links_total=1,
 )
 
 BUSY = Mapping(
