@@ -3,3 +3,4 @@
 from typing import Final
 
 __version__: Final = "0.1.0"
+SOFTWARE: Final = f"gotunnel {__version__}"

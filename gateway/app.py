@@ -19,8 +19,8 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.threads import deferToThreadPool
 
-from gateway import __version__
 from gateway.agent.expose import Exposures
+from gateway.agent.greeting import client_tls, greeting_of, key_of
 from gateway.agent.service import (
     AgentParts,
     AgentService,
@@ -36,7 +36,7 @@ from gateway.api.metrics_routes import LEFT_OUT, MetricsRoutes
 from gateway.api.settings import ApiSettings
 from gateway.api.site import make_site
 from gateway.api.tokens import PublicKeyError, TokenJudge
-from gateway.config.agent import AgentConfig, AgentTLS
+from gateway.config.agent import AgentConfig
 from gateway.config.gateway import (
     ApiSecurity,
     CertificateConfig,
@@ -55,14 +55,13 @@ from gateway.interfaces import (
     IMappingStore,
     INetwork,
 )
-from gateway.link.proof import SCRAM
 from gateway.link.protocol import LinkSettings
 from gateway.metrics.tallies import Stalls
 from gateway.mux.core import SessionSettings
 from gateway.net.certificates import CertificateFiles
 from gateway.net.local import is_local
 from gateway.net.network import INetworkReactor, Network
-from gateway.net.tls import ClientTLS, ServerTLS
+from gateway.net.tls import ServerTLS
 from gateway.ops.certificates import CertificateWatch
 from gateway.ops.events import Events
 from gateway.ops.health import CheckResult, HealthChecks
@@ -81,7 +80,6 @@ from gateway.policy.credentials import (
     AgentCredential,
     AgentScope,
     Verifier,
-    read_key,
 )
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import Mapping
@@ -110,10 +108,9 @@ from gateway.server.service import ApiEdge, GatewayParts, GatewayService, Place
 from gateway.server.traffic import Traffic
 from gateway.store.sqlite import SQLiteMappingStore
 from gateway.texts import Language, Texts
-from gateway.wire.hello import Hello, Register
+from gateway.wire.hello import Register
 
 BAN_LOOK_SECONDS: Final = 5.0  # how late it is told that a ban is over
-SOFTWARE: Final = f"gotunnel {__version__}"
 _RANDOM: Final = SystemRandom()
 
 
@@ -686,22 +683,11 @@ def build_agent(
         random=world.random,
         linger=Linger(reactor),
     )
-    token = config.token.get_secret_value() if config.token else None
-    key = None if token is None else read_key(token)
     settings = AgentSettings(
         servers=tuple((one.host, one.port) for one in config.server),
         connections=config.connections,
-        key=key,
-        greeting=Hello(
-            agent=config.name,
-            instance=world.random_bytes(8).hex(),
-            token=token if key is None else None,
-            auth=None if key is None else SCRAM,
-            features=frozenset({"register"}),
-            window=config.window,
-            max_frame=config.max_frame,
-            software=SOFTWARE,
-        ),
+        key=key_of(config),
+        greeting=greeting_of(config, world.random_bytes(8).hex()),
         session=SessionSettings(
             gateway=False,
             window=config.window,
@@ -736,7 +722,7 @@ def _gateway_dial(
     """Return how gateways are reached, each known by its own name."""
     dialers = {}
     for host in {server.host for server in config.server}:
-        tls = _client_tls(config.tls, host) if config.tls.enabled else None
+        tls = client_tls(config.tls, host) if config.tls.enabled else None
         if tls is not None:
             tls.check()
         dialers[host] = Dialer(
@@ -753,19 +739,6 @@ def _gateway_dial(
         return dialers[host].dial(host, port, factory, seconds)
 
     return dial
-
-
-def _client_tls(settings: AgentTLS, host: str) -> ClientTLS:
-    return ClientTLS(
-        CertificateFiles(
-            cert_file=settings.cert_file,
-            key_file=settings.key_file,
-            ca_file=settings.ca_file,
-            allow_readable_key=settings.allow_readable_key,
-        ),
-        settings.server_name or host,
-        fingerprint=settings.fingerprint,
-    )
 
 
 def _wishes(config: AgentConfig) -> list[Register]:

@@ -9,12 +9,14 @@ from typing import Final
 
 import click
 
-from gateway.cli.exits import Exit, FailedError
-from gateway.cli.output import json_option, printable, show_json
+from gateway.cli.exits import FailedError
+from gateway.cli.findings import end_by, show_as_json
+from gateway.cli.output import json_option, printable
 from gateway.config.gateway import GatewayConfig
 from gateway.config.parse import Loaded, load_gateway
 from gateway.errors import ConfigError
-from gateway.ops.preflight import Surroundings, Verdict, look, read_or_none
+from gateway.ops.findings import Verdict
+from gateway.ops.preflight import Surroundings, look, read_or_none
 from gateway.ops.process import raise_descriptor_limit
 from gateway.policy.addresses import is_loopback
 from gateway.store.keys import count_in_file
@@ -56,17 +58,7 @@ def check(file: str | None, as_json: bool) -> None:
     )
     findings = look(loaded.config, loaded.warnings, around)
     if as_json:
-        show_json(
-            [
-                {
-                    "area": one.area,
-                    "verdict": str(one.verdict),
-                    "what": one.what,
-                    "advice": one.advice,
-                }
-                for one in findings
-            ]
-        )
+        show_as_json(findings, {verdict: str(verdict) for verdict in Verdict})
     else:
         area = ""
         for one in findings:
@@ -76,11 +68,7 @@ def check(file: str | None, as_json: bool) -> None:
             click.echo(printable(f"  {_SIGNS[one.verdict]}  {one.what}"))
             if one.advice:
                 click.echo(printable(f"        -> {one.advice}"))
-    bad = sum(one.verdict is Verdict.BAD for one in findings)
-    if bad:
-        if not as_json:
-            click.echo(f"{bad} of {len(findings)} points are bad", err=True)
-        raise click.exceptions.Exit(Exit.FAILED)
+    end_by(findings, quiet=as_json)
 
 
 @click.command()

@@ -13,6 +13,7 @@ from gateway.cli.bench import bench
 from gateway.cli.cert import cert
 from gateway.cli.check import check, firewall
 from gateway.cli.demo import demo
+from gateway.cli.doctor import doctor
 from gateway.cli.events import events
 from gateway.cli.forward import forward, proxy
 from gateway.cli.map import mappings
@@ -50,6 +51,7 @@ for _command in (
     cert,
     token,
     check,
+    doctor,
     firewall,
     backup,
     restore,

@@ -475,6 +475,11 @@ class LinkProtocol(Protocol):
         self.session.answer_registration(ack)
         self.flush()
 
+    def pad(self, size: int) -> None:
+        """Send bytes that mean nothing, so that the far end can time them."""
+        self.session.pad(size)
+        self.flush()
+
     def leave(self, reason: int, text: str) -> None:
         """Say goodbye; the link closes when its streams are over."""
         self.session.leave(reason, text)

@@ -103,6 +103,11 @@ class Session:
             self.core.outbox.behind(hello.encode_hello_ack(HelloAck(error=error)))
             self.end()
 
+    def pad(self, size: int) -> None:
+        """Send `size` bytes that the far end passes over."""
+        for padding in messages.encode_padding(size):
+            self.core.outbox.behind(padding)
+
     @property
     def negotiated(self) -> bool:
         """Whether the link speaks more than the plain protocol."""

@@ -6,53 +6,22 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from gateway.config.gateway import CertificateConfig, GatewayConfig
 from gateway.config.rules import open_warning
-from gateway.errors import OperatorError
-from gateway.net.certificates import (
-    CertificateFiles,
-    load_certificates,
-    server_context,
-)
+from gateway.net.certificates import CertificateFiles
 from gateway.net.ports import open_listener
+from gateway.ops.findings import Finding, Verdict, good
+from gateway.ops.sealing import judge_files
+from gateway.ops.system import GOOD_BACKLOG, OTHER_DESCRIPTORS
 from gateway.policy.addresses import is_loopback, join_host_port
 
-SOON: Final = timedelta(days=21)
-OTHER_DESCRIPTORS: Final = 64
 _PORTS_FILE: Final = "/proc/sys/net/ipv4/ip_local_port_range"
 _BACKLOG_FILE: Final = "/proc/sys/net/core/somaxconn"
-_GOOD_BACKLOG: Final = 4096
 _PRIVILEGED: Final = 1024
-
-
-class Verdict(StrEnum):
-    """How it is."""
-
-    GOOD = "good"
-    MIND = "mind"
-    BAD = "bad"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One point of the list.
-
-    Attributes:
-        area: network, security, performance, monitoring or backup.
-        verdict: how it is.
-        what: what was looked at, and what was found.
-        advice: what to do; empty if nothing.
-    """
-
-    area: str
-    verdict: Verdict
-    what: str
-    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +44,7 @@ class Surroundings:
 def read_or_none(name: str) -> str | None:
     """Return the text of a file, or None if it cannot be read."""
     try:
-        return Path(name).read_text("ascii")
+        return Path(name).read_text("utf-8", "replace")
     except OSError:
         return None
 
@@ -97,10 +66,6 @@ def look(
         *_monitoring(config),
         *_backup(config, around),
     ]
-
-
-def _good(area: str, what: str) -> Finding:
-    return Finding(area, Verdict.GOOD, what)
 
 
 def _network(config: GatewayConfig, around: Surroundings) -> Iterator[Finding]:
@@ -134,7 +99,7 @@ def _network(config: GatewayConfig, around: Surroundings) -> Iterator[Finding]:
                 f"{first}-{last}",
             )
         else:
-            yield _good("network", f"port_range {first}-{last} is nobody else's")
+            yield good("network", f"port_range {first}-{last} is nobody else's")
 
 
 def _port(key: str, address: str, port: int) -> Finding:
@@ -154,7 +119,7 @@ def _port(key: str, address: str, port: int) -> Finding:
         if fault.errno in (errno.EACCES, errno.EPERM):
             advice = "grant CAP_NET_BIND_SERVICE, or take a port of 1024 or above"
         return Finding("network", Verdict.BAD, f"{where}: {words}", advice)
-    return _good("network", f"{where} can be opened")
+    return good("network", f"{where} can be opened")
 
 
 def _security(
@@ -177,7 +142,7 @@ def _security(
                 "set security.tunnel.enable_tls; `gotunnel cert` makes a first set",
             )
         if config.asks_credential or keys:
-            yield _good("security", "agents must show a credential")
+            yield good("security", "agents must show a credential")
     if api.tls.enabled:
         yield from _certificate("api.tls", api.tls, around)
     elif not is_loopback(api.bind):
@@ -188,10 +153,10 @@ def _security(
             "set api.tls.enabled, or api.bind to 127.0.0.1",
         )
     else:
-        yield _good("security", "the API is for this machine alone")
+        yield good("security", "the API is for this machine alone")
     access = config.security.api
     if access.api_key or access.jwt_secret or access.jwt_public_key_file:
-        yield _good("security", "callers of the API must show a credential")
+        yield good("security", "callers of the API must show a credential")
     else:
         yield Finding(
             "security",
@@ -214,28 +179,7 @@ def _certificate(
     wanted = CertificateFiles(
         cert_file=files.cert_file, key_file=files.key_file, ca_file=files.client_ca
     )
-    try:
-        server_context(wanted)
-        certificate = load_certificates(str(files.cert_file))[0]
-    except OperatorError as fault:
-        yield Finding("security", Verdict.BAD, f"{key}: {fault}", "put it right")
-        return
-    last = certificate.not_valid_after_utc
-    what = f"{key}: the certificate is good until {last:%Y-%m-%d}"
-    renew = "renew it: gotunnel cert gateway HOST --force, or as you got it"
-    if not certificate.not_valid_before_utc <= around.now < last:
-        first = certificate.not_valid_before_utc
-        yield Finding(
-            "security",
-            Verdict.BAD,
-            f"{key}: the certificate is good from {first:%Y-%m-%d} to {last:%Y-%m-%d} "
-            "alone",
-            f"look at the clock, or {renew}",
-        )
-    elif last - around.now < SOON:
-        yield Finding("security", Verdict.MIND, what, renew)
-    else:
-        yield _good("security", what)
+    yield from judge_files("security", key, wanted, around.now, server=True)
 
 
 def _performance(config: GatewayConfig, around: Surroundings) -> Iterator[Finding]:
@@ -245,7 +189,7 @@ def _performance(config: GatewayConfig, around: Surroundings) -> Iterator[Findin
         f"limits.connections {wanted or 'unlimited'}, {around.descriptors} open files"
     )
     if wanted and needed <= around.descriptors:
-        yield _good("performance", what)
+        yield good("performance", what)
     else:
         yield Finding(
             "performance",
@@ -256,12 +200,12 @@ def _performance(config: GatewayConfig, around: Surroundings) -> Iterator[Findin
             else "set limits.connections to what this machine can hold",
         )
     backlog = around.read(_BACKLOG_FILE)
-    if backlog is not None and int(backlog) < _GOOD_BACKLOG:
+    if backlog is not None and int(backlog) < GOOD_BACKLOG:
         yield Finding(
             "performance",
             Verdict.MIND,
             f"the system keeps {int(backlog)} connections waiting for accept at most",
-            f"sysctl net.core.somaxconn={_GOOD_BACKLOG}",
+            f"sysctl net.core.somaxconn={GOOD_BACKLOG}",
         )
     if not config.limits.memory:
         yield Finding(
@@ -282,11 +226,11 @@ def _monitoring(config: GatewayConfig) -> Iterator[Finding]:
         )
     else:
         folder = os.path.dirname(config.log.file) or "."
-        good = os.access(folder, os.W_OK)
+        writable = os.access(folder, os.W_OK)
         what = f"log.file {config.log.file}"
         yield (
-            _good("monitoring", what)
-            if good
+            good("monitoring", what)
+            if writable
             else Finding(
                 "monitoring",
                 Verdict.BAD,
@@ -308,7 +252,7 @@ def _backup(config: GatewayConfig, around: Surroundings) -> Iterator[Finding]:
     if not path.exists():
         parent = next(one for one in path.absolute().parents if one.exists())
         if os.access(parent, os.W_OK):
-            yield _good("backup", f"database {path} will be made at the first start")
+            yield good("backup", f"database {path} will be made at the first start")
         else:
             yield Finding(
                 "backup",
@@ -324,7 +268,7 @@ def _backup(config: GatewayConfig, around: Surroundings) -> Iterator[Finding]:
             "make it writable for the gateway's user",
         )
     else:
-        yield _good("backup", f"database {path} can be written")
+        yield good("backup", f"database {path} can be written")
     yield Finding(
         "backup",
         Verdict.MIND,

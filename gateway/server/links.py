@@ -16,6 +16,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from gateway import SOFTWARE
 from gateway.errors import ProtocolError
 from gateway.link.ledger import NamedLink
 from gateway.link.proof import SCRAM, GatewayProof, ProofError
@@ -461,6 +462,9 @@ class Links:
         if link in self._candidates:
             self._candidates.remove(link)
         self._displace(link, "it said HELLO after all")
+        if hello.probe is not None:
+            self._answer_probe(link, hello, hello.probe)
+            return
         error = self._claim(link, hello)
         if error is not None:
             self.log.warn(
@@ -472,18 +476,33 @@ class Links:
             self._tell("refused", hello.agent, link, hello.link, error)
             link.refuse(error)
             return
+        link.accept(self._ack(hello))
+
+    def _ack(self, hello: Hello) -> HelloAck:
         settings = self._settings
-        link.accept(
-            HelloAck(
-                session=self._random(8).hex(),
-                features=FEATURES & hello.features,
-                window=settings.session.window,
-                max_frame=settings.session.max_frame,
-                heartbeat=settings.session.heartbeat_seconds,
-                open_timeout=settings.open_timeout,
-                links=MAX_LINKS,
-            )
+        return HelloAck(
+            session=self._random(8).hex(),
+            features=FEATURES & hello.features,
+            window=settings.session.window,
+            max_frame=settings.session.max_frame,
+            heartbeat=settings.session.heartbeat_seconds,
+            open_timeout=settings.open_timeout,
+            links=MAX_LINKS,
         )
+
+    def _answer_probe(self, link: LinkProtocol, hello: Hello, padding: int) -> None:
+        """Say that the agent would be taken; the link stays nobody's, and ends."""
+        self.log.info(
+            "agent {agent} at {address}: a probe, which takes no place",
+            agent=hello.agent,
+            address=link.address,
+        )
+        ack = self._ack(hello)
+        link.accept(
+            replace(ack, software=SOFTWARE, clock=self._wall_clock(), probe=True)
+        )
+        link.pad(padding)
+        link.leave(frames.STOPPING, "a probe")
 
     def _authentic(self, hello: Hello) -> bool:
         token = self._settings.token
@@ -615,7 +634,7 @@ class Links:
         """Log a negotiated link; give a legacy one its name."""
         if ack is None:
             self._admit_legacy(link)
-        else:
+        elif link in self._place:
             self._say_up(link)
 
     def _say_up(self, link: LinkProtocol) -> None:

@@ -20,6 +20,8 @@ MIN_FRAME: Final = 4100
 MAX_LINKS: Final = 16
 DEFAULT_WINDOW: Final = 262144
 DEFAULT_FRAME: Final = 262144
+MAX_CLOCK: Final = float(1 << 40)  # Unix seconds
+MAX_PADDING: Final = 1 << 19  # bytes that a probe may ask for
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 NAME_TAKEN: Final = "another agent uses this name"  # error of HELLO_ACK
 _INSTANCE: Final = re.compile(r"[0-9a-f]{16}")
@@ -40,6 +42,8 @@ class Hello:
         window: credit it grants on each new stream, bytes, 16384..2^31-1.
         max_frame: longest payload it accepts, bytes, 4100..1048576.
         software: name and version, for people.
+        probe: this link is to take no place: the gateway only says whether it would
+            take the agent, and sends so many bytes of padding; None = it is no probe.
     """
 
     agent: str = "default"
@@ -51,6 +55,7 @@ class Hello:
     window: int = DEFAULT_WINDOW
     max_frame: int = DEFAULT_FRAME
     software: str = ""
+    probe: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +70,9 @@ class HelloAck:
         heartbeat: seconds between the agent's keep-alives.
         open_timeout: seconds until the gateway gives an opening stream up.
         links: how many links of one agent it takes.
+        software: name and version of the gateway; told to probes.
+        clock: Unix seconds by the gateway's clock; told to probes.
+        probe: the link was understood to be a probe, and takes no place.
         error: why the link is refused; None = it is not.
     """
 
@@ -75,6 +83,9 @@ class HelloAck:
     heartbeat: float = 15.0
     open_timeout: float = 10.0
     links: int = MAX_LINKS
+    software: str = ""
+    clock: float | None = None
+    probe: bool = False
     error: str | None = None
 
 
@@ -131,6 +142,8 @@ def encode_hello(hello: Hello) -> bytes:
         body["token"] = hello.token
     if hello.auth is not None:
         body["auth"] = hello.auth
+    if hello.probe is not None:
+        body["probe"] = hello.probe
     return encode_frame(frames.HELLO, encode_json(body))
 
 
@@ -149,6 +162,7 @@ def decode_hello(payload: Payload) -> Hello:
             "max_frame", MIN_FRAME, frames.MAX_PAYLOAD, DEFAULT_FRAME
         ),
         software=found.text("software", 200),
+        probe=found.optional_number("probe", 0, MAX_PADDING),
     )
 
 
@@ -166,6 +180,8 @@ def encode_hello_ack(ack: HelloAck) -> bytes:
             "open_timeout": ack.open_timeout,
             "links": ack.links,
         }
+        if ack.probe:
+            body |= {"software": ack.software, "clock": ack.clock, "probe": True}
     return encode_frame(frames.HELLO_ACK, encode_json(body))
 
 
@@ -182,6 +198,9 @@ def decode_hello_ack(payload: Payload) -> HelloAck:
         heartbeat=found.seconds("heartbeat", 0.1, 3600, 15.0),
         open_timeout=found.seconds("open_timeout", 0.1, 3600, 10.0),
         links=found.number("links", 1, 1 << 16, MAX_LINKS),
+        software=found.text("software", 200),
+        clock=found.optional_seconds("clock", 0.0, MAX_CLOCK),
+        probe=found.flag("probe"),
         error=found.optional_text("error", 2000),
     )
 
@@ -285,6 +304,14 @@ class _Fields:
         if type(found) is not int or not low <= found <= high:
             raise self._wrong(key, f"a whole number, {low}..{high}")
         return found
+
+    def optional_number(self, key: str, low: int, high: int) -> int | None:
+        return None if self._body.get(key) is None else self.number(key, low, high)
+
+    def optional_seconds(self, key: str, low: float, high: float) -> float | None:
+        if self._body.get(key) is None:
+            return None
+        return self.seconds(key, low, high, low)
 
     def seconds(self, key: str, low: float, high: float, default: float) -> float:
         found = self._body.get(key, default)

@@ -18,6 +18,7 @@ from gateway.wire.codec import encode_frame
 Payload = bytes | memoryview
 
 MAX_JSON: Final = 4096  # bytes of one JSON object on the wire
+PADDING_BYTES: Final = 4096  # of one frame; every receiver takes as many
 MAX_AUTH: Final = 1024  # bytes of one message of a proof
 # `json.dumps` makes an encoder for each call
 _to_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -213,6 +214,14 @@ def decode_goaway(payload: Payload) -> Goaway:
 def encode_ping(message: Ping) -> bytes:
     """Return the frame."""
     return encode_frame(frames.PING, _PING.pack(*message))
+
+
+def encode_padding(size: int) -> list[bytes]:
+    """Return `size` bytes that say nothing: KeepAlives, whose payload is ignored."""
+    return [
+        encode_frame(frames.KEEP_ALIVE, bytes(min(size - start, PADDING_BYTES)))
+        for start in range(0, size, PADDING_BYTES)
+    ]
 
 
 def decode_ping(payload: Payload) -> Ping:

@@ -13,7 +13,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.agent_tap import Options as AgentOptions
-from gateway.ops.preflight import Surroundings, Verdict, look
+from gateway.ops.findings import Verdict
+from gateway.ops.preflight import Surroundings, look
 from gateway.policy.credentials import AgentCredential
 from gateway.store.keys import count_in_file, put
 from gateway.store.schema import migrate

@@ -1,11 +1,15 @@
 """Who is admitted, who takes over, and who gets a stream."""
 
+import json
+
 from twisted.internet.defer import Deferred, fail
 
+from gateway import SOFTWARE
 from gateway.server.links import MAX_UNDECIDED
 from gateway.wire import frames
 from gateway.wire.hello import Register
 from tests.link.rig import (
+    INSTANCE,
     KEEP_ALIVE,
     OTHER_INSTANCE,
     answer,
@@ -13,7 +17,7 @@ from tests.link.rig import (
     hello,
 )
 from tests.server.rig import GatewayCase, opened
-from tests.strategies import json_frame
+from tests.strategies import json_frame, raw_frame
 
 TOKEN = "a secret that nobody gues\u00dfes"
 
@@ -204,6 +208,51 @@ class AdmissionTests(GatewayCase):
         ((_, payload), _) = agent.heard()
         for part in (b'"features":["register"]', b'"open_timeout":10', b'"links":16'):
             self.assertIn(part, payload)
+
+
+class ProbeTests(GatewayCase):
+    """A link that only asks whether its agent would be taken."""
+
+    def test_it_is_answered_and_displaces_nobody(self):
+        self.build(token=TOKEN)
+        agent = self.agent("web", token=TOKEN)
+        agent.heard()
+        probe = self.agent("web", OTHER_INSTANCE, token=TOKEN, probe=10_000)
+        (kind, payload), *rest = probe.heard()
+        said = json.loads(payload)
+        self.assertEqual((frames.HELLO_ACK, True), (kind, said["probe"]))
+        self.assertEqual(SOFTWARE, said["software"])
+        self.assertEqual(self.wall_now(), said["clock"])
+        sizes = [len(body) for kind, body in rest if kind == frames.KEEP_ALIVE]
+        self.assertEqual([4096, 4096, 1808], sizes)
+        self.assertIn(frames.GOAWAY, [kind for kind, _ in rest])
+        self.assertEqual([], agent.heard())
+        [view] = self.links.views()
+        self.assertEqual((INSTANCE, 1), (view.instance, view.links))
+        probe.says(raw_frame(frames.PING, b"\0abcdefgh"))
+        self.assertEqual([(frames.PING, b"\1abcdefgh")], probe.heard())
+        self.assertFalse(probe.transport.half_closed)
+        probe.says(goaway(frames.STOPPING))
+        self.assertTrue(probe.transport.half_closed)
+        self.assertEqual(
+            [], self.lines("link up: agent web link 0 at 198.51.100.1")[1:]
+        )
+
+    def test_it_gets_no_visitors_and_no_ports(self):
+        self.build()
+        probe = self.agent("web", probe=0)
+        self.assertFalse(self.links.connected)
+        self.assertIsNone(self.links.pick("web"))
+        probe.heard()
+        probe.says(json_frame(frames.REGISTER, id="x", local=80))
+        self.assertEqual([], probe.heard())
+
+    def test_it_needs_the_credential_that_its_agent_needs(self):
+        self.build(token=TOKEN)
+        probe = self.agent("web", token="x" * 20, probe=0)
+        ((_, payload),) = probe.heard()
+        self.assertIn(b"authentication failed", payload)
+        self.assertTrue(probe.transport.half_closed)
 
 
 class NameTests(GatewayCase):
