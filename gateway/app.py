@@ -301,6 +301,7 @@ def build_gateway(
                 draining,
                 traffic,
                 sampler,
+                log,
             ),
             sampler=sampler,
             make_health=lambda draining: _probes(
@@ -534,6 +535,7 @@ def _api(
     draining: Callable[[], bool],
     traffic: Traffic,
     sampler: Sampler,
+    log: ProcessLog,
 ) -> ApiEdge:
     security = config.security.api
     rate = security.rate_limit
@@ -581,6 +583,8 @@ def _api(
         sampler=sampler,
         wall_clock=world.wall_clock,
         metrics=_metrics(config.metrics, measures, traffic, links),
+        recent=log.recent,
+        levels=log.levels,
         draining=draining,
     )
     site = make_site(api, reactor)

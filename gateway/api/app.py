@@ -22,6 +22,7 @@ from gateway.api.event_routes import EventRoutes
 from gateway.api.exchange import Endpoint, Exchange
 from gateway.api.faults import caller_error, path_text, refuse
 from gateway.api.health_routes import DocumentRoutes, HealthRoutes
+from gateway.api.log_routes import LogRoutes
 from gateway.api.mapping_routes import MappingRoutes
 from gateway.api.metrics_routes import MetricsRoutes
 from gateway.api.page_routes import PageRoutes
@@ -32,6 +33,8 @@ from gateway.api.stats_routes import StatsRoutes
 from gateway.errors import NoRouteError
 from gateway.ops.events import Events
 from gateway.ops.health import HealthChecks
+from gateway.ops.levels import Levels
+from gateway.ops.recent import RecentLines
 from gateway.ops.refusals import RefusalLog
 from gateway.ops.usage import ProcessUsage, process_usage
 from gateway.policy.limits import Slots
@@ -84,6 +87,8 @@ class Api:
         sampler: Sampler,
         wall_clock: Callable[[], float],
         metrics: MetricsRoutes | None,
+        recent: RecentLines,
+        levels: Levels,
         usage: Callable[[], ProcessUsage] = process_usage,
         draining: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -126,6 +131,7 @@ class Api:
                 self._exchange, Connections(clock, traffic), links, wall_clock
             ),
             DocumentRoutes(),
+            LogRoutes(self._exchange, recent, levels, clock),
             HealthRoutes(
                 health, links, draining, tunnel_enabled=settings.tunnel_enabled
             ),

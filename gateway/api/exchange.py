@@ -55,6 +55,11 @@ class Exchange:
         """Note who makes a request."""
         setattr(request, _CALLER, caller)
 
+    def caller(self, request: IRequest) -> Caller:
+        """Return who makes a request that was admitted."""
+        found: Caller = getattr(request, _CALLER)
+        return found
+
     def language(self, request: IRequest) -> Language:
         """Return the language to answer a request in."""
         header = request.getHeader(b"accept-language")
@@ -80,7 +85,7 @@ class Exchange:
         self, request: IRequest, action: str, subject: str, before: object = None
     ) -> Act:
         """Return what the caller is about to do."""
-        return Act(getattr(request, _CALLER), action, subject, before)
+        return Act(self.caller(request), action, subject, before)
 
     def change(
         self,

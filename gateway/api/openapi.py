@@ -44,6 +44,7 @@ from gateway.api.bodies import (
     RemoveBody,
     UpdateBody,
 )
+from gateway.api.log_rows import CURSOR_PATTERN, LogLevelBody, LogLevels, LogLines
 from gateway.api.reading import SPELLINGS
 from gateway.api.stat_rows import (
     ActiveConnections,
@@ -56,6 +57,7 @@ from gateway.api.stat_rows import (
 )
 from gateway.errors import CallerError
 from gateway.ops.events import KEPT, TOPICS
+from gateway.ops.levels import LEVELS
 from gateway.server.connections import SORTS, STATES
 from gateway.wire.hello import NAME_PATTERN
 
@@ -110,6 +112,7 @@ class Query(NamedTuple):
         least: smallest number.
         most: largest number; None = whatever.
         words: what it may be; empty = a number, or any text if `text`.
+        pattern: what a text is like; empty = it is not one, or of any form.
     """
 
     name: str
@@ -117,11 +120,14 @@ class Query(NamedTuple):
     most: int | None = None
     words: tuple[str, ...] = ()
     text: bool = False
+    pattern: str = ""
 
     def schema(self) -> dict[str, Any]:
         """Return its JSON Schema."""
         if self.words:
             return {"type": "string", "enum": list(self.words)}
+        if self.pattern:
+            return {"type": "string", "pattern": self.pattern}
         if self.text:
             return {"type": "string", "maxLength": 200}
         schema = {"type": "integer", "minimum": self.least}
@@ -323,6 +329,29 @@ ROUTES: Final = (
         DisconnectedAgent,
         EmptyBody,
         (*_WITH_BODY, errors.AgentMissingError),
+    ),
+    Route(
+        "get",
+        "/api/logs",
+        "Show the last lines of the log, or wait for more; for administrators",
+        LogLines,
+        query=(
+            Query("count", most=2000),
+            Query("level", words=tuple(LEVELS)),
+            Query("component", text=True),
+            Query("trace", text=True),
+            Query("after", pattern=CURSOR_PATTERN),
+            Query("wait", least=0, most=25),
+        ),
+    ),
+    Route("get", "/api/log/level", "Show which lines are logged", LogLevels),
+    Route(
+        "post",
+        "/api/log/level",
+        "Set which lines of a component are logged, perhaps for a while",
+        LogLevels,
+        LogLevelBody,
+        _WITH_BODY,
     ),
     Route("get", "/api/limits", "Show how much of each limit is used", LimitList),
     Route(

@@ -29,6 +29,7 @@ from gateway.api.answers import (
     MappingRow,
     NewAgentKey,
 )
+from gateway.api.log_rows import LogLevels, LogLines
 from gateway.api.stat_rows import ConnectionList, EndedConnection, Stats
 from gateway.cli.exits import FailedError, UnreachableError
 from gateway.cli.output import printable_lines
@@ -214,6 +215,18 @@ class ApiClient:
                     said = None
                 raise self._refusal(response.status, said)
             yield response
+
+    def logs(self, query: str) -> LogLines:
+        """Return some of the last lines of the log; a query as the API has it."""
+        return self._data(LogLines, f"/api/logs?{query}")
+
+    def log_levels(self) -> LogLevels:
+        """Return which lines are logged."""
+        return self._data(LogLevels, "/api/log/level")
+
+    def set_log_level(self, body: Mapping[str, object]) -> LogLevels:
+        """Set the level of a component; keys as the API has them."""
+        return self._data(LogLevels, "/api/log/level", body)
 
     def health(self) -> Health:
         """Return how the gateway fares, an unhealthy one's answer included."""

@@ -16,6 +16,7 @@ from gateway.cli.demo import demo
 from gateway.cli.doctor import doctor
 from gateway.cli.events import events
 from gateway.cli.forward import forward, proxy
+from gateway.cli.logs import logs
 from gateway.cli.map import mappings
 from gateway.cli.process import agent, server
 from gateway.cli.status import status
@@ -48,6 +49,7 @@ for _command in (
     ban,
     audit,
     events,
+    logs,
     cert,
     token,
     check,

@@ -129,6 +129,11 @@ class Levels:
             timer = self._clock.callLater(for_seconds, self.switch, component, None)
         self._switched[component] = Switched(level, timer)
 
+    @property
+    def configured_usual(self) -> str:
+        """The level that the configuration gives to all without one of their own."""
+        return self._usual
+
     def configured(self) -> dict[str, str]:
         """Return the configured level of each component that has one."""
         return dict(self._configured)

@@ -22,7 +22,8 @@ class Repeats:
 
     Events are equal that come from one component, have one level and say the same.
     An event whose words differ each time, by a delay perhaps, names in its field
-    `log_same` what it is to be known by.
+    `log_same` what it is to be known by.  A fatal one without a failure is the last
+    word of a process and always passes.
     """
 
     def __init__(self, emit: Callable[[LogEvent], None]) -> None:
@@ -52,7 +53,9 @@ class Repeats:
 
     def holds_back(self, event: LogEvent) -> bool:
         """Count an event; tell whether it was said already, and is not to be again."""
-        if self._clock is None or event.get("log_level") is LogLevel.critical:
+        failed = event.get("log_failure") is not None
+        fatal = event.get("log_level") is LogLevel.critical
+        if self._clock is None or (fatal and not failed):
             return False
         same = _same(event)
         if same in self._counts:

@@ -23,6 +23,8 @@ from gateway.errors import (
 from gateway.metrics.tallies import Stalls, Tally
 from gateway.ops.events import Events
 from gateway.ops.health import HealthChecks
+from gateway.ops.levels import Levels
+from gateway.ops.recent import RecentLines
 from gateway.ops.refusals import RefusalLog
 from gateway.ops.usage import ProcessUsage
 from gateway.policy.bans import BanSettings
@@ -283,6 +285,8 @@ def build_api(clock, **given):
         "health": HealthChecks(clock, lambda: NOON),
         "events": Events(clock, lambda: NOON + clock.seconds(), "feed"),
         "refusals": RefusalLog(clock),
+        "recent": RecentLines("gotunnel", "5c1e"),
+        "levels": Levels("info", {"gateway.net": "warn"}, clock),
         **given,
         "settings": settings,
     }

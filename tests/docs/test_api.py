@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet import reactor as global_reactor  # noqa: TID251 - runs curl
 from twisted.internet.utils import getProcessOutputAndValue
+from twisted.logger import LogLevel
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 from gateway.api.bodies import (
@@ -20,10 +21,12 @@ from gateway.api.bodies import (
     RemoveBody,
     UpdateBody,
 )
+from gateway.api.log_rows import LogLevelBody
 from gateway.api.openapi import document
 from gateway.api.reading import SPELLINGS
 from gateway.api.site import make_site
 from gateway.ops.health import CheckResult, HealthChecks, HealthStatus
+from gateway.ops.recent import RecentLines
 from gateway.policy.mapping import Mapping
 from gateway.server.links import AgentView
 from tests.api.calls import ApiTestCase
@@ -67,7 +70,19 @@ BODIES = (
     AgentNameBody,
     BanBody,
     NetworkBody,
+    LogLevelBody,
 )
+A_LINE = {
+    "log_format": "connection opened: port 10022 198.51.100.7:50122: 5c1e-1",
+    "log_level": LogLevel.info,
+    "log_namespace": "gateway.server.routing",
+    "log_time": float(NOON),
+    "trace": "5c1e-1",
+    "port": 10022,
+    "visitor": "198.51.100.7:50122",
+    "agent": "default",
+    "open_seconds": 0.004,
+}
 
 
 def parse(request):
@@ -89,7 +104,9 @@ class ExamplesTests(ApiTestCase):
         health = HealthChecks(self.clock, lambda: NOON)
         health.register("store", lambda: CheckResult(HealthStatus.HEALTHY))
         self.mappings.busy = [busy_edge(self.clock, BUSY)]
-        self.start(health=health)
+        recent = RecentLines("gotunnel", "5c1e")
+        recent.keep(A_LINE)
+        self.start(health=health, recent=recent)
         examples = list(EXAMPLE.finditer(PAGE))
         self.assertEqual(len(examples), PAGE.count("```http run"))
         for example in examples:
@@ -107,13 +124,13 @@ class CompletenessTests(SynchronousTestCase):
 
     def test_every_route_has_a_section_and_an_example(self):
         for path, operations in document()["paths"].items():
-            (method,) = operations
             shown = re.sub(r"\{(\w+)\}", lambda found: found[1].upper(), path)
-            route = f"{method.upper()} {shown}"
-            self.assertIn(f"\n## {route}\n", PAGE)
-            if path not in ("/api/openapi.json", "/api/events"):
-                example = re.sub(r"PORT|ID|NAME", "[^ ?]+", re.escape(route))
-                self.assertRegex(PAGE, rf"```http run\n{example}(\?\S+)?\n")
+            for method in operations:
+                route = f"{method.upper()} {shown}"
+                self.assertIn(f"\n## {route}\n", PAGE)
+                if path not in ("/api/openapi.json", "/api/events"):
+                    example = re.sub(r"PORT|ID|NAME", "[^ ?]+", re.escape(route))
+                    self.assertRegex(PAGE, rf"```http run\n{example}(\?\S+)?\n")
 
     def test_every_key_of_every_body_is_named(self):
         for model in BODIES:

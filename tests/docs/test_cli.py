@@ -42,7 +42,7 @@ def commands(group=gotunnel, *names):
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
             yield from commands(command, *names, name)
-        else:
+        if not isinstance(command, click.Group) or command.invoke_without_command:
             yield " ".join(["gotunnel", *names, name]), command
 
 
@@ -133,6 +133,6 @@ class ExampleTests(SynchronousTestCase):
         for line in lines:
             words = line.split()
             command: click.Command = gotunnel
-            while isinstance(command, click.Group):
+            while isinstance(command, click.Group) and not words[0].startswith("-"):
                 command = command.commands[words.pop(0)]
             command.make_context(line, words)

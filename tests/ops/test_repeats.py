@@ -3,7 +3,7 @@
 import io
 
 from twisted.internet.task import Clock
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -70,7 +70,7 @@ class RepeatsTests(SynchronousTestCase):
     def test_failures_are_equal_if_they_say_the_same(self):
         for words in ("x", "x", "y"):
             failure = Failure(ValueError(words))
-            self.log.failure("it broke", failure, LogLevel.error)
+            self.log.failure("it broke", failure)
         self.assertEqual(2, len(self.lines("it broke")))
         self.clock.advance(WINDOW_SECONDS)
         self.assertIn("it broke: ValueError: x (1 times more", self.lines()[-1])
