@@ -118,7 +118,7 @@ async function start() {
   }
   api.onSignedOut((said) => {
     const wasIn = around !== null && session.credential() !== null;
-    leave(wasIn ? t("signin.again", { said: said ?? "" }) : null);
+    leave(wasIn ? t("signin.again", { said: said || t("signin.expired") }) : null);
   });
   onLanguage(draw);
   session.watch(draw);

@@ -274,7 +274,7 @@ class ViewTests(WebCase):
         light = await browser.run(GROUND)
         await browser.choose("[name=theme]", "dark")
         self.assertNotEqual(await browser.run(GROUND), light)
-        await browser.run("location.reload()")
+        await browser.open(self.address("traffic"))
         await browser.sees("Traffic", "h1")
         self.assertNotEqual(await browser.run(GROUND), light)
         await self.assert_quiet(browser)

@@ -42,7 +42,7 @@ export function historyCard(start, moved = () => {}) {
     bytes: false,
     sayTime: moment,
   });
-  const sum = h("p.muted.small.number", { role: "status" });
+  const sum = h("p.muted.small.number");
   const nothing = empty(icon("traffic"), t("history.empty"), t("history.empty.text"));
   const charts = h("div.grid.halves", {}, bytes.node, visitors.node);
   const ranges = segments(

@@ -4,7 +4,7 @@ import { h, write } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 
-export const PAGE_SIZES = [25, 50, 100, 200];
+export const PAGE_SIZES = [25, 50, 100];
 
 /**
  * Make a pager.
@@ -14,7 +14,9 @@ export const PAGE_SIZES = [25, 50, 100, 200];
  */
 export function pager({ offset, size }, turn) {
   let total = 0;
-  const said = h("span.number", { role: "status" });
+  const said = h("span.number");
+  const spoken = h("span.hidden-text", { role: "status" }); // when somebody turns the page
+  let turned = false;
   const back = h("button.button.little", { type: "button" }, t("pager.back"));
   const on = h("button.button.little", { type: "button" }, t("pager.on"));
   const sizes = h(
@@ -28,12 +30,13 @@ export function pager({ offset, size }, turn) {
   const node = h(
     "div.pager.wide",
     {},
-    said,
+    h("div", {}, said, spoken),
     h("div.pager-buttons", {}, sizes, back, on),
   );
 
   function move(to) {
     offset = Math.max(0, to);
+    turned = true;
     turn(offset, size);
   }
 
@@ -52,7 +55,12 @@ export function pager({ offset, size }, turn) {
       total = newTotal;
       const last = Math.min(total, offset + size);
       const range = { first: count(offset + 1), last: count(last), total: count(total) };
-      write(said, total ? t("pager.range", range) : t("pager.none"));
+      const text = total ? t("pager.range", range) : t("pager.none");
+      write(said, text);
+      if (turned) {
+        turned = false;
+        write(spoken, text);
+      }
       back.disabled = offset === 0;
       on.disabled = last >= total;
     },

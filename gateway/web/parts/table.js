@@ -1,7 +1,8 @@
 // Tables that change in place: rows are known by a key, and only what differs is written.
 
-import { fill, h, mark, newId } from "../lib/dom.js";
+import { fill, h, mark, newId, write } from "../lib/dom.js";
 import { t } from "../lib/i18n.js";
+import { badge } from "./badges.js";
 
 /**
  * @typedef {object} Column
@@ -70,7 +71,12 @@ export function table({ caption, columns, key, sorted = null, sort = () => {} })
     });
   }
 
-  function make() {
+  /** Return a row's elements, of one that is gone if there is one: that costs less. */
+  function make(spare) {
+    const again = spare.pop();
+    if (again) {
+      return again;
+    }
     const cells = columns.map((column) =>
       h("td", {
         role: "cell",
@@ -78,10 +84,11 @@ export function table({ caption, columns, key, sorted = null, sort = () => {} })
         dataset: { label: column.label },
       }),
     );
-    return { line: h("tr", { role: "row" }, cells), cells, shown: [] };
+    return { line: h("tr", { role: "row" }, cells), cells, shown: [], row: null };
   }
 
-  function write(entry, row) {
+  function show(entry, row) {
+    entry.row = row;
     columns.forEach((column, i) => {
       const value = column.value(row);
       if (entry.shown[i] === value) {
@@ -91,47 +98,100 @@ export function table({ caption, columns, key, sorted = null, sort = () => {} })
       if (column.show) {
         column.show(entry.cells[i], row);
       } else {
-        entry.cells[i].textContent = value ?? "";
+        write(entry.cells[i], value ?? "");
       }
     });
   }
 
   /** Show these rows, in this order. */
   function update(wanted) {
-    const kept = new Set();
+    const kept = new Set(wanted.map(key));
+    const focused = document.activeElement;
+    const spare = [];
+    for (const [name, entry] of rows) {
+      if (!kept.has(name)) {
+        rows.delete(name);
+        entry.line.remove();
+        if (!entry.line.contains(focused)) {
+          spare.push(entry);
+        }
+      }
+    }
     let at = body.firstElementChild;
     for (const row of wanted) {
       const name = key(row);
-      kept.add(name);
       let entry = rows.get(name);
       if (!entry) {
-        entry = make();
+        entry = make(spare);
         rows.set(name, entry);
       }
-      write(entry, row);
+      show(entry, row);
       if (entry.line === at) {
         at = at.nextElementSibling;
       } else {
         body.insertBefore(entry.line, at);
       }
     }
-    for (const [name, entry] of rows) {
-      if (!kept.has(name)) {
-        entry.line.remove();
-        rows.delete(name);
-      }
+    if (focused !== document.activeElement && body.contains(focused)) {
+      focused.focus({ preventScroll: true }); // a row that moves loses it
     }
   }
 
   if (sorted) {
     tellSorted(sorted.by, sorted.order);
   }
-  return { node, update, tellSorted };
+  /** Return the row that an element in the table belongs to now. */
+  function rowOf(element) {
+    const line = element.closest("tr");
+    return [...rows.values()].find((entry) => entry.line === line)?.row ?? null;
+  }
+
+  return { node, update, tellSorted, rowOf };
 }
 
-/** Return two lines for a cell: the main one and a smaller one below. */
-export function twoLines(cell, main, below) {
-  fill(cell, h("div", {}, main, below ? h("span.sub", {}, below) : null));
+/** Return the two lines of a cell; they stay when what they say changes. */
+function linesOf(cell) {
+  if (!cell.firstElementChild) {
+    cell.append(h("div", {}, h("span"), h("span.sub")));
+  }
+  return cell.firstElementChild.children;
+}
+
+function below(line, text) {
+  write(line, text ?? "");
+  line.hidden = !text;
+}
+
+/** Write two lines into a cell: the main one and a smaller one below. */
+export function twoLines(cell, main, more) {
+  const [first, second] = linesOf(cell);
+  if (main instanceof Node) {
+    fill(first, main);
+  } else {
+    write(first, main);
+  }
+  below(second, more);
+}
+
+/** The same, where the main line is a link. */
+export function linkLines(cell, href, text, more) {
+  const [first, second] = linesOf(cell);
+  if (!first.firstElementChild) {
+    first.append(h("a"));
+  }
+  mark(first.firstElementChild, "href", href);
+  write(first.firstElementChild, text);
+  below(second, more);
+}
+
+/** The same, where the main line is the badge of a state. */
+export function badgeLines(cell, state, more) {
+  const [first, second] = linesOf(cell);
+  if (first.dataset.state !== state) {
+    first.dataset.state = state;
+    fill(first, badge(state));
+  }
+  below(second, more);
 }
 
 /** Return what stands where a list is empty. */

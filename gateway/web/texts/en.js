@@ -34,6 +34,7 @@ export const en = {
   "signin.out": "Sign out",
   "signin.as": "Signed in as {name}",
   "signin.empty": "Enter a token or the API key.",
+  "signin.expired": "the credential is no longer good",
   "signin.again": "You were signed out: {said}. Sign in again to go on where you were.",
   "reader.badge": "Read only",
   "reader.title": "You may look, not change",

@@ -34,6 +34,7 @@ export const zh = {
   "signin.out": "退出登录",
   "signin.as": "已登录: {name}",
   "signin.empty": "请输入令牌或 API 密钥。",
+  "signin.expired": "凭据已失效",
   "signin.again": "您已退出: {said}。重新登录后可继续之前的位置。",
   "reader.badge": "只读",
   "reader.title": "只能查看, 不能修改",

@@ -1,7 +1,7 @@
 // Agents: who is connected, how far away, how busy; and how to send one away.
 
 import * as api from "../lib/api.js";
-import { fill, h, icon } from "../lib/dom.js";
+import { fill, h, icon, write } from "../lib/dom.js";
 import { count, duration, milliseconds, moment, size } from "../lib/format.js";
 import { t } from "../lib/i18n.js";
 import { listen } from "../lib/live.js";
@@ -10,7 +10,7 @@ import { poll } from "../lib/poll.js";
 import * as session from "../lib/session.js";
 import { ask } from "../parts/dialog.js";
 import { done, warnOpen } from "../parts/notices.js";
-import { empty, loading, table, twoLines } from "../parts/table.js";
+import { empty, linkLines, loading, table } from "../parts/table.js";
 import { heading, toldOnce } from "../parts/view.js";
 
 /** Show the agents. */
@@ -62,9 +62,10 @@ function columns(refresh) {
       label: t("word.agent"),
       value: (row) => `${row.name} ${row.software}`,
       show: (cell, row) =>
-        twoLines(
+        linkLines(
           cell,
-          h("a", { href: place.write("connections", { agent: row.name }) }, row.name),
+          place.write("connections", { agent: row.name }),
+          row.name,
           row.software || t("agent.legacy"),
         ),
     },
@@ -79,15 +80,10 @@ function columns(refresh) {
       ...right("uptime", t("agent.uptime"), (row) =>
         duration(Date.now() / 1000 - row.connected_at_unix),
       ),
-      show: (cell, row) =>
-        fill(
-          cell,
-          h(
-            "span",
-            { title: moment(row.connected_at_unix) },
-            duration(Date.now() / 1000 - row.connected_at_unix),
-          ),
-        ),
+      show(cell, row) {
+        write(cell, duration(Date.now() / 1000 - row.connected_at_unix));
+        cell.title = moment(row.connected_at_unix);
+      },
     },
     right("links", t("agent.links"), (row) => count(row.links)),
     right("streams", t("agent.streams"), (row) => count(row.streams)),
@@ -99,7 +95,7 @@ function columns(refresh) {
       label: t("word.actions"),
       quiet: true,
       style: "right actions",
-      value: () => session.mayChange(),
+      value: (row) => `${session.mayChange()} ${row.name}`,
       show: (cell, row) => fill(cell, session.mayChange() && actions(row, refresh)),
     },
   ];

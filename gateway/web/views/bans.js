@@ -98,7 +98,7 @@ function columns(refresh) {
       label: t("word.actions"),
       quiet: true,
       style: "right actions",
-      value: () => session.mayChange(),
+      value: (row) => `${session.mayChange()} ${row.network}`,
       show: (cell, row) => fill(cell, session.mayChange() && lift(row, refresh)),
     },
   ];

@@ -1,19 +1,18 @@
 // Live connections: who is here, what passes, why somebody waits; and how to end it.
 
 import * as api from "../lib/api.js";
-import { fill, h, icon } from "../lib/dom.js";
+import { fill, h, icon, mark, write } from "../lib/dom.js";
 import { duration, moment, rate, size } from "../lib/format.js";
 import { has, t } from "../lib/i18n.js";
 import * as place from "../lib/place.js";
 import { poll } from "../lib/poll.js";
 import * as session from "../lib/session.js";
-import { badge } from "../parts/badges.js";
 import { askBan } from "../parts/ban_dialog.js";
 import { ask } from "../parts/dialog.js";
 import { choice, field, numberInput, textInput } from "../parts/fields.js";
 import { done } from "../parts/notices.js";
 import { PAGE_SIZES, pager } from "../parts/pager.js";
-import { empty, loading, table, twoLines } from "../parts/table.js";
+import { badgeLines, empty, linkLines, loading, table, twoLines } from "../parts/table.js";
 import { heading, settled, toldOnce } from "../parts/view.js";
 
 const SECONDS = 2;
@@ -37,7 +36,15 @@ export function connections({ query }) {
       sorted = { by, order };
       changed();
     },
-    columns: columns(() => polling.now()),
+    columns: columns((event) => {
+      const row = list.rowOf(event.currentTarget);
+      const refresh = () => polling.now();
+      if (event.currentTarget.dataset.act === "kill") {
+        kill(row, refresh);
+      } else {
+        askBan(hostOf(row.visitor), refresh);
+      }
+    }),
   });
   const pages = pager({ offset, size: pageSize }, (to, many) => {
     [offset, pageSize] = [to, many];
@@ -151,7 +158,7 @@ function makeFilters(query) {
   };
 }
 
-function columns(refresh) {
+function columns(act) {
   return [
     {
       name: "visitor",
@@ -168,11 +175,7 @@ function columns(refresh) {
       ascendingFirst: true,
       value: (row) => `${row.port} ${row.mapping_name}`,
       show: (cell, row) =>
-        twoLines(
-          cell,
-          h("a", { href: place.write(`mappings/${row.port}`) }, row.port),
-          row.mapping_name || null,
-        ),
+        linkLines(cell, place.write(`mappings/${row.port}`), row.port, row.mapping_name),
     },
     {
       name: "agent",
@@ -193,7 +196,7 @@ function columns(refresh) {
       label: t("word.state"),
       style: "long",
       value: (row) => `${row.state} ${row.waits_for}`,
-      show: (cell, row) => twoLines(cell, badge(row.state), waits(row)),
+      show: (cell, row) => badgeLines(cell, row.state, waits(row)),
     },
     {
       name: "age",
@@ -202,15 +205,10 @@ function columns(refresh) {
       ascendingFirst: true,
       style: "right",
       value: (row) => duration(row.age_seconds),
-      show: (cell, row) =>
-        fill(
-          cell,
-          h(
-            "span",
-            { title: row.started_at_unix ? moment(row.started_at_unix) : null },
-            duration(row.age_seconds),
-          ),
-        ),
+      show(cell, row) {
+        write(cell, duration(row.age_seconds));
+        cell.title = moment(row.started_at_unix);
+      },
     },
     number("sent", t("word.sent"), (row) => size(row.bytes_sent)),
     number("received", t("word.received"), (row) => size(row.bytes_received)),
@@ -222,8 +220,8 @@ function columns(refresh) {
       label: t("word.actions"),
       quiet: true,
       style: "right actions",
-      value: () => session.mayChange(),
-      show: (cell, row) => fill(cell, actions(row, refresh)),
+      value: (row) => `${session.mayChange()} ${row.visitor}`,
+      show: (cell, row) => showActions(cell, row, act),
     },
   ];
 }
@@ -244,34 +242,24 @@ function waits(row) {
   return t("connection.waits", { what: has(key) ? t(key) : row.waits_for });
 }
 
-function actions(row, refresh) {
+/** Write the buttons once; they act on whichever row they stand in. */
+function showActions(cell, row, act) {
   if (!session.mayChange()) {
-    return null;
+    fill(cell);
+    return;
   }
-  return h(
-    "div.row-actions",
-    {},
-    h(
-      "button.button.quiet.little",
-      {
-        type: "button",
-        "aria-label": `${t("connection.kill")}: ${row.visitor}`,
-        dataset: { act: "kill" },
-        on: { click: () => kill(row, refresh) },
-      },
-      t("connection.kill"),
-    ),
-    h(
-      "button.button.quiet.little",
-      {
-        type: "button",
-        "aria-label": `${t("connection.ban")}: ${row.visitor}`,
-        dataset: { act: "ban" },
-        on: { click: () => askBan(hostOf(row.visitor), refresh) },
-      },
-      t("connection.ban"),
-    ),
-  );
+  if (!cell.firstElementChild) {
+    const button = (name) =>
+      h(
+        "button.button.quiet.little",
+        { type: "button", dataset: { act: name }, on: { click: act } },
+        t(`connection.${name}`),
+      );
+    cell.append(h("div.row-actions", {}, button("kill"), button("ban")));
+  }
+  for (const button of cell.querySelectorAll("button")) {
+    mark(button, "aria-label", `${button.textContent}: ${row.visitor}`);
+  }
 }
 
 function kill(row, refresh) {

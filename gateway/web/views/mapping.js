@@ -2,7 +2,7 @@
 
 import * as api from "../lib/api.js";
 import { timeChart } from "../lib/chart.js";
-import { fill, h, icon } from "../lib/dom.js";
+import { fill, h, icon, write } from "../lib/dom.js";
 import { count, duration, moment, rate } from "../lib/format.js";
 import { has, t } from "../lib/i18n.js";
 import * as place from "../lib/place.js";
@@ -38,6 +38,10 @@ export function mapping({ parts: [, port] }) {
     settings,
     history.node,
   );
+  const numbers = {
+    connections: h("a", { href: place.write("connections", { port }) }),
+    rejected: h("span"),
+  };
   const points = [[], [], []];
   let before = null;
   let shown = "";
@@ -75,12 +79,16 @@ export function mapping({ parts: [, port] }) {
     3,
     async (signal) => {
       const row = await api.get(`/api/mapping/${encodeURIComponent(port)}`, {}, signal);
-      const said = JSON.stringify(row);
+      const { connections, connections_total: total, rejected, ...lasting } = row;
+      const said = JSON.stringify(lasting);
       if (said !== shown) {
         shown = said;
-        fill(settings, settingsCard(row));
+        fill(settings, settingsCard(row, numbers));
         fill(actions, mappingActions(row, () => details.now(), { words: true }));
       }
+      const both = { now: count(connections), total: count(total) };
+      write(numbers.connections, t("mapping.now_of", both));
+      write(numbers.rejected, causes(rejected) || "0");
     },
     (fault) => {
       if (fault.status === 404) {
@@ -108,30 +116,25 @@ function gone(port) {
   return empty(icon("mappings"), t("mapping.gone", { port }), t("mapping.gone.text"), back);
 }
 
-function settingsCard(row) {
-  const rejected = Object.entries(row.rejected)
+/** Return whom a mapping turned away, by the setting that was the cause. */
+function causes(rejected) {
+  return Object.entries(rejected)
     .filter(([, many]) => many)
     .map(([cause, many]) => {
       const said = has(`field.${cause}`) ? t(`field.${cause}`) : cause;
       return `${said}: ${count(many)}`;
-    });
+    })
+    .join(", ");
+}
+
+function settingsCard(row, numbers) {
   const lines = [
     [t("word.state"), h("span", {}, badge(row.state), row.error && ` ${row.error}`)],
     [t("field.name"), row.name || "–"],
     [t("word.target"), target(row)],
     [t("mapping.way"), way(row)],
     [t("field.listen"), row.listen || t("mapping.all_interfaces")],
-    [
-      t("mapping.connections"),
-      h(
-        "a",
-        { href: place.write("connections", { port: row.port }) },
-        t("mapping.now_of", {
-          now: count(row.connections),
-          total: count(row.connections_total),
-        }),
-      ),
-    ],
+    [t("mapping.connections"), numbers.connections],
     [t("mapping.rules"), rules(row).join(" · ") || t("rule.none")],
     [t("field.access_ips"), row.access_ips.join(", ") || "–"],
     [t("field.bandwidth_limit"), limit(row.bandwidth_limit)],
@@ -145,7 +148,7 @@ function settingsCard(row) {
       t("field.expires_in"),
       row.expires_at_unix ? moment(row.expires_at_unix) : t("expiry.never"),
     ],
-    [t("mapping.rejected"), rejected.join(", ") || "0"],
+    [t("mapping.rejected"), numbers.rejected],
     [
       t("field.labels"),
       Object.entries(row.labels)

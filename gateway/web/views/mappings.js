@@ -6,11 +6,10 @@ import { t } from "../lib/i18n.js";
 import { watchMappings } from "../lib/mappings.js";
 import * as place from "../lib/place.js";
 import * as session from "../lib/session.js";
-import { badge } from "../parts/badges.js";
 import { choice, field, textInput } from "../parts/fields.js";
 import { mappingActions } from "../parts/mapping_actions.js";
 import { pager } from "../parts/pager.js";
-import { empty, loading, table, twoLines } from "../parts/table.js";
+import { badgeLines, empty, linkLines, loading, table, twoLines } from "../parts/table.js";
 import { heading, settled, toldOnce } from "../parts/view.js";
 
 const STATES = ["listening", "disabled", "draining", "error"];
@@ -125,11 +124,7 @@ function columns(refresh) {
       ascendingFirst: true,
       value: (row) => `${row.port} ${row.protocol} ${row.name}`,
       show: (cell, row) =>
-        twoLines(
-          cell,
-          h("a", { href: place.write(`mappings/${row.port}`) }, row.port),
-          row.name || null,
-        ),
+        linkLines(cell, place.write(`mappings/${row.port}`), row.port, row.name),
     },
     {
       name: "target",
@@ -145,22 +140,19 @@ function columns(refresh) {
       ascendingFirst: true,
       style: "long",
       value: (row) => `${row.state} ${row.error}`,
-      show: (cell, row) => twoLines(cell, badge(row.state), row.error),
+      show: (cell, row) => badgeLines(cell, row.state, row.error),
     },
     {
       name: "connections",
       label: t("mapping.connections"),
       style: "right",
       sort: "connections",
-      value: (row) => `${row.connections} ${row.connections_total}`,
+      value: (row) => `${row.port} ${row.connections} ${row.connections_total}`,
       show: (cell, row) =>
-        twoLines(
+        linkLines(
           cell,
-          h(
-            "a",
-            { href: place.write("connections", { port: row.port }) },
-            count(row.connections),
-          ),
+          place.write("connections", { port: row.port }),
+          count(row.connections),
           t("mapping.of_total", { total: count(row.connections_total) }),
         ),
     },
@@ -176,7 +168,7 @@ function columns(refresh) {
       label: t("word.actions"),
       quiet: true,
       style: "right actions",
-      value: (row) => `${row.state} ${row.source} ${session.mayChange()}`,
+      value: (row) => `${row.port} ${row.state} ${row.source} ${session.mayChange()}`,
       show: (cell, row) => fill(cell, mappingActions(row, refresh)),
     },
   ];

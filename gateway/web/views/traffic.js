@@ -11,7 +11,7 @@ import { historyCard } from "../parts/history_card.js";
 import { liveChart } from "../parts/live_chart.js";
 import { warnOpen } from "../parts/notices.js";
 import { pager } from "../parts/pager.js";
-import { empty, loading, table, twoLines } from "../parts/table.js";
+import { empty, linkLines, loading, table } from "../parts/table.js";
 import { trafficCards } from "../parts/traffic_cards.js";
 import { card, heading, toldOnce } from "../parts/view.js";
 
@@ -70,7 +70,7 @@ function portsCard() {
   let beforeAt = 0;
   let rows = [];
   let offset = 0;
-  let size_ = 25;
+  let pageSize = 25;
   const list = table({
     caption: t("traffic.ports"),
     key: (row) => row.port,
@@ -80,9 +80,10 @@ function portsCard() {
         label: t("word.mapping"),
         value: (row) => `${row.port} ${names.get(row.port) ?? ""}`,
         show: (cell, row) =>
-          twoLines(
+          linkLines(
             cell,
-            h("a", { href: place.write(`mappings/${row.port}`) }, row.port),
+            place.write(`mappings/${row.port}`),
+            row.port,
             names.get(row.port),
           ),
       },
@@ -94,14 +95,14 @@ function portsCard() {
   });
   const nothing = empty(icon("mappings"), t("mappings.empty"), t("mappings.empty.text"));
   const content = h("div.wide", {}, loading());
-  const pages = pager({ offset, size: size_ }, (to, many) => {
-    [offset, size_] = [to, many];
+  const pages = pager({ offset, size: pageSize }, (to, many) => {
+    [offset, pageSize] = [to, many];
     show();
   });
 
   function show() {
     pages.tell(offset, rows.length);
-    list.update(rows.slice(offset, offset + size_));
+    list.update(rows.slice(offset, offset + pageSize));
   }
 
   return {
