@@ -58,7 +58,7 @@ def token(role: str) -> str:
     return jwt.encode(claims, SECRET, "HS256")
 
 
-COMING = ("/api/events", "/api/stats/history")
+COMING = ("/api/stats/history",)
 
 
 class WebCase(RigCase):
@@ -145,6 +145,11 @@ class SteeringTests(WebCase):
         await browser.click("dialog .danger")
         await browser.sees("No mappings yet")
         self.assertEqual(await self.mappings(), [])
+        await browser.go("#/events")
+        for done in ("created", "changed", "disabled", "enabled", "removed"):
+            await browser.sees(f"{done} port {port}", "#event-log")
+        await self.order("/api/ban/add", {"network": "192.0.2.0/24"})
+        await browser.sees("added network 192.0.2.0/24", "#event-log")
         await self.assert_quiet(browser, "400 (Bad Request)")
 
     async def fill_the_form(self, browser, port, target_port):
@@ -177,6 +182,7 @@ class SteeringTests(WebCase):
         await browser.sees("No agent", ".counts")
         self.launch_agent()
         await browser.sees("Connected", ".counts", 30.0)
+        await browser.sees("connected agent default", ".feed")
 
         await gateway.kill()
         await browser.sees("Connection to the gateway lost.", "#lost")

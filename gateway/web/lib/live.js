@@ -2,23 +2,27 @@
 
 import { follow } from "./stream.js";
 
-const listeners = new Map(); // take -> topics
+const listeners = new Map(); // take -> {topics, recent}
 let followed = "";
-let last = null;
 let end = () => {};
 let planned = false;
 
 function refresh() {
   planned = false;
-  const topics = [...new Set([...listeners.values()].flat())].sort();
-  if (topics.join() === followed) {
+  const all = [...listeners.values()];
+  const topics = [...new Set(all.flatMap((one) => one.topics))].sort();
+  const recent = Math.max(0, ...all.map((one) => one.recent));
+  all.forEach((one) => {
+    one.recent = 0; // it is told of the past once
+  });
+  if (topics.join() === followed && recent === 0) {
     return;
   }
   end();
   end = () => {};
   followed = topics.join();
   if (topics.length) {
-    end = follow(topics, last, deliver);
+    end = follow(topics, recent, deliver);
   }
 }
 
@@ -30,17 +34,23 @@ function plan() {
 }
 
 function deliver(event) {
-  last = event.id ?? last;
-  for (const [take, topics] of listeners) {
+  for (const [take, { topics }] of listeners) {
     if (event.topic === "gap" || topics.includes(event.topic)) {
       take(event);
     }
   }
 }
 
-/** Take events of topics, and `gap` when some were missed; returns how to stop. */
-export function listen(topics, take) {
-  listeners.set(take, topics);
+/**
+ * Take events of topics, and `gap` when some were missed.
+ *
+ * @param {string[]} topics
+ * @param {(event: {id: string|null, topic: string, facts: object}) => void} take
+ * @param {number} recent with how many of the last events to begin.
+ * @returns {() => void} ends it.
+ */
+export function listen(topics, take, recent = 0) {
+  listeners.set(take, { topics, recent });
   plan();
   return () => {
     listeners.delete(take);
@@ -51,6 +61,5 @@ export function listen(topics, take) {
 /** Forget everything, as when somebody else signs in. */
 export function reset() {
   listeners.clear();
-  last = null;
   refresh();
 }

@@ -20,16 +20,20 @@ export class EventCutter {
     this._event = { id: null, topic: "message", lines: [] };
   }
 
-  /** Take the next piece and return the events that it completes. */
+  /**
+   * Take the next piece and return the events that it completes.
+   *
+   * One without a topic only says where the stream stands.
+   */
   feed(piece) {
     const lines = (this._rest + piece).split(/\r\n|\n|\r(?!$)/);
     this._rest = lines.pop();
     const events = [];
     for (const line of lines) {
       if (line === "") {
-        if (this._event.lines.length || this._event.topic !== "message") {
-          const { id, topic, lines: data } = this._event;
-          events.push({ id, topic, data: data.join("\n") });
+        const { id, topic, lines: data } = this._event;
+        if (id !== null || data.length) {
+          events.push({ id, topic: data.length ? topic : null, data: data.join("\n") });
         }
         this._clear();
       } else {
@@ -55,17 +59,20 @@ export class EventCutter {
  * Follow topics until stopped; connections that break are taken up where they ended.
  *
  * @param {string[]} topics
- * @param {string|null} after id of the last event that is known.
+ * @param {number} recent with how many of the last events to begin.
  * @param {(event: {id: string|null, topic: string, facts: object}) => void} take
  * @returns {() => void} ends it.
  */
-export function follow(topics, after, take) {
+export function follow(topics, recent, take) {
   const ended = new AbortController();
-  let last = after;
+  let last = null;
   let pause = FIRST_PAUSE_MS;
 
   function deliver(event) {
     last = event.id ?? last;
+    if (event.topic === null) {
+      return;
+    }
     let facts = {};
     try {
       facts = JSON.parse(event.data || "{}");
@@ -101,10 +108,13 @@ export function follow(topics, after, take) {
     const unwatch = cutWhenHidden(cut);
     try {
       const headers = { ...commonHeaders(), Accept: "text/event-stream" };
+      const query = new URLSearchParams({ topics: topics.join(",") });
       if (last !== null) {
         headers["Last-Event-ID"] = last;
+      } else if (recent > 0) {
+        query.set("recent", recent);
       }
-      const response = await fetch(`/api/events?topics=${topics.join(",")}`, {
+      const response = await fetch(`/api/events?${query}`, {
         headers,
         cache: "no-store",
         credentials: "omit",

@@ -8,14 +8,24 @@ const KINDS = {
   created: "good",
   enabled: "good",
   up: "good",
+  arrived: "good",
+  started: "good",
   opened: "info",
+  reloaded: "info",
   removed: "warn",
   disabled: "warn",
   expired: "warn",
-  down: "bad",
+  draining: "warn",
+  down: "warn",
+  left: "bad",
   refused: "bad",
+  failed: "bad",
+  error: "bad",
+  lost: "bad",
 };
 const BYTES = new Set(["bytes_sent", "bytes_received"]);
+// what says little to people, or is said by the action
+const LEFT_OUT = new Set(["protocol", "use_tunnel", "source", "state", "id"]);
 
 /** Return an event's line. */
 export function eventLine({ topic, facts }) {
@@ -36,7 +46,7 @@ export function eventLine({ topic, facts }) {
 /** Return an event's facts as text: "port 10022, visitor 192.0.2.1:5000". */
 export function told(facts) {
   return Object.entries(facts)
-    .filter(([, value]) => value !== null && value !== "" && value !== undefined)
+    .filter(([name, value]) => !LEFT_OUT.has(name) && value !== null && value !== "")
     .map(([name, value]) => {
       const label = has(`fact.${name}`) ? t(`fact.${name}`) : name;
       return `${label} ${shown(name, value)}`;
@@ -47,6 +57,9 @@ export function told(facts) {
 function shown(name, value) {
   if (BYTES.has(name)) {
     return size(value);
+  }
+  if (name === "until_unix") {
+    return moment(value);
   }
   if (typeof value === "number" && !Number.isInteger(value)) {
     return Math.round(value * 1000) / 1000;

@@ -14,8 +14,7 @@ const TOPICS = ["mapping", "link", "connection", "refusal", "reload", "ban", "ga
 const USUAL = TOPICS.filter((topic) => topic !== "connection"); // there may be thousands
 const KEPT = 1000;
 const SHOWN = 200;
-
-const kept = []; // the newest last; it outlives the view
+const RECENT = 300; // of those before the view was opened
 
 /** Show events as they come. */
 export function events({ query }) {
@@ -23,6 +22,8 @@ export function events({ query }) {
   let halted = false;
   let missed = 0;
   let drawn = 0; // of a frame that is planned
+  const kept = []; // the newest last
+  const waiting = []; // for that frame
   const list = h("ol.feed.wide", { "aria-label": t("nav.events"), id: "event-log" });
   const nothing = empty(icon("events"), t("events.quiet"), t("events.quiet.text"));
   const halt = h("button.button", { type: "button", "aria-pressed": "false" });
@@ -58,8 +59,6 @@ export function events({ query }) {
     }
   }
 
-  const waiting = [];
-
   function draw() {
     drawn = 0;
     const fresh = waiting.splice(0).filter(matches).reverse();
@@ -87,7 +86,9 @@ export function events({ query }) {
 
   function follow() {
     deaf();
-    deaf = listen([...chosen], take);
+    kept.length = waiting.length = 0;
+    redraw();
+    deaf = listen([...chosen], take, RECENT);
   }
 
   const ticks = TOPICS.map((topic) => {
@@ -100,14 +101,12 @@ export function events({ query }) {
       }
       place.note("events", { topics: [...chosen].join(" ") });
       follow();
-      redraw();
     });
     return node;
   });
   search.addEventListener("input", settled(150, redraw));
   label();
   follow();
-  redraw();
   return {
     title: t("nav.events"),
     node: [

@@ -176,13 +176,14 @@ function agentsCard() {
 function eventsCard() {
   const list = h("ol.feed.wide", { "aria-label": t("overview.events") });
   const nothing = empty(icon("events"), t("events.quiet"), t("events.quiet.text"));
-  const deaf = listen(["mapping", "link", "reload", "ban", "gateway"], (event) => {
+  const take = (event) => {
     nothing.hidden = true;
     list.prepend(eventLine(event));
     while (list.children.length > EVENTS) {
       list.lastElementChild.remove();
     }
-  });
+  };
+  const deaf = listen(["mapping", "link", "reload", "ban", "gateway"], take, EVENTS);
   const more = h("a.small", { href: place.write("events") }, t("action.all"));
   const node = card(t("overview.events"), { flush: true, actions: [more] }, list, nothing);
   return { node, stop: deaf };
