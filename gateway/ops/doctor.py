@@ -96,6 +96,9 @@ def _places(config: GatewayConfig) -> list[Place]:
     if config.tunnel.enabled:
         tunnel = config.tunnel
         places.append(("tunnel.listen_port", tunnel.bind, tunnel.listen_port))
+    health, health_port = config.health.bind, config.health.listen_port
+    if health_port is not None:
+        places.append(("health.listen_port", health, health_port))
     if config.debug.enabled:
         places.append(
             ("debug.listen_port", config.debug.bind, config.debug.listen_port)

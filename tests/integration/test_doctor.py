@@ -144,9 +144,10 @@ class FaultTests(DoctorCase):
     """One fault each."""
 
     async def test_a_stopped_gateway(self):
-        self.gateway_config()
+        self.gateway_config(health={"listen_port": take_ports()})
         found = await self.examine("gateway.yaml", expect=1)
-        self.one(found, "ports", "tunnel.listen_port: *", "bad")
+        for key in ("tunnel", "api", "health"):
+            self.one(found, "ports", f"{key}.listen_port: ", "bad")
         self.one(found, "health", "Connection refused", "bad")
         await self.agent_finds("ports", "Connection refused")
 
