@@ -130,6 +130,14 @@ class Browser:
 
         await self._touch(what, put)
 
+    async def press(self, *keys: str) -> None:
+        """Press keys, wherever the focus is."""
+
+        def press() -> None:
+            self._driver.switch_to.active_element.send_keys(*keys)
+
+        await deferToThread(press)
+
     async def choose(self, what: str, value: str) -> None:
         """Choose an option of a list by its value."""
         await self._touch(what, lambda element: Select(element).select_by_value(value))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import jwt
+from selenium.webdriver.common.keys import Keys
 from twisted.internet.task import LoopingCall
 
 from tests.integration.browser import PHONE, WIDE, Browser
@@ -45,6 +46,7 @@ setTimeout(() => {
 """
 TOO_WIDE = "return document.documentElement.scrollWidth - innerWidth"
 PAINTED = "return document.querySelector('canvas').toDataURL()"
+FOCUSED = "return document.activeElement.textContent"
 LOADED = """
 return document.querySelectorAll("main h1").length === 1
   && document.querySelector(".loading") === null;
@@ -52,9 +54,9 @@ return document.querySelectorAll("main h1").length === 1
 GROUND = "return getComputedStyle(document.documentElement).backgroundColor"
 
 
-def token(role: str) -> str:
-    """Return a token that is good for a while."""
-    claims = {"sub": "tester", "role": role, "exp": time.time() + 600}
+def token(role: str, seconds: float = 600) -> str:
+    """Return a token that is good for so long."""
+    claims = {"sub": "tester", "role": role, "exp": time.time() + seconds}
     return jwt.encode(claims, SECRET, "HS256")
 
 
@@ -223,8 +225,16 @@ class SignInTests(WebCase):
         await browser.click("#sign-out")
         await self.sign_in(browser, "key", KEY)
         await browser.sees("Port and target")
-        await browser.run("sessionStorage.clear(); location.reload()")
-        await browser.sees("This gateway asks who you are.")
+        await browser.click("#sign-out")
+        await browser.run("location.hash = '#/bans'")
+        await self.sign_in(browser, "token", token("admin", seconds=8))
+        await browser.sees("Nobody is banned")
+        await browser.sees("You were signed out", "#signin-fault", 30.0)
+        await self.sign_in(browser, "key", KEY)
+        await browser.sees("Nobody is banned")
+        self.assertNotIn(
+            KEY, await browser.run("return document.documentElement.outerHTML")
+        )
         await self.assert_quiet(browser, "401 (Unauthorized)")
 
     async def sign_in(self, browser, kind, secret):
@@ -283,6 +293,38 @@ class ViewTests(WebCase):
         await browser.open(self.address("traffic"))
         await browser.sees("Traffic", "h1")
         self.assertNotEqual(await browser.run(GROUND), light)
+        await self.assert_quiet(browser)
+
+    async def test_hands_may_stay_on_the_keyboard(self):
+        await self.start_gateway()
+        await self.map(9, target_host="127.0.0.1", use_tunnel=False)
+        browser = await self.browse()
+        await browser.open(self.address("mappings"))
+        await browser.sees("Listening", "tbody")
+        await browser.press(Keys.TAB)
+        self.assertEqual(await browser.run(FOCUSED), "Skip to content")
+        await browser.press(Keys.ENTER)
+        self.assertEqual(
+            await browser.run("return document.activeElement.id"), "content"
+        )
+        await browser.press("/")
+        self.assertEqual(
+            await browser.run("return document.activeElement.id"), "search"
+        )
+        button = "[data-act=remove]"
+        await browser.run("document.querySelector(arguments[0]).focus()", button)
+        await browser.press(Keys.ENTER)
+        await browser.sees("Remove mapping", "dialog")
+        await browser.press(Keys.ESCAPE)
+        await browser.until("return document.querySelector('dialog') === null")
+        self.assertTrue(
+            await browser.run(
+                "return document.activeElement.matches(arguments[0])", button
+            )
+        )
+        await browser.go("#/agents")
+        await browser.until("return document.activeElement.matches('main h1')")
+        self.assertEqual(await browser.run(FOCUSED), "Agents")
         await self.assert_quiet(browser)
 
     async def test_a_crowd_costs_the_browser_little(self):

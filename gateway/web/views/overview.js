@@ -48,6 +48,20 @@ export function overview() {
     ),
     poll(3, async (signal) => agents.take(await api.get("/api/agents", {}, signal)), told),
   ];
+  const fit = h("a.fitness", { href: place.write("fitness") });
+  polls.push(
+    poll(
+      5,
+      async (signal) => {
+        const { status } = await api.health(signal);
+        if (fit.dataset.status !== status) {
+          fit.dataset.status = status;
+          fill(fit, badge(status));
+        }
+      },
+      told,
+    ),
+  );
   const deaf = listen(["link"], () => polls[2].now());
   const create = session.mayChange()
     ? h("a.button.first", { href: place.write("create") }, icon("create"), t("nav.create"))
@@ -55,7 +69,7 @@ export function overview() {
   return {
     title: t("nav.overview"),
     node: [
-      heading(t("nav.overview"), create),
+      heading(t("nav.overview"), fit, create),
       counts.node,
       cards.node,
       chart.node,
