@@ -1,4 +1,4 @@
-"""TLS on a socket: bytes that are sealed, and the handshake before them.
+"""TLS on a connection: the handshake, and the transport after it.
 
 A transport of ours is told of its connection when the handshake is over and the far
 end is who it should be.
@@ -6,13 +6,11 @@ end is who it should be.
 
 from __future__ import annotations
 
-import contextlib
 import socket
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final, NoReturn, cast
+from collections.abc import Callable
+from typing import cast
 
 from OpenSSL import SSL
-from OpenSSL._util import ffi, lib
 from OpenSSL.crypto import X509
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ISSLTransport
@@ -29,242 +27,15 @@ from gateway.net.certificates import (
     server_context,
     state_of,
 )
-from gateway.net.outgoing import Chunk
 from gateway.net.poller import READABLE, WRITABLE, TurnPoller
+from gateway.net.sealed import RECORD_BYTES, SecureSocket, words_of
 from gateway.net.sockets import reset
 from gateway.net.transports import UNWATCHED, TCPTransport
 from gateway.policy.budget import Budget
 
-# What `Connection.send` and `recv_into` do around these takes longer than to seal a
-# record.  Both are asked whenever these fail, and say why.
-ssl_write: Final = lib.SSL_write
-ssl_read: Final = lib.SSL_read
-ssl_error: Final = lib.SSL_get_error
-WANT_READ: Final = lib.SSL_ERROR_WANT_READ
-from_buffer: Final = ffi.from_buffer
-
-RECORD_BYTES: Final = 16384  # RFC 8446, section 5.1
-_DISCARD_BYTES: Final = 65536
-_CORK: Final[int | None] = getattr(socket, "TCP_CORK", None)
-
 
 class HandshakeError(OSError):
     """The far end is not who it should be, or cannot agree with us on TLS."""
-
-
-class SecureSocket:
-    """A connected socket under TLS, which reads and writes like a plain one.
-
-    What would block raises `BlockingIOError`, what breaks the connection another
-    `OSError`; an end without goodbye breaks it, for it may be a truncation.
-
-    Attributes:
-        connection: the TLS state.
-        wants_write: reading goes on when the socket takes bytes again.
-        fault: what broke the connection, in words; empty = nothing did.
-        over: the end came right behind bytes, and is told by the next read.
-    """
-
-    __slots__ = (
-        "_recv",
-        "_recv_into",
-        "_seal",
-        "_socket",
-        "_ssl",
-        "close",
-        "connection",
-        "fault",
-        "fileno",
-        "getpeername",
-        "getsockname",
-        "getsockopt",
-        "over",
-        "setsockopt",
-        "shutdown",
-        "wants_write",
-    )
-
-    def __init__(self, sock: socket.SocketType, connection: SSL.Connection) -> None:
-        self._socket = sock
-        self.connection = connection
-        self._seal = connection.send
-        self._recv = connection.recv
-        self._recv_into = connection.recv_into
-        self._ssl = connection._ssl
-        # else one read goes on for as long as the far end sends what is no data,
-        # such as updates of its key, and everybody waits
-        lib.SSL_clear_mode(self._ssl, lib.SSL_MODE_AUTO_RETRY)
-        self.wants_write = False
-        self.over = False
-        self.fault = ""
-        self.close = sock.close
-        self.fileno = sock.fileno
-        self.getpeername = sock.getpeername
-        self.getsockname = sock.getsockname
-        self.getsockopt = sock.getsockopt
-        self.setsockopt = sock.setsockopt
-        self.shutdown = sock.shutdown
-
-    def send(self, data: Chunk) -> int:
-        """Send what the kernel takes; return how much that was.
-
-        After `BlockingIOError` the same bytes must come first again.
-        """
-        if 0 < len(data) <= RECORD_BYTES:
-            return self._send_records((memoryview(data),))
-        return self.sendmsg((data,))
-
-    def sendmsg(self, pieces: Iterable[Chunk]) -> int:
-        """Send the pieces as if they were one."""
-        if _CORK is None:
-            return self._send_records(_records(pieces))
-        # several records leave in packets that are as long as can be
-        self.setsockopt(socket.IPPROTO_TCP, _CORK, 1)
-        try:
-            return self._send_records(_records(pieces))
-        finally:
-            self.setsockopt(socket.IPPROTO_TCP, _CORK, 0)
-
-    def _send_records(self, records: Iterable[Chunk]) -> int:
-        seal, ssl = self._seal, self._ssl
-        sent = 0
-        try:
-            for record in records:
-                count = ssl_write(ssl, from_buffer(record), len(record))
-                # to try once more says what the matter is
-                sent += count if count > 0 else seal(record)
-        except SSL.WantWriteError:
-            if not sent:
-                raise BlockingIOError from None
-        except SSL.Error as fault:
-            self._break(fault)
-        return sent
-
-    def recv(self, size: int) -> bytes:
-        """Read what there is, up to `size` bytes; nothing = the far end has ended."""
-        pieces: list[bytes] = []
-        room = size
-        while True:
-            try:
-                data = self._recv(min(room, RECORD_BYTES))
-            except SSL.Error as fault:
-                if self._ends(fault, before=bool(pieces)):
-                    return b""
-                break
-            if len(data) < RECORD_BYTES and not pieces:
-                return data
-            pieces.append(data)
-            room -= len(data)
-            if room < RECORD_BYTES:
-                break
-        return b"".join(pieces)
-
-    def recv_into(self, view: memoryview, size: int) -> int:
-        """Do the same into `view`; return how much it was."""
-        ssl = self._ssl
-        start = from_buffer(view)
-        filled = 0
-        while True:
-            room = min(size - filled, RECORD_BYTES)
-            count: int = ssl_read(ssl, start + filled, room)
-            if count <= 0:
-                if filled and ssl_error(ssl, count) == WANT_READ:
-                    return filled
-                try:
-                    count = self._recv_into(view[filled:], room)
-                except SSL.Error as fault:
-                    if self._ends(fault, before=filled > 0):
-                        return 0
-                    return filled
-            # a short first record is mostly all there is; and a whole one must fit,
-            # for nobody announces what OpenSSL keeps of it
-            if count < RECORD_BYTES and not filled:
-                return count
-            filled += count
-            if size - filled < RECORD_BYTES:
-                return filled
-
-    def _ends(self, fault: SSL.Error, *, before: bool) -> bool:
-        """Tell whether the far end has ended in order; `before`: bytes came first.
-
-        Raises:
-            BlockingIOError: there is nothing for now, and was nothing before.
-            OSError: the connection is broken, and nothing was before.
-        """
-        if isinstance(fault, SSL.WantWriteError):
-            self.wants_write = True
-        elif not isinstance(fault, SSL.WantReadError):
-            if before:
-                self.over = True
-                return False
-            if isinstance(fault, SSL.ZeroReturnError):
-                return True
-            self._break(fault)
-        if not before:
-            raise BlockingIOError from None
-        return False
-
-    def _break(self, fault: SSL.Error) -> NoReturn:
-        self.fault = words_of(fault)
-        raise ConnectionResetError(self.fault) from None
-
-    def discard(self) -> None:
-        """Throw away what has arrived, before an orderly close.
-
-        OpenSSL's servers send session tickets that nobody asked for; closing on top
-        of those would reset the connection, and what was sent last would be lost.
-        """
-        with contextlib.suppress(OSError):
-            self._socket.recv(_DISCARD_BYTES)
-
-    def say_goodbye(self) -> bool:
-        """Tell the far end that nothing more comes; False = try again later."""
-        try:
-            self.connection.shutdown()
-        except (SSL.WantWriteError, SSL.WantReadError):
-            return False
-        except SSL.Error as fault:
-            self._break(fault)
-        return True
-
-
-def _records(pieces: Iterable[Chunk]) -> Iterator[Chunk]:
-    """Cut the pieces into what fills one record each; the last may be short.
-
-    Only what lies across the border of two pieces is copied.
-    """
-    parts: list[Chunk] = []
-    gathered = 0
-    for piece in pieces:
-        view = memoryview(piece)
-        size = len(view)
-        start = 0
-        if gathered:
-            start = min(RECORD_BYTES - gathered, size)
-            parts.append(view[:start])
-            gathered += start
-            if gathered < RECORD_BYTES:
-                continue
-            yield b"".join(parts)
-            parts, gathered = [], 0
-        while size - start >= RECORD_BYTES:
-            yield view[start : start + RECORD_BYTES]
-            start += RECORD_BYTES
-        if start < size:
-            parts, gathered = [view[start:]], size - start
-    if gathered:
-        yield parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def words_of(fault: SSL.Error) -> str:
-    """Say what OpenSSL found wrong."""
-    if isinstance(fault, SSL.SysCallError):
-        number, text = fault.args[0], fault.args[1]
-        return "the connection ended without a goodbye" if number == -1 else str(text)
-    if isinstance(fault, SSL.ZeroReturnError):
-        return "the far end has ended the connection"
-    reasons = [entry[2] for entry in fault.args[0] if entry[2]] if fault.args else []
-    return ", ".join(dict.fromkeys(reasons)) or "TLS failed"
 
 
 @implementer(ISSLTransport, ICertified)

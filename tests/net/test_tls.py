@@ -6,85 +6,21 @@ import socket
 import ssl
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
-from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from gateway.interfaces import IByteTransport, ICertified
 from gateway.net.certificates import CertificateError, CertificateFiles
-from gateway.net.tls import (
-    RECORD_BYTES,
-    ClientTLS,
-    SecureSocket,
-    ServerTLS,
-    TLSTransport,
-    _records,
-    words_of,
-)
+from gateway.net.sealed import RECORD_BYTES
+from gateway.net.tls import ClientTLS, ServerTLS, TLSTransport
 from tests.certificates import Authority, rsa_key
 from tests.contracts.network import HalfRecorder, Recorder, RecordingFactory
 from tests.net.real import RealSocketsCase
 
 ADDRESS = "127.0.0.1"
 X400_NAME = bytes.fromhex("3004a3020500")  # of a kind that libraries pass over
-
-
-class RecordTests(SynchronousTestCase):
-    """What is sealed together."""
-
-    @given(st.lists(st.binary(max_size=40_000), max_size=8))
-    def test_pieces_become_full_records_in_order(self, pieces):
-        records = [bytes(record) for record in _records(pieces)]
-        self.assertEqual(b"".join(records), b"".join(pieces))
-        self.assertTrue(all(len(record) == RECORD_BYTES for record in records[:-1]))
-        self.assertTrue(all(0 < len(record) <= RECORD_BYTES for record in records))
-
-    def test_long_pieces_are_not_copied(self):
-        piece = memoryview(bytearray(3 * RECORD_BYTES))
-        self.assertTrue(all(one.obj is piece.obj for one in _views([piece])))
-
-    def test_an_end_without_goodbye_has_words(self):
-        self.assertIn(
-            "without a goodbye", words_of(SSL.SysCallError(-1, "Unexpected EOF"))
-        )
-        self.assertEqual("ECONNRESET", words_of(SSL.SysCallError(104, "ECONNRESET")))
-        self.assertEqual("TLS failed", words_of(SSL.Error()))
-
-
-def _views(pieces):
-    return list(_records(pieces))
-
-
-class NoDataTests(SynchronousTestCase):
-    """Records that carry no data: session tickets, updates of keys."""
-
-    def test_a_read_ends_behind_each(self):
-        cert, key = Authority(self.mktemp()).issue("server", ADDRESS)
-        context = SSL.Context(SSL.TLS_SERVER_METHOD)
-        context.use_certificate_chain_file(cert)
-        context.use_privatekey_file(key)
-        near, far = socket.socketpair()
-        self.addCleanup(near.close)
-        self.addCleanup(far.close)
-        client = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), near)
-        client.set_connect_state()
-        secure = SecureSocket(near, client)
-        server = SSL.Connection(context, far)
-        server.set_accept_state()
-        near.setblocking(False)
-        far.setblocking(False)
-        for end in (client, server, client, server):  # which then sends two tickets
-            with contextlib.suppress(SSL.WantReadError):
-                end.do_handshake()
-        server.send(b"data")
-        self.assertRaises(BlockingIOError, secure.recv, 100)
-        self.assertRaises(BlockingIOError, secure.recv, 100)
-        self.assertEqual(b"data", secure.recv(100))
 
 
 class TLSCase(RealSocketsCase):

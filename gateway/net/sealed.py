@@ -1,0 +1,269 @@
+"""A socket under TLS that reads and writes like a plain one."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterable, Iterator
+from typing import Final, NoReturn
+
+from OpenSSL import SSL
+from OpenSSL._util import ffi, lib
+
+from gateway.net.outgoing import Chunk
+
+# What `Connection.send` and `recv_into` do around these takes longer than to seal a
+# record.  Both are asked whenever these fail, and say why.
+ssl_write: Final = lib.SSL_write
+ssl_read: Final = lib.SSL_read
+ssl_error: Final = lib.SSL_get_error
+WANT_READ: Final = lib.SSL_ERROR_WANT_READ
+from_buffer: Final = ffi.from_buffer
+
+RECORD_BYTES: Final = 16384  # RFC 8446, section 5.1
+RUN_BYTES: Final = 4 * RECORD_BYTES  # of one call; also how finely progress is seen
+_DISCARD_BYTES: Final = 65536
+_CORK: Final[int | None] = getattr(socket, "TCP_CORK", None)
+
+
+class SecureSocket:
+    """A connected socket under TLS, which reads and writes like a plain one.
+
+    What would block raises `BlockingIOError`, what breaks the connection another
+    `OSError`; an end without goodbye breaks it, for it may be a truncation.
+
+    Attributes:
+        connection: the TLS state.
+        wants_write: reading goes on when the socket takes bytes again.
+        fault: what broke the connection, in words; empty = nothing did.
+        over: the end came right behind bytes, and is told by the next read.
+    """
+
+    __slots__ = (
+        "_owed",
+        "_recv",
+        "_recv_into",
+        "_seal",
+        "_socket",
+        "_ssl",
+        "close",
+        "connection",
+        "fault",
+        "fileno",
+        "getpeername",
+        "getsockname",
+        "getsockopt",
+        "over",
+        "setsockopt",
+        "shutdown",
+        "wants_write",
+    )
+
+    def __init__(self, sock: socket.SocketType, connection: SSL.Connection) -> None:
+        self._socket = sock
+        self.connection = connection
+        self._seal = connection.send
+        self._recv = connection.recv
+        self._recv_into = connection.recv_into
+        self._ssl = connection._ssl
+        # else one read goes on for as long as the far end sends what is no data,
+        # such as updates of its key, and everybody waits
+        lib.SSL_clear_mode(self._ssl, lib.SSL_MODE_AUTO_RETRY)
+        # one call writes several records, or is made again with what it began
+        lib.SSL_clear_mode(self._ssl, lib.SSL_MODE_ENABLE_PARTIAL_WRITE)
+        self._owed = 0  # bytes of a run that OpenSSL has begun
+        self.wants_write = False
+        self.over = False
+        self.fault = ""
+        self.close = sock.close
+        self.fileno = sock.fileno
+        self.getpeername = sock.getpeername
+        self.getsockname = sock.getsockname
+        self.getsockopt = sock.getsockopt
+        self.setsockopt = sock.setsockopt
+        self.shutdown = sock.shutdown
+
+    def send(self, data: Chunk) -> int:
+        """Send what the kernel takes; return how much that was.
+
+        After `BlockingIOError` the same bytes must come first again.
+        """
+        size = len(data)
+        if size > RUN_BYTES or self._owed or not size:
+            return self.sendmsg((data,))
+        if size <= RECORD_BYTES:
+            return self._send_run(data)
+        self._cork(1)
+        try:
+            return self._send_run(data)
+        finally:
+            self._cork(0)
+
+    def sendmsg(self, pieces: Iterable[Chunk]) -> int:
+        """Send the pieces as if they were one."""
+        send_run = self._send_run
+        sent = 0
+        self._cork(1)
+        try:
+            for run in _runs(pieces, self._owed):
+                sent += send_run(run)
+        except BlockingIOError:
+            if not sent:
+                raise
+        finally:
+            self._cork(0)
+        return sent
+
+    def _cork(self, on: int) -> None:
+        """Let records leave in packets that are as long as can be."""
+        if _CORK is not None:
+            self.setsockopt(socket.IPPROTO_TCP, _CORK, on)
+
+    def _send_run(self, run: Chunk) -> int:
+        """Seal and send all of a run."""
+        size = len(run)
+        if ssl_write(self._ssl, from_buffer(run), size) != size:
+            try:
+                # to try once more says what the matter is
+                self._seal(run)
+            except SSL.WantWriteError:
+                # how much of it has left is between OpenSSL and the kernel
+                self._owed = size
+                raise BlockingIOError from None
+            except SSL.Error as fault:
+                self._break(fault)
+        self._owed = 0
+        return size
+
+    def recv(self, size: int) -> bytes:
+        """Read what there is, up to `size` bytes; nothing = the far end has ended."""
+        pieces: list[bytes] = []
+        room = size
+        while True:
+            try:
+                data = self._recv(min(room, RECORD_BYTES))
+            except SSL.Error as fault:
+                if self._ends(fault, before=bool(pieces)):
+                    return b""
+                break
+            if len(data) < RECORD_BYTES and not pieces:
+                return data
+            pieces.append(data)
+            room -= len(data)
+            if room < RECORD_BYTES:
+                break
+        return b"".join(pieces)
+
+    def recv_into(self, view: memoryview, size: int) -> int:
+        """Do the same into `view`; return how much it was."""
+        ssl = self._ssl
+        start = from_buffer(view)
+        filled = 0
+        last = size - RECORD_BYTES
+        while filled <= last:
+            # that is one record at most
+            count: int = ssl_read(ssl, start + filled, size - filled)
+            if count <= 0:
+                if filled and ssl_error(ssl, count) == WANT_READ:
+                    return filled
+                try:
+                    count = self._recv_into(view[filled:], RECORD_BYTES)
+                except SSL.Error as fault:
+                    if self._ends(fault, before=filled > 0):
+                        return 0
+                    return filled
+            # a short first record is mostly all there is; and a whole one must fit,
+            # for nobody announces what OpenSSL keeps of it
+            if not filled and count < RECORD_BYTES:
+                return count
+            filled += count
+        return filled
+
+    def _ends(self, fault: SSL.Error, *, before: bool) -> bool:
+        """Tell whether the far end has ended in order; `before`: bytes came first.
+
+        Raises:
+            BlockingIOError: there is nothing for now, and was nothing before.
+            OSError: the connection is broken, and nothing was before.
+        """
+        if isinstance(fault, SSL.WantWriteError):
+            self.wants_write = True
+        elif not isinstance(fault, SSL.WantReadError):
+            if before:
+                self.over = True
+                return False
+            if isinstance(fault, SSL.ZeroReturnError):
+                return True
+            self._break(fault)
+        if not before:
+            raise BlockingIOError from None
+        return False
+
+    def _break(self, fault: SSL.Error) -> NoReturn:
+        self.fault = words_of(fault)
+        raise ConnectionResetError(self.fault) from None
+
+    def discard(self) -> None:
+        """Throw away what has arrived, before an orderly close.
+
+        OpenSSL's servers send session tickets that nobody asked for; closing on top
+        of those would reset the connection, and what was sent last would be lost.
+        """
+        with contextlib.suppress(OSError):
+            self._socket.recv(_DISCARD_BYTES)
+
+    def say_goodbye(self) -> bool:
+        """Tell the far end that nothing more comes; False = try again later."""
+        try:
+            self.connection.shutdown()
+        except (SSL.WantWriteError, SSL.WantReadError):
+            return False
+        except SSL.Error as fault:
+            self._break(fault)
+        return True
+
+
+def _runs(pieces: Iterable[Chunk], owed: int = 0) -> Iterator[Chunk]:
+    """Cut the pieces into runs; each but the last fills a record or more.
+
+    What is short is copied, together with as much behind it as fills its record.
+
+    Args:
+        pieces: what is to be sealed.
+        owed: length of the first run, as the pieces begin with one that OpenSSL has
+            begun already; 0 = they do not.
+    """
+    parts: list[Chunk] = []
+    wanted = owed  # to complete `parts`
+    for piece in pieces:
+        view = memoryview(piece)
+        if wanted:
+            part = view[:wanted]
+            parts.append(part)
+            wanted -= len(part)
+            if wanted:
+                continue
+            yield b"".join(parts)
+            parts.clear()
+            view = view[len(part) :]
+        while len(view) > RUN_BYTES:
+            yield view[:RUN_BYTES]
+            view = view[RUN_BYTES:]
+        if len(view) >= RECORD_BYTES:
+            yield view
+        elif view:
+            parts.append(view)
+            wanted = RECORD_BYTES - len(view)
+    if parts:
+        yield parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def words_of(fault: SSL.Error) -> str:
+    """Say what OpenSSL found wrong."""
+    if isinstance(fault, SSL.SysCallError):
+        number, text = fault.args[0], fault.args[1]
+        return "the connection ended without a goodbye" if number == -1 else str(text)
+    if isinstance(fault, SSL.ZeroReturnError):
+        return "the far end has ended the connection"
+    reasons = [entry[2] for entry in fault.args[0] if entry[2]] if fault.args else []
+    return ", ".join(dict.fromkeys(reasons)) or "TLS failed"
