@@ -203,6 +203,14 @@ class SecureSocket:
         self.fault = words_of(fault)
         raise ConnectionResetError(self.fault) from None
 
+    def unread(self) -> bool:
+        """Tell whether the kernel has something for us, be it the end."""
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return False
+        return True
+
     def discard(self) -> None:
         """Throw away what has arrived, before an orderly close.
 

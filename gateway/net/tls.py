@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import cast
+from typing import Final, cast
 
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
@@ -27,11 +27,13 @@ from gateway.net.certificates import (
     server_context,
     state_of,
 )
-from gateway.net.poller import READABLE, WRITABLE, TurnPoller
+from gateway.net.poller import ERROR, HANGUP, READABLE, WRITABLE, TurnPoller
 from gateway.net.sealed import RECORD_BYTES, SecureSocket, words_of
 from gateway.net.sockets import reset
 from gateway.net.transports import UNWATCHED, TCPTransport
 from gateway.policy.budget import Budget
+
+_LAST: Final = ERROR | HANGUP
 
 
 class HandshakeError(OSError):
@@ -85,6 +87,10 @@ class TLSTransport(TCPTransport):
         super().handle(events)
 
     def _read(self, events: int) -> None:
+        if events & _LAST and self._secure.unread():
+            # a read ends behind each record that carries no data, and the last words
+            # may follow; the poller says again that the far end is gone
+            events &= ~_LAST
         super()._read(events)
         if self._secure.over and self._reading:
             self._secure.over = False
