@@ -121,7 +121,6 @@ async function start() {
     leave(wasIn ? t("signin.again", { said: said || t("signin.expired") }) : null);
   });
   onLanguage(draw);
-  session.watch(draw);
   window.addEventListener("hashchange", () => {
     if (around !== null) {
       show({ focus: true });

@@ -171,6 +171,19 @@ class Browser:
         script = "return document.querySelectorAll(arguments[0]).length"
         return int(await self.run(script, what))
 
+    async def turn_away(self, milliseconds: int) -> None:
+        """Look at another tab for so long."""
+        wait = "setTimeout(arguments[1], arguments[0])"
+
+        def turn() -> None:
+            page = self._driver.current_window_handle
+            self._driver.switch_to.new_window("tab")
+            self._driver.execute_async_script(wait, milliseconds)
+            self._driver.close()
+            self._driver.switch_to.window(page)
+
+        await deferToThread(turn)
+
     async def resize(self, size: tuple[int, int]) -> None:
         """Lay the page out for a screen of that size."""
         await self._command(

@@ -46,6 +46,17 @@ setTimeout(() => {
 """
 TOO_WIDE = "return document.documentElement.scrollWidth - innerWidth"
 PAINTED = "return document.querySelector('canvas').toDataURL()"
+NOTE_WHEN_HIDDEN = """
+let before = 0;
+const asked = () => performance.getEntriesByType("resource").length;
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    before = asked();
+  } else {
+    window.askedWhenHidden = asked() - before;
+  }
+});
+"""
 FOCUSED = "return document.activeElement.textContent"
 LOADED = """
 return document.querySelectorAll("main h1").length === 1
@@ -295,7 +306,7 @@ class ViewTests(WebCase):
         self.assertNotEqual(await browser.run(GROUND), light)
         await self.assert_quiet(browser)
 
-    async def test_hands_may_stay_on_the_keyboard(self):
+    async def test_hands_stay_on_the_keyboard_and_hidden_pages_ask_nothing(self):
         await self.start_gateway()
         await self.map(9, target_host="127.0.0.1", use_tunnel=False)
         browser = await self.browse()
@@ -322,6 +333,11 @@ class ViewTests(WebCase):
                 "return document.activeElement.matches(arguments[0])", button
             )
         )
+        await browser.go("#/overview")
+        await browser.sees("Uptime", ".counts")
+        await browser.run(NOTE_WHEN_HIDDEN)
+        await browser.turn_away(3000)
+        self.assertLessEqual(await browser.run("return window.askedWhenHidden"), 4)
         await browser.go("#/agents")
         await browser.until("return document.activeElement.matches('main h1')")
         self.assertEqual(await browser.run(FOCUSED), "Agents")

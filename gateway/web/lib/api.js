@@ -79,9 +79,9 @@ function parse(text) {
 function refusal(response, answer) {
   const wait = Number(response.headers.get("Retry-After")) || 0;
   const said = answer?.message ?? t("error.status", { status: response.status });
-  const advice = `error.${response.status}`;
-  const knows = [403, 429, 503].includes(response.status);
-  const message = knows ? `${said}. ${t(advice)}` : said;
+  const { status } = response;
+  const advised = status === 429 || (status === 403 && !session.mayChange());
+  const message = advised ? `${said}. ${t(`error.${status}`)}` : said;
   return new ApiError(message, response.status, wait);
 }
 
@@ -96,8 +96,6 @@ async function ask(method, path, body, signal) {
   if (!response.ok || answer?.success !== true) {
     if (response.status === 401) {
       signedOut(answer?.message ?? "");
-    } else if (response.status === 403 && method !== "GET" && session.credential()) {
-      session.noteRefusal();
     }
     throw refusal(response, answer);
   }

@@ -8,8 +8,6 @@ import * as kept from "./kept.js";
 
 /** @type {Credential|null} */
 let shown = read();
-let refused = false; // a change was refused: the role is less than it seemed
-const watchers = new Set();
 
 function read() {
   try {
@@ -27,7 +25,6 @@ export function credential() {
 /** Sign in by a credential (null: out) and remember it for this tab. */
 export function use(given) {
   shown = given;
-  refused = false;
   kept.credential.set(given === null ? null : JSON.stringify(given));
 }
 
@@ -58,23 +55,7 @@ function claims(token) {
 
 /** Tell whether changes may be asked for; the gateway has the last word. */
 export function mayChange() {
-  if (refused) {
-    return false;
-  }
   return shown === null || shown.kind === "key" || claims(shown.secret).role === "admin";
-}
-
-/** Note that the gateway refused a change of this caller. */
-export function noteRefusal() {
-  if (!refused) {
-    refused = true;
-    watchers.forEach((watcher) => watcher());
-  }
-}
-
-/** Call back when what is allowed has changed. */
-export function watch(watcher) {
-  watchers.add(watcher);
 }
 
 /** Return what to call the caller: the token's subject, or null. */

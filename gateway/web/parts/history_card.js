@@ -8,7 +8,7 @@ import { t } from "../lib/i18n.js";
 import { poll } from "../lib/poll.js";
 import { choice, segments } from "./fields.js";
 import { empty } from "./table.js";
-import { card, toldOnce } from "./view.js";
+import { card } from "./view.js";
 
 const RANGES = { hour: 3600, day: 86_400, month: 30 * 86_400 };
 const POINTS = 360;
@@ -59,8 +59,7 @@ export function historyCard(start, moved = () => {}) {
     port = ports.value;
     change();
   });
-  const told = toldOnce();
-  const polling = poll(30, fetchPoints, told);
+  const polling = poll(30, fetchPoints, (fault) => write(sum, fault.message));
 
   function change() {
     moved(port, range);

@@ -45,7 +45,6 @@ export const en = {
   "error.401": "Check it for missing characters and that it has not expired.",
   "error.403": "Sign in with a token of the role admin, or ask who runs the gateway.",
   "error.429": "Wait a moment, then try again.",
-  "error.503": "Try again in a moment; the events tell whether it was done.",
   "lost.title": "Connection to the gateway lost.",
   "lost.text": "What you see may be old. Trying again by itself.",
   "lost.left": "Next attempt in {seconds} s",
