@@ -52,6 +52,7 @@ from gateway.interfaces import (
     IAuditStore,
     IBanStore,
     ICredentialStore,
+    IHistoryStore,
     IMappingStore,
     INetwork,
 )
@@ -101,6 +102,7 @@ from gateway.server.links import AdmissionSettings, LinkFactory, Links
 from gateway.server.mappings import Mappings, MappingSettings
 from gateway.server.measures import Measures
 from gateway.server.own import OwnPlaces
+from gateway.server.recorder import Recorder, RecorderSettings
 from gateway.server.register import Registrations
 from gateway.server.routing import Router
 from gateway.server.sampling import Sampler
@@ -264,6 +266,18 @@ def build_gateway(
     )
     traffic = Traffic(mappings, links)
     sampler = Sampler(reactor, traffic, world.wall_clock)
+    recorder = Recorder(
+        reactor,
+        cast(IHistoryStore, store),
+        traffic,
+        world.wall_clock,
+        RecorderSettings(
+            enabled=config.stats.enabled,
+            interval_seconds=config.stats.record_interval,
+            retention_seconds=config.stats.retention_days * 86400,
+            most=config.stats.max_records,
+        ),
+    )
     registrations.mappings = mappings
     own.public_place = mappings.public_place
     lag = LoopLag(reactor)
@@ -302,8 +316,10 @@ def build_gateway(
                 traffic,
                 sampler,
                 log,
+                recorder,
             ),
             sampler=sampler,
+            recorder=recorder,
             make_health=lambda draining: _probes(
                 config, reactor, language, links, health, draining
             ),
@@ -536,6 +552,7 @@ def _api(
     traffic: Traffic,
     sampler: Sampler,
     log: ProcessLog,
+    recorder: Recorder,
 ) -> ApiEdge:
     security = config.security.api
     rate = security.rate_limit
@@ -581,6 +598,7 @@ def _api(
         refusals=refusals,
         traffic=traffic,
         sampler=sampler,
+        recorder=recorder,
         wall_clock=world.wall_clock,
         metrics=_metrics(config.metrics, measures, traffic, links),
         recent=log.recent,

@@ -24,6 +24,7 @@ from zope.interface import Attribute, Interface
 from gateway.policy.bans import Ban
 from gateway.policy.budget import Budget
 from gateway.policy.credentials import AgentCredential
+from gateway.policy.history import History, Lifetime, TrafficRecord
 from gateway.policy.mapping import Mapping
 from gateway.policy.rates import Bucket
 
@@ -147,6 +148,49 @@ class IAuditStore(Interface):
 
     def load_audit(before: int | None, count: int) -> Awaitable[list[AuditEntry]]:
         """Return the newest entries with an id below `before`, newest first."""
+
+
+class IHistoryStore(Interface):
+    """Where traffic of the past is kept; opened and closed as `IMappingStore`.
+
+    Every method raises `StoreError` when the store cannot be used.
+    """
+
+    def record(records: Sequence[TrafficRecord], more: Lifetime) -> Awaitable[Lifetime]:
+        """Write what passed of late, all or nothing.
+
+        Args:
+            records: by port, and in all.
+            more: what it adds to what passed ever.
+
+        Returns:
+            What passed ever, this included.
+        """
+
+    def load_lifetime() -> Awaitable[Lifetime]:
+        """Return what passed ever."""
+
+    def load_history(
+        port: int, is_tunnel: bool, since: int, until: int, limit: int
+    ) -> Awaitable[History]:
+        """Return what passed in a span of time.
+
+        Args:
+            port: public port; 0 = all together.
+            is_tunnel: bytes of links instead.
+            since: Unix seconds, excluded.
+            until: Unix seconds, included; later than `since`.
+            limit: of points; the step is chosen so that they are enough.
+        """
+
+    def tidy_history(now: int, oldest: int, most: int) -> Awaitable[None]:
+        """Sum up what is old, and remove what is too old or too much.
+
+        Args:
+            now: Unix seconds.
+            oldest: Unix seconds; records up to then are removed.
+            most: how many records are kept.
+        """
 
 
 class IBanStore(Interface):

@@ -19,6 +19,7 @@ CATALOGUE: Final[dict[str, tuple[str, str]]] = {
     "mapping_found": ("mapping found", "获取映射成功"),
     "mappings_listed": ("mappings listed", "获取映射列表成功"),
     "stats_found": ("statistics found", "获取统计成功"),
+    "history_found": ("traffic history found", "获取流量历史成功"),
     "traffic_found": ("traffic statistics found", "获取流量统计成功"),
     "connections_listed": ("connections listed", "获取连接列表成功"),
     "connection_ended": ("connection ended", "连接已断开"),

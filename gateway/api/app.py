@@ -22,6 +22,7 @@ from gateway.api.event_routes import EventRoutes
 from gateway.api.exchange import Endpoint, Exchange
 from gateway.api.faults import caller_error, path_text, refuse
 from gateway.api.health_routes import DocumentRoutes, HealthRoutes
+from gateway.api.history_routes import HistoryRoutes
 from gateway.api.log_routes import LogRoutes
 from gateway.api.mapping_routes import MappingRoutes
 from gateway.api.metrics_routes import MetricsRoutes
@@ -43,6 +44,7 @@ from gateway.server.connections import Connections
 from gateway.server.credentials import Credentials
 from gateway.server.links import Links
 from gateway.server.mappings import Mappings
+from gateway.server.recorder import Recorder
 from gateway.server.sampling import Sampler
 from gateway.server.traffic import Traffic
 from gateway.texts import Language
@@ -85,6 +87,7 @@ class Api:
         refusals: RefusalLog,
         traffic: Traffic,
         sampler: Sampler,
+        recorder: Recorder,
         wall_clock: Callable[[], float],
         metrics: MetricsRoutes | None,
         recent: RecentLines,
@@ -123,10 +126,12 @@ class Api:
                 links=links,
                 traffic=traffic,
                 sampler=sampler,
+                recorder=recorder,
                 wall_clock=wall_clock,
                 draining=draining,
                 usage=usage,
             ),
+            HistoryRoutes(self._exchange, recorder, wall_clock),
             ConnectionRoutes(
                 self._exchange, Connections(clock, traffic), links, wall_clock
             ),

@@ -44,6 +44,7 @@ from gateway.api.bodies import (
     RemoveBody,
     UpdateBody,
 )
+from gateway.api.history_routes import LAST_SECOND, MOST_POINTS
 from gateway.api.log_rows import CURSOR_PATTERN, LogLevelBody, LogLevels, LogLines
 from gateway.api.reading import SPELLINGS
 from gateway.api.stat_rows import (
@@ -51,6 +52,7 @@ from gateway.api.stat_rows import (
     ConnectionList,
     DisconnectedAgent,
     EndedConnection,
+    HistoryRow,
     Recent,
     Stats,
     TrafficRow,
@@ -286,6 +288,20 @@ ROUTES: Final = (
     Route("get", "/api/stats", "Show how the whole gateway fares, in numbers", Stats),
     Route(
         "get", "/api/stats/recent", "Show the last five minutes by the second", Recent
+    ),
+    Route(
+        "get",
+        "/api/stats/history",
+        "Show what was recorded, also before the last restart",
+        HistoryRow,
+        faults=(errors.StoreFailedError,),
+        query=(
+            Query("port", most=65535),
+            Query("since", most=LAST_SECOND),
+            Query("until", most=LAST_SECOND),
+            Query("limit", most=MOST_POINTS),
+            Query("links", words=("true", "false")),
+        ),
     ),
     Route(
         "get",

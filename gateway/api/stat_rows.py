@@ -31,6 +31,19 @@ class Bytes(Row):
     """From targets to visitors."""
 
 
+class LifetimeCounts(Row):
+    """What passed since the gateway was first started with this database."""
+
+    connections: int
+    """Visitors who were ever admitted."""
+    errors: int
+    """Those whose target was not reached, or whose connection broke."""
+    bytes_sent: int
+    """From visitors to targets."""
+    bytes_received: int
+    """From targets to visitors."""
+
+
 class Rates(Row):
     """What passes in a second."""
 
@@ -81,6 +94,7 @@ class Stats(Row):
     """Whether it is being stopped."""
     connections: ConnectionCounts
     bytes: Bytes
+    lifetime: LifetimeCounts
     rate: Rates
     mappings: MappingCounts
     agents: int
@@ -126,6 +140,32 @@ class Recent(Row):
     """How far apart samples usually are."""
     samples: list[SampleRow]
     """The newest last."""
+
+
+class HistoryPoint(Row):
+    """One step of the past."""
+
+    at_unix: int
+    """End of it."""
+    bytes_sent: int
+    """From visitors to targets; with `links`, to agents."""
+    bytes_received: int
+    """From targets to visitors; with `links`, from agents."""
+    connections: int
+    """Visitors who came."""
+    active: int
+    """The most visitors who were there at the end of a record."""
+
+
+class HistoryRow(Row):
+    """What passed in a span of time."""
+
+    port: int | None
+    """Public port; null = all together."""
+    step_seconds: int
+    """What each point covers."""
+    points: list[HistoryPoint]
+    """Ordered; steps in which nothing was recorded are left out."""
 
 
 class WireTraffic(Row):

@@ -16,6 +16,7 @@ from gateway.api.stat_rows import (
     Bytes,
     ConnectionCounts,
     DescriptorUse,
+    LifetimeCounts,
     MappingConnections,
     MappingCounts,
     MemoryUse,
@@ -32,6 +33,7 @@ from gateway.ops.usage import ProcessUsage
 from gateway.policy.addresses import join_host_port
 from gateway.server.links import Links
 from gateway.server.mappings import Mappings
+from gateway.server.recorder import Recorder
 from gateway.server.sampling import STEP_SECONDS, Sampler
 from gateway.server.traffic import Traffic
 
@@ -49,6 +51,7 @@ class StatsRoutes:
         links: Links,
         traffic: Traffic,
         sampler: Sampler,
+        recorder: Recorder,
         wall_clock: Callable[[], float],
         draining: Callable[[], bool],
         usage: Callable[[], ProcessUsage],
@@ -58,6 +61,7 @@ class StatsRoutes:
         self._links = links
         self._traffic = traffic
         self._sampler = sampler
+        self._recorder = recorder
         self._wall_clock = wall_clock
         self._draining = draining
         self._usage = usage
@@ -75,7 +79,7 @@ class StatsRoutes:
         total, sampler, links = self._traffic.total(), self._sampler, self._links
         last = sampler.samples[-1] if sampler.samples else None
         usage, memory = self._usage(), self._mappings.crowd.memory
-        agents = links.views()
+        agents, ever = links.views(), self._recorder.lifetime
         row = Stats(
             version=__version__,
             started_at_unix=sampler.started_at,
@@ -89,6 +93,12 @@ class StatsRoutes:
                 errors=total.errors,
             ),
             bytes=Bytes(sent=total.sent, received=total.received),
+            lifetime=LifetimeCounts(
+                connections=ever.connections,
+                errors=ever.errors,
+                bytes_sent=ever.sent,
+                bytes_received=ever.received,
+            ),
             rate=Rates(
                 sent=round(last.sent, 1) if last else 0.0,
                 received=round(last.received, 1) if last else 0.0,

@@ -296,6 +296,21 @@ class MetricsConfig(Block):
     summed up."""
 
 
+class StatsConfig(Block):
+    """What is remembered of traffic, in the database."""
+
+    enabled: bool = True
+    """Whether it is recorded."""
+    record_interval: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    """Seconds between records; what passed since the last one is lost when the process
+    is killed."""
+    retention_days: Annotated[float, Field(ge=0.01, le=36500)] = 7.0
+    """Days after which a record is removed; those of two days ago are summed up by the
+    hour, those of a month ago by the day."""
+    max_records: Annotated[int, Field(ge=1000, le=100000000)] = 500000
+    """Records that are kept, about 100 bytes each."""
+
+
 class SecurityConfig(Block):
     """Who may do what."""
 
@@ -375,6 +390,7 @@ class GatewayConfig(Block):
     limits: LimitsConfig = LimitsConfig()
     audit: AuditConfig = AuditConfig()
     metrics: MetricsConfig = MetricsConfig()
+    stats: StatsConfig = StatsConfig()
     flow: FlowConfig = FlowConfig()
     buffers: BufferConfig = BufferConfig()
     log: GatewayLogConfig = GatewayLogConfig()

@@ -13,7 +13,6 @@ GATEWAY: Final = frozenset(
         "options",
         "protocols.options",
         "protocols.tls",
-        "stats",
         "tls",
     }
 )

@@ -30,6 +30,7 @@ from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
 from gateway.server.links import LinkFactory, Links
 from gateway.server.mappings import Mappings
+from gateway.server.recorder import Recorder
 from gateway.server.register import Registrations
 from gateway.server.sampling import Sampler
 
@@ -88,6 +89,7 @@ class GatewayParts:
         open_warning: what to say if agents need no credential.
         certificates: those of the two ports, read anew when they change.
         sampler: looks at the numbers once a second.
+        recorder: writes down what passes.
         link_tls: seals links; None = they are plain.
         api_tls: seals the API; None = it is plain.
     """
@@ -111,6 +113,7 @@ class GatewayParts:
     open_warning: str
     certificates: CertificateWatch
     sampler: Sampler
+    recorder: Recorder
     link_tls: ITLS | None = None
     api_tls: ITLS | None = None
 
@@ -238,6 +241,7 @@ class GatewayService(Service):
         for mapping in parts.configured:
             parts.mappings.serve_configured(mapping)
         await parts.mappings.restore()
+        await parts.recorder.start()
         if not self.running or self._api_port is None:
             return
         if self._link_port is not None:
@@ -298,6 +302,7 @@ class GatewayService(Service):
             watch.stop()
         parts.events.emit("gateway", "stopped")
         self._release_ports()
+        await parts.recorder.stop()
         await parts.store.close()
         self.log.info("gateway stopped")
 

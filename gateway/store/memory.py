@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from zope.interface import implementer
@@ -12,6 +13,7 @@ from gateway.interfaces import (
     IAuditStore,
     IBanStore,
     ICredentialStore,
+    IHistoryStore,
     IMappingStore,
     StoredCredentials,
     StoredMappings,
@@ -22,11 +24,23 @@ from gateway.policy.credentials import (
     credential_document,
     credential_of_document,
 )
+from gateway.policy.history import (
+    DAY,
+    FINE_SECONDS,
+    HOUR,
+    HOURLY_SECONDS,
+    History,
+    Lifetime,
+    TrafficRecord,
+    coarser,
+    step_for,
+    sum_up,
+)
 from gateway.policy.mapping import Mapping
 from gateway.store.table import mapping_of, row_of
 
 
-@implementer(IMappingStore, ICredentialStore, IBanStore, IAuditStore)
+@implementer(IMappingStore, ICredentialStore, IBanStore, IAuditStore, IHistoryStore)
 class MemoryMappingStore:
     """Mappings and keys in dictionaries; for the simulation and for embedding.
 
@@ -40,6 +54,8 @@ class MemoryMappingStore:
         self._bans: dict[str, Ban] = {}
         self._audit: list[AuditEntry] = []
         self._last_entry = 0
+        self._history: list[TrafficRecord] = []
+        self._lifetime = Lifetime()
         self._last_id = 0
         self._is_open = False
 
@@ -142,6 +158,47 @@ class MemoryMappingStore:
         self._check_open()
         found = [one for one in self._audit if before is None or one.id < before]
         return found[::-1][:count]
+
+    async def record(
+        self, records: Sequence[TrafficRecord], more: Lifetime
+    ) -> Lifetime:
+        """Write what passed of late; return what passed ever."""
+        self._check_open()
+        self._history += records
+        self._lifetime = self._lifetime.plus(more)
+        return self._lifetime
+
+    async def load_lifetime(self) -> Lifetime:
+        """Return what passed ever."""
+        self._check_open()
+        return self._lifetime
+
+    async def load_history(
+        self, port: int, is_tunnel: bool, since: int, until: int, limit: int
+    ) -> History:
+        """Return what passed in a span of time, in at most `limit` points."""
+        self._check_open()
+        found = [
+            one
+            for one in self._history
+            if (one.port, one.is_tunnel) == (port, is_tunnel)
+            and since < one.recorded_at <= until
+        ]
+        coarsest = max((one.step for one in found), default=1)
+        step = step_for(since, until, limit, coarsest)
+        return History(step, sum_up(found, step))
+
+    async def tidy_history(self, now: int, oldest: int, most: int) -> None:
+        """Sum up what is old, and remove what is too old or too much."""
+        self._check_open()
+        kept = [one for one in self._history if one.recorded_at > oldest]
+        for age, step in ((FINE_SECONDS, HOUR), (HOURLY_SECONDS, DAY)):
+            kept = coarser(kept, (now - age) // step * step, step)
+        kept.sort(key=lambda one: one.recorded_at)
+        if len(kept) > most:
+            last = kept[-most - 1].recorded_at
+            kept = [one for one in kept if one.recorded_at > last]
+        self._history = kept
 
     async def ping(self) -> None:
         """Return if the store is open."""

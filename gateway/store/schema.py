@@ -114,6 +114,38 @@ MIGRATIONS: Final = (
             "ALTER TABLE mappings ADD COLUMN enabled INTEGER NOT NULL DEFAULT 1",
         ),
     ),
+    Migration(
+        number=6,
+        lift=None,
+        statements=(
+            """
+            CREATE TABLE traffic_records (
+                id INTEGER PRIMARY KEY,
+                port INTEGER NOT NULL,
+                is_tunnel INTEGER NOT NULL,
+                recorded_at INTEGER NOT NULL,
+                step INTEGER NOT NULL,
+                bytes_sent INTEGER NOT NULL,
+                bytes_received INTEGER NOT NULL,
+                connections INTEGER NOT NULL,
+                active INTEGER NOT NULL
+            ) STRICT
+            """,
+            "CREATE INDEX traffic_records_by_port ON traffic_records "
+            "(port, is_tunnel, recorded_at)",
+            "CREATE INDEX traffic_records_by_time ON traffic_records (recorded_at)",
+            """
+            CREATE TABLE traffic_lifetime (
+                id INTEGER PRIMARY KEY,
+                connections INTEGER NOT NULL,
+                errors INTEGER NOT NULL,
+                bytes_sent INTEGER NOT NULL,
+                bytes_received INTEGER NOT NULL
+            ) STRICT
+            """,
+            "INSERT INTO traffic_lifetime VALUES (1, 0, 0, 0, 0)",
+        ),
+    ),
 )
 SCHEMA_VERSION: Final = MIGRATIONS[-1].number
 

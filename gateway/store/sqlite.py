@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -21,14 +21,16 @@ from gateway.interfaces import (
     IAuditStore,
     IBanStore,
     ICredentialStore,
+    IHistoryStore,
     IMappingStore,
     StoredCredentials,
     StoredMappings,
 )
 from gateway.policy.bans import Ban
 from gateway.policy.credentials import AgentCredential
+from gateway.policy.history import History, Lifetime, TrafficRecord
 from gateway.policy.mapping import Mapping
-from gateway.store import keys, records, schema, table
+from gateway.store import history, keys, records, schema, table
 from gateway.store.copies import checked_copy, put_in_place
 from gateway.store.faults import explain, explain_os, explained
 from gateway.store.files import StoreLock, create_file, prepare_place
@@ -37,7 +39,7 @@ T = TypeVar("T")
 BUSY_TIMEOUT_SECONDS: Final = 5.0
 
 
-@implementer(IMappingStore, ICredentialStore, IBanStore, IAuditStore)
+@implementer(IMappingStore, ICredentialStore, IBanStore, IAuditStore, IHistoryStore)
 class SQLiteMappingStore:
     """`IMappingStore` on `adbapi` over the standard library's sqlite3.
 
@@ -184,6 +186,35 @@ class SQLiteMappingStore:
     async def load_audit(self, before: int | None, count: int) -> list[AuditEntry]:
         """Return the newest entries with an id below `before`, newest first."""
         return await self._run(partial(records.load_audit, before=before, count=count))
+
+    async def record(
+        self, records: Sequence[TrafficRecord], more: Lifetime
+    ) -> Lifetime:
+        """Write what passed of late; return what passed ever."""
+        return await self._run(partial(history.record, records=records, more=more))
+
+    async def load_lifetime(self) -> Lifetime:
+        """Return what passed ever."""
+        return await self._run(history.load_lifetime)
+
+    async def load_history(
+        self, port: int, is_tunnel: bool, since: int, until: int, limit: int
+    ) -> History:
+        """Return what passed in a span of time, in at most `limit` points."""
+        return await self._run(
+            partial(
+                history.load,
+                port=port,
+                is_tunnel=is_tunnel,
+                since=since,
+                until=until,
+                limit=limit,
+            )
+        )
+
+    async def tidy_history(self, now: int, oldest: int, most: int) -> None:
+        """Sum up what is old, and remove what is too old or too much."""
+        await self._run(partial(history.tidy, now=now, oldest=oldest, most=most))
 
     async def ping(self) -> None:
         """Return if the store answers."""

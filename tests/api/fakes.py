@@ -43,6 +43,7 @@ from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
 from gateway.server.links import AgentTally, AgentView
 from gateway.server.mappings import MappingView
+from gateway.server.recorder import Recorder, RecorderSettings
 from gateway.server.sampling import Sampler
 from gateway.server.traffic import Traffic
 from gateway.store.memory import MemoryMappingStore
@@ -273,6 +274,13 @@ def build_api(clock, **given):
         "links": links,
         "traffic": traffic,
         "sampler": sampler,
+        "recorder": Recorder(
+            clock,
+            store,
+            traffic,
+            lambda: NOON + clock.seconds(),
+            RecorderSettings(True, 60.0, 604800.0, 1000),
+        ),
         "wall_clock": lambda: NOON + clock.seconds(),
         "metrics": MetricsRoutes(measures, traffic, links, "gotunnel", frozenset()),
         "usage": lambda: ProcessUsage(41943040, 28, 20000, 1.5),

@@ -184,13 +184,13 @@ class FaultTests(SynchronousTestCase):
     def test_all_at_once(self):
         """One wrong value hides neither another one nor what does not fit."""
         found = problems_of(
-            "stats: {enabled: true}\nlog_levl: info\ntunnel: {window: 1}\n"
+            "options: {auto_tls: 'true'}\nlog_levl: info\ntunnel: {window: 1}\n"
             "port_range: {from: 20, end: 10}\n",
             environ={"GOTUNNEL_NONSENSE": "1"},
             options={"api.listen_port": "x", "api.bind": "0.0.0.0"},
         )
         self.assertEqual([problem.split(":")[0] for problem in found], [
-            "stats", "log_levl", "variable GOTUNNEL_NONSENSE", "tunnel.window",
+            "options", "log_levl", "variable GOTUNNEL_NONSENSE", "tunnel.window",
             "api.listen_port", "port_range.end", "api.bind",
         ])  # fmt: skip
 
@@ -382,7 +382,7 @@ class LaterTests(SynchronousTestCase):
     def test_refused(self):
         for text in (
             "tls: {cert_file: a.pem}",
-            "options: {auto_tls: 'true'}", "stats: true",
+            "options: {auto_tls: 'true'}",
             "protocols: [{listen: ':1', target: 'a:1', options: {a: 1}}]",
             "protocols: [{name: http3, listen: ':1', target: 'a:1'}]",
         ):  # fmt: skip
@@ -392,7 +392,7 @@ class LaterTests(SynchronousTestCase):
     def test_switched_off_is_accepted(self):
         for text in (
             "tls: {cert_file: null, key_file: null, ca_file: null}", "tls: null",
-            "tls: {enabled: false, cert_file: a.pem}", "stats: false",
+            "tls: {enabled: false, cert_file: a.pem}",
             "options: {auto_tls: 'false', email: '', domains: '', staging: 'false'}",
             "stats: {enabled: false, record_interval: 60}",
             "security: {tunnel: {enable_tls: false, cert_file: /etc/ssl/server.crt}}",
@@ -412,7 +412,7 @@ class LaterTests(SynchronousTestCase):
             self.assertIn("Twisted has no such thing", problem)
 
     def test_variables_of_later_features(self):
-        for variable in ("GOTUNNEL_STATS__ENABLED", "GOTUNNEL_TLS__CERT_FILE"):
+        for variable in ("GOTUNNEL_OPTIONS__AUTO_TLS", "GOTUNNEL_TLS__CERT_FILE"):
             [problem] = problems_of(environ={variable: "yes"})
             self.assertIn(f"not available yet (variable {variable})", problem)
             self.assertEqual(problems_of(environ={variable: "false"}), [])
@@ -475,7 +475,7 @@ ATOMS = (
 
 def trees(model):
     """Return a strategy for mappings that use a model's keys, and others."""
-    paths = [*leaves(model), "tls", "stats", "nonsense", "tunnel.yield_min"]
+    paths = [*leaves(model), "tls", "options", "nonsense", "tunnel.yield_min"]
     items = st.dictionaries(
         st.sampled_from(["name", "listen", "target", "local", "port", "x"]), ATOMS
     )

@@ -15,10 +15,19 @@ from gateway.interfaces import (
     IAuditStore,
     IBanStore,
     ICredentialStore,
+    IHistoryStore,
     IMappingStore,
 )
 from gateway.policy.bans import Ban
 from gateway.policy.credentials import AgentCredential, AgentScope, Verifier
+from gateway.policy.history import (
+    DAY,
+    HOUR,
+    History,
+    Lifetime,
+    Point,
+    TrafficRecord,
+)
 from gateway.policy.mapping import Mapping
 from gateway.policy.visitors import VisitorRules
 
@@ -88,6 +97,13 @@ def a_credential(name: str = "office", **changes: Any) -> AgentCredential:
         updated_at=6,
     )
     return replace(plain, **changes)
+
+
+def a_record(
+    recorded_at: int, port: int = 0, *, is_tunnel: bool = False, sent: int = 1
+) -> TrafficRecord:
+    """Return a record of a minute."""
+    return TrafficRecord(port, is_tunnel, recorded_at, 60, sent, 2, 3, 4)
 
 
 class MappingStoreContract(_Test):
@@ -353,6 +369,81 @@ class MappingStoreContract(_Test):
         self.assertEqual(numbers, sorted(numbers, reverse=True))
         older = await store.load_audit(found[1].id, 1)
         self.assertEqual([one.at for one in older], [4])
+
+    async def test_what_passed_ever_adds_up_and_survives(self):
+        """Whatever is recorded, and however often the store is opened."""
+        store = await self.opened()
+        verifyObject(IHistoryStore, store)
+        self.assertEqual(await store.load_lifetime(), Lifetime())
+        self.assertEqual(
+            await store.record([], Lifetime(1, 2, 3, 1 << 50)),
+            Lifetime(1, 2, 3, 1 << 50),
+        )
+        await store.record([a_record(60)], Lifetime(1, 0, 0, 1))
+        await store.close()
+        await self.fails(StoreError, store.load_lifetime())
+        await self.fails(StoreError, store.record([], Lifetime()))
+        await store.open()
+        self.assertEqual(await store.load_lifetime(), Lifetime(2, 2, 3, (1 << 50) + 1))
+
+    async def test_the_past_is_told_by_port_and_span(self):
+        """In order, and in no more points than are wanted."""
+        store = await self.opened()
+        minutes = [a_record(60 * number) for number in (3, 1, 2)]
+        others = [
+            a_record(60, port=80, sent=7),
+            a_record(60, is_tunnel=True, sent=8),
+        ]
+        await store.record([*minutes, *others], Lifetime())
+        self.assertEqual(
+            await store.load_history(0, False, 0, 180, 200),
+            History(60, [Point(60 * n, 1, 2, 3, 4) for n in (1, 2, 3)]),
+        )
+        self.assertEqual(
+            await store.load_history(0, False, 60, 120, 200),
+            History(60, [Point(120, 1, 2, 3, 4)]),
+        )
+        self.assertEqual(
+            await store.load_history(0, False, 0, 180, 1),
+            History(300, [Point(300, 3, 6, 9, 4)]),
+        )
+        for port, is_tunnel, sent in ((80, False, 7), (0, True, 8)):
+            found = await store.load_history(port, is_tunnel, 0, 180, 200)
+            self.assertEqual([point.sent for point in found.points], [sent])
+        self.assertEqual((await store.load_history(81, False, 0, 180, 9)).points, [])
+
+    async def test_the_past_becomes_coarser_and_ends(self):
+        """By the hour after two days, by the day after a month; nothing is lost."""
+        store = await self.opened()
+        now = 100 * DAY
+        ages = [5 * 60, 3 * DAY, 3 * DAY + 60, 40 * DAY, 40 * DAY + HOUR, 99 * DAY]
+        await store.record([a_record(now - age) for age in ages], Lifetime())
+        for _ in range(2):
+            await store.tidy_history(now, now - 90 * DAY, 1000)
+        found = await store.load_history(0, False, 0, now, 1000)
+        self.assertEqual(found.step, DAY)
+        self.assertEqual(
+            [(point.at, point.sent) for point in found.points],
+            [(60 * DAY, 2), (97 * DAY, 2), (100 * DAY, 1)],
+        )
+        found = await store.load_history(0, False, now - 4 * DAY, now, 1000)
+        self.assertEqual(found.step, HOUR)
+        self.assertEqual(
+            [(point.at, point.sent) for point in found.points],
+            [(97 * DAY, 2), (100 * DAY, 1)],
+        )
+        found = await store.load_history(0, False, now - HOUR, now, 1000)
+        self.assertEqual((found.step, len(found.points)), (60, 1))
+
+    async def test_the_oldest_records_give_way(self):
+        """Never more than so many are kept."""
+        store = await self.opened()
+        await store.record([a_record(60 * n) for n in range(1, 31)], Lifetime())
+        await store.tidy_history(1801, 0, 10)
+        found = await store.load_history(0, False, 0, 1800, 1000)
+        self.assertEqual(
+            [point.at for point in found.points], [60 * n for n in range(21, 31)]
+        )
 
     async def test_credentials_need_an_open_store(self):
         """As everything else does."""

@@ -112,6 +112,8 @@ class FragileStore(MemoryMappingStore):
         fault: what the next calls raise, or None.
         opens: how often it was opened.
         closes: how often it was closed.
+        record_fault: what records of traffic raise, or None.
+        record_calls: how often they were written.
     """
 
     def __init__(self):
@@ -119,6 +121,9 @@ class FragileStore(MemoryMappingStore):
         self.fault: Exception | None = None
         self._gate: Deferred[None] | None = None
         self.opens = self.closes = 0
+        self.record_fault: Exception | None = None
+        self.record_calls = 0
+        self._record_gate: Deferred[None] | None = None
 
     async def _pass(self):
         gate, self._gate = self._gate, None
@@ -150,6 +155,26 @@ class FragileStore(MemoryMappingStore):
     async def delete_ban(self, network):
         await self._pass()
         return await super().delete_ban(network)
+
+    async def record(self, records, more):
+        self.record_calls += 1
+        gate, self._record_gate = self._record_gate, None
+        if gate is not None:
+            await gate
+        if self.record_fault is not None:
+            raise self.record_fault
+        return await super().record(records, more)
+
+    async def load_lifetime(self):
+        if self.record_fault is not None:
+            raise self.record_fault
+        return await super().load_lifetime()
+
+    def hold_record(self):
+        """Let the next record wait; return what it waits for."""
+        gate: Deferred[None] = Deferred()
+        self._record_gate = gate
+        return gate
 
     def hold(self):
         """Let the next call wait; return what it waits for."""

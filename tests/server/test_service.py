@@ -9,6 +9,7 @@ from gateway.ops.certificates import CertificateWatch
 from gateway.ops.repeating import Repeating
 from gateway.policy.mapping import Mapping
 from gateway.relay.memory import MemoryWatch
+from gateway.server.recorder import Recorder, RecorderSettings
 from gateway.server.sampling import Sampler
 from gateway.server.service import (
     ApiEdge,
@@ -43,6 +44,11 @@ class ServiceCase(GatewayCase):
         self, *, tunnel=True, shutdown_timeout=30.0, configured=(), health_place=None
     ):
         self.watch = Repeating(self.clock, 1.0, lambda: None)
+        traffic = Traffic(self.mappings, self.links)
+        settings = RecorderSettings(True, 60.0, 604800.0, 1000)
+        self.recorder = Recorder(
+            self.clock, self.store, traffic, self.wall_now, settings
+        )
         self.service = GatewayService(
             GatewayParts(
                 clock=self.clock,
@@ -60,6 +66,7 @@ class ServiceCase(GatewayCase):
                 make_health=self.make_health,
                 events=self.happened,
                 watches=(self.watch,),
+                recorder=self.recorder,
                 fatal=self.fatal.append,
                 open_warning="anybody can act as an agent",
                 certificates=CertificateWatch(self.clock, {}),
@@ -139,6 +146,13 @@ class StartTests(ServiceCase):
         self.stop()
         self.assertTrue(self.health_draining())
         self.assertEqual(2, self.api_closed)
+        self.assert_nothing_is_left()
+
+    def test_what_passed_is_recorded_until_the_store_closes(self):
+        self.start()
+        self.stop()
+        self.assertEqual(1, self.store.record_calls)
+        self.assertEqual(0, len(self.lines("cannot be recorded")))
         self.assert_nothing_is_left()
 
     def test_start_and_stop_are_told(self):

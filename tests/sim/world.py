@@ -10,7 +10,7 @@ from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from gateway.app import Surroundings, build_agent, build_gateway
 from gateway.config.agent import AgentConfig, AgentLimits, ReconnectConfig
 from gateway.config.common import BufferConfig, FlowConfig
-from gateway.config.gateway import GatewayConfig, TunnelConfig
+from gateway.config.gateway import GatewayConfig, StatsConfig, TunnelConfig
 from gateway.config.places import HostPort
 from gateway.errors import GatewayError
 from gateway.link.protocol import LinkProtocol
@@ -223,7 +223,10 @@ class World:
         self, *, shutdown_timeout=10.0, limits=None, most=65536, **tunnel
     ):
         """Build and start the gateway; its mappings come from the store."""
-        extra: dict[str, Any] = {"flow": FlowConfig(max_stream_window=most)}
+        extra: dict[str, Any] = {
+            "flow": FlowConfig(max_stream_window=most),
+            "stats": StatsConfig(enabled=False),  # it is there to remember
+        }
         if limits is not None:
             extra["limits"] = limits
         tunnel = {"heartbeat_interval": 5.0, "window": 65536} | tunnel
