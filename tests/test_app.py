@@ -7,8 +7,9 @@ from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from gateway import app
 from gateway.app import Surroundings, build_agent, build_gateway
+from gateway.app import agent as agent_app
+from gateway.app import gateway as gateway_app
 from gateway.errors import PortBlacklistedError, TargetDeniedError
 from gateway.policy.mapping import MappingWish
 from gateway.wire import frames
@@ -277,8 +278,8 @@ class GatewayTests(AppCase):
             made.append((path, reactor))
             return self.store
 
-        self.patch(app, "Network", network)
-        self.patch(app, "SQLiteMappingStore", store)
+        self.patch(gateway_app, "Network", network)
+        self.patch(gateway_app, "SQLiteMappingStore", store)
         config = load("database: {path: m.db}\nbuffers: {read_size: 16384}").config
         build_gateway(config, cast(Any, self.reactor), "en", self.fatal.append)
         self.assertEqual([(self.reactor, 16384), ("m.db", self.reactor)], made)
@@ -391,7 +392,7 @@ class AgentTests(AppCase):
             made.append((reactor, read_size))
             return self.network
 
-        self.patch(app, "Network", network)
+        self.patch(agent_app, "Network", network)
         self.build("server: 192.0.2.1:9000\nbuffers: {read_size: 16384}", network=None)
         self.assertEqual([(self.reactor, 16384)], made)
 

@@ -11,7 +11,8 @@ from typing import Final, TypeVar
 
 from OpenSSL import SSL
 
-from gateway.net.tls import RECORD_BYTES, HandshakeError, words_of
+from gateway.net.sealed import RECORD_BYTES, words_of
+from gateway.net.tls import HandshakeError
 
 _READ_BYTES: Final = 1 << 16
 T = TypeVar("T")

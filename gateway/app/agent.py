@@ -1,0 +1,171 @@
+"""Put an agent together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IProtocol,
+    IProtocolFactory,
+)
+
+from gateway.agent.expose import Exposures
+from gateway.agent.greeting import client_tls, greeting_of, key_of
+from gateway.agent.service import (
+    AgentParts,
+    AgentService,
+    AgentSettings,
+    GatheredNetwork,
+)
+from gateway.agent.targets import Targets
+from gateway.app.world import IGatewayReactor, Surroundings
+from gateway.config.agent import AgentConfig
+from gateway.interfaces import (
+    INetwork,
+)
+from gateway.link.protocol import LinkSettings
+from gateway.mux.core import SessionSettings
+from gateway.net.local import is_local
+from gateway.net.network import Network
+from gateway.policy.access import OwnPorts, TargetRules
+from gateway.policy.backoff import Backoff
+from gateway.policy.budget import Budget
+from gateway.policy.limits import Slots
+from gateway.relay.dial import Dialer
+from gateway.relay.linger import Linger
+from gateway.server.own import OwnPlaces
+from gateway.texts import Language, Texts
+from gateway.wire.hello import Register
+
+
+def build_agent(
+    config: AgentConfig,
+    reactor: IGatewayReactor,
+    language: Language,
+    gave_up: Callable[[], None],
+    announce: Callable[[str], None],
+    *,
+    streams: int | None = None,
+    world: Surroundings | None = None,
+    network: INetwork | None = None,
+) -> AgentService:
+    """Return the agent as a stopped service.
+
+    Args:
+        config: its settings.
+        reactor: runs it.
+        language: of the documented log phrases.
+        gave_up: called when the number of tries is used up.
+        announce: called with each public address that is granted.
+        streams: visitors at once, where fewer than configured are possible.
+        world: clocks and randomness; None = the real ones.
+        network: its sockets; None = those of `reactor`.
+    """
+    world = world or Surroundings()
+    texts = Texts(language)
+    network = network or Network(reactor, read_size=config.buffers.read_size)
+    memory = Budget(config.limits.memory)
+    network.count_by(memory)
+    targets = Targets(
+        reactor,
+        Dialer(
+            network,
+            reactor,
+            TargetRules.parse(config.allow_targets),
+            own_ports=_agents_own(config),
+            timeout_seconds=config.dial_timeout,
+        ),
+        Slots(config.limits.streams if streams is None else streams),
+        memory,
+        config.default_host,
+        config.dial_timeout,
+        texts,
+    )
+    parts = AgentParts(
+        clock=reactor,
+        dial=_gateway_dial(config, reactor, network),
+        targets=targets,
+        memory=memory,
+        exposures=Exposures(reactor, _wishes(config), announce),
+        backoff=Backoff(
+            initial=config.reconnect.initial,
+            multiplier=config.reconnect.multiplier,
+            maximum=config.reconnect.max,
+            jitter=config.reconnect.jitter,
+            max_attempts=config.reconnect.max_attempts,
+        ),
+        texts=texts,
+        random_bytes=world.random_bytes,
+        random=world.random,
+        linger=Linger(reactor),
+    )
+    settings = AgentSettings(
+        servers=tuple((one.host, one.port) for one in config.server),
+        connections=config.connections,
+        key=key_of(config),
+        greeting=greeting_of(config, world.random_bytes(8).hex()),
+        session=SessionSettings(
+            gateway=False,
+            window=config.window,
+            max_window=config.flow.max_stream_window,
+            memory=memory,
+            max_frame=config.max_frame,
+            heartbeat_seconds=config.heartbeat_interval,
+        ),
+        link=LinkSettings(
+            window=config.window,
+            write_timeout=config.write_timeout,
+            legacy_high_water=config.legacy_high_water,
+            legacy_low_water=config.legacy_low_water,
+            memory=memory,
+        ),
+        dial_seconds=config.dial_timeout,
+    )
+    return AgentService(settings, parts, gave_up, config.shutdown_timeout)
+
+
+def _agents_own(config: AgentConfig) -> Callable[[str, int], str | None] | None:
+    """Return what no visitor may be taken to: the debug site, where there is one."""
+    debug = config.debug
+    if not debug.enabled:
+        return None
+    return OwnPlaces(OwnPorts([(debug.bind, debug.listen_port)]), is_local).refusal
+
+
+def _gateway_dial(
+    config: AgentConfig, reactor: IGatewayReactor, network: INetwork
+) -> Callable[[str, int, IProtocolFactory, float], Deferred[IProtocol]]:
+    """Return how gateways are reached, each known by its own name."""
+    dialers = {}
+    for host in {server.host for server in config.server}:
+        tls = client_tls(config.tls, host) if config.tls.enabled else None
+        if tls is not None:
+            tls.check()
+        dialers[host] = Dialer(
+            GatheredNetwork(network, tls),
+            reactor,
+            TargetRules.parse(None),
+            own_ports=None,
+            timeout_seconds=10.0,
+        )
+
+    def dial(
+        host: str, port: int, factory: IProtocolFactory, seconds: float
+    ) -> Deferred[IProtocol]:
+        return dialers[host].dial(host, port, factory, seconds)
+
+    return dial
+
+
+def _wishes(config: AgentConfig) -> list[Register]:
+    return [
+        Register(
+            id=expose.name or f"{expose.protocol}-{expose.local.port}",
+            protocol=expose.protocol,
+            port=expose.port,
+            host=expose.local.host,
+            local=expose.local.port,
+        )
+        for expose in config.expose
+    ]

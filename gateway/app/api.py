@@ -1,0 +1,228 @@
+"""Put together what answers over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from collections.abc import Mapping as Mapping_
+from pathlib import Path
+from typing import cast
+
+from twisted.internet.defer import succeed
+from twisted.internet.interfaces import (
+    IReactorThreads,
+)
+from twisted.internet.threads import deferToThreadPool
+
+from gateway.api.app import Api
+from gateway.api.audit import AuditLog
+from gateway.api.health_app import HealthApi
+from gateway.api.health_routes import HealthRoutes
+from gateway.api.metrics_routes import LEFT_OUT, MetricsRoutes
+from gateway.api.settings import ApiSettings
+from gateway.api.site import make_site
+from gateway.api.tokens import PublicKeyError, TokenJudge
+from gateway.app.world import IGatewayReactor, Surroundings
+from gateway.config.gateway import (
+    ApiSecurity,
+    GatewayConfig,
+    MetricsConfig,
+)
+from gateway.errors import OperatorError
+from gateway.interfaces import (
+    IAuditStore,
+    IMappingStore,
+)
+from gateway.net.tls import ServerTLS
+from gateway.ops.events import Events
+from gateway.ops.health import CheckResult, HealthChecks
+from gateway.ops.process_log import ProcessLog
+from gateway.ops.refusals import RefusalLog
+from gateway.ops.vitals import LoopLag, check_descriptors, disk_check
+from gateway.policy.budget import Budget
+from gateway.policy.limits import Slots
+from gateway.server.bans import BanTable
+from gateway.server.credentials import Credentials
+from gateway.server.fitness import (
+    check_links,
+    check_listeners,
+    check_memory,
+    check_store,
+)
+from gateway.server.links import Links
+from gateway.server.mappings import Mappings
+from gateway.server.measures import Measures
+from gateway.server.recorder import Recorder
+from gateway.server.sampling import Sampler
+from gateway.server.service import ApiEdge
+from gateway.server.traffic import Traffic
+from gateway.texts import Language
+
+
+def health_checks(
+    config: GatewayConfig,
+    reactor: IGatewayReactor,
+    world: Surroundings,
+    store: IMappingStore,
+    mappings: Mappings,
+    links: Links,
+    memory: Budget,
+    lag: LoopLag,
+) -> HealthChecks:
+    """Return the checks by their names."""
+    folders = {"database": str(Path(config.database.path).absolute().parent)}
+    if config.log.file is not None:
+        folders["log"] = str(Path(config.log.file).absolute().parent)
+
+    def in_thread(look: Callable[[], CheckResult]) -> Awaitable[CheckResult]:
+        if not IReactorThreads.providedBy(cast(object, reactor)):
+            return succeed(look())  # the simulation has no threads
+        pool = reactor.getThreadPool()
+        return deferToThreadPool(reactor, pool, look)
+
+    health = HealthChecks(reactor, world.wall_clock, config.health.timeout)
+    health.register("store", lambda: check_store(store))
+    health.register("listeners", lambda: check_listeners(mappings))
+    health.register(
+        "links", lambda: check_links(links, tunnel_enabled=config.tunnel.enabled)
+    )
+    health.register("memory", lambda: check_memory(memory))
+    health.register("loop", lag.check)
+    health.register("disk", disk_check(folders, in_thread))
+    health.register("descriptors", check_descriptors)
+    return health
+
+
+def _token_judge(
+    security: ApiSecurity, wall_clock: Callable[[], float]
+) -> TokenJudge | None:
+    secret, file = security.jwt_secret, security.jwt_public_key_file
+    if secret is None and file is None:
+        return None
+    try:
+        return TokenJudge(
+            None if secret is None else secret.get_secret_value(),
+            None if file is None else Path(file).read_bytes(),
+            security.jwt_audience,
+            wall_clock,
+        )
+    except OSError as fault:
+        raise OperatorError(
+            f"security.api.jwt_public_key_file: {file}: {fault.strerror or fault}"
+        ) from None
+    except PublicKeyError as fault:
+        raise OperatorError(
+            f"security.api.jwt_public_key_file: {file}: {fault}"
+        ) from None
+
+
+def api_edge(
+    config: GatewayConfig,
+    reactor: IGatewayReactor,
+    language: Language,
+    mappings: Mappings,
+    links: Links,
+    credentials: Credentials,
+    bans: BanTable,
+    audit: IAuditStore,
+    sealed: Mapping_[str, ServerTLS],
+    reload: Callable[[], list[str]],
+    health: HealthChecks,
+    events: Events,
+    refusals: RefusalLog,
+    world: Surroundings,
+    draining: Callable[[], bool],
+    traffic: Traffic,
+    sampler: Sampler,
+    log: ProcessLog,
+    recorder: Recorder,
+) -> ApiEdge:
+    """Return the API; called once the gateway can tell whether it drains."""
+    security = config.security.api
+    rate = security.rate_limit
+    measures = Measures(
+        mappings=mappings,
+        links=links,
+        traffic=traffic,
+        sampler=sampler,
+        bans=bans,
+        handshakes=sealed,
+        refusals={**links.refusals, "api": refusals},
+        draining=draining,
+        most=config.metrics.most_labels,
+    )
+    api = Api(
+        mappings=mappings,
+        links=links,
+        credentials=credentials,
+        bans=bans,
+        audit=AuditLog(
+            audit,
+            world.wall_clock,
+            config.audit.retention_days * 86400,
+            config.audit.max_entries,
+        ),
+        connections=Slots(config.limits.api_connections),
+        handshakes=sealed,
+        reload=reload,
+        health=health,
+        events=events,
+        settings=ApiSettings(
+            api_key=security.api_key,
+            api_key_in_query=security.api_key_in_query,
+            tokens=_token_judge(security, world.wall_clock),
+            allowed_ips=security.allowed_ips,
+            trusted_proxies=security.trusted_proxies,
+            rate_limit=(rate.requests, rate.per) if rate.requests else None,
+            language=language,
+            tunnel_enabled=config.tunnel.enabled,
+            request_timeout_seconds=config.api.request_timeout,
+        ),
+        clock=reactor,
+        refusals=refusals,
+        traffic=traffic,
+        sampler=sampler,
+        recorder=recorder,
+        wall_clock=world.wall_clock,
+        metrics=_metrics(config.metrics, measures, traffic, links),
+        recent=log.recent,
+        levels=log.levels,
+        draining=draining,
+    )
+    site = make_site(api, reactor)
+
+    def close() -> None:
+        api.close()  # first, so that event streams end in order
+        site.abort_connections()
+
+    return ApiEdge(site=site, close=close)
+
+
+def _metrics(
+    config: MetricsConfig, measures: Measures, traffic: Traffic, links: Links
+) -> MetricsRoutes | None:
+    if not config.enabled:
+        return None
+    left_out = frozenset(
+        name
+        for switch, names in LEFT_OUT.items()
+        for name in names
+        if not getattr(config, switch)
+    )
+    return MetricsRoutes(measures, traffic, links, config.namespace, left_out)
+
+
+def probe_edge(
+    config: GatewayConfig,
+    reactor: IGatewayReactor,
+    language: Language,
+    links: Links,
+    health: HealthChecks,
+    draining: Callable[[], bool],
+) -> ApiEdge:
+    """Return what answers on the port for probes alone."""
+    routes = HealthRoutes(health, links, draining, tunnel_enabled=config.tunnel.enabled)
+    settings = ApiSettings(
+        language=language, request_timeout_seconds=config.api.request_timeout
+    )
+    site = make_site(HealthApi([routes], settings), reactor)
+    return ApiEdge(site=site, close=site.abort_connections)

@@ -1,0 +1,275 @@
+"""Put a gateway together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final, cast
+
+from gateway.app.api import api_edge, health_checks, probe_edge
+from gateway.app.settings import (
+    admission,
+    api_tls,
+    credential,
+    forward_mapping,
+    health_place,
+    link_tls,
+    own_listeners,
+    public_ports,
+)
+from gateway.app.world import IGatewayReactor, Surroundings
+from gateway.config.gateway import (
+    GatewayConfig,
+)
+from gateway.config.rules import open_warning
+from gateway.edge.tcp import HEADER_SECONDS, Crowd
+from gateway.interfaces import (
+    IAuditStore,
+    IBanStore,
+    ICredentialStore,
+    IHistoryStore,
+    IMappingStore,
+    INetwork,
+)
+from gateway.metrics.tallies import Stalls
+from gateway.net.local import is_local
+from gateway.net.network import Network
+from gateway.ops.certificates import CertificateWatch
+from gateway.ops.events import Events
+from gateway.ops.levels import Levels
+from gateway.ops.log_settings import gateway_log_settings
+from gateway.ops.process_log import ProcessLog
+from gateway.ops.refusals import RefusalLog
+from gateway.ops.repeating import Repeating
+from gateway.ops.vitals import LoopLag
+from gateway.policy.access import OwnPorts, TargetRules
+from gateway.policy.bans import BanSettings
+from gateway.policy.budget import Budget
+from gateway.policy.limits import Slots
+from gateway.policy.visitors import Addresses
+from gateway.relay.deadlines import Deadlines
+from gateway.relay.dial import Dialer
+from gateway.relay.memory import Holder, MemoryWatch
+from gateway.server.bans import BanTable
+from gateway.server.credentials import Credentials
+from gateway.server.links import LinkFactory, Links
+from gateway.server.mappings import Mappings, MappingSettings
+from gateway.server.own import OwnPlaces
+from gateway.server.recorder import Recorder, RecorderSettings
+from gateway.server.register import Registrations
+from gateway.server.routing import Router
+from gateway.server.sampling import Sampler
+from gateway.server.service import GatewayParts, GatewayService
+from gateway.server.traffic import Traffic
+from gateway.store.sqlite import SQLiteMappingStore
+from gateway.texts import Language, Texts
+
+BAN_LOOK_SECONDS: Final = 5.0  # how late it is told that a ban is over
+
+
+def build_gateway(
+    config: GatewayConfig,
+    reactor: IGatewayReactor,
+    language: Language,
+    fatal: Callable[[str], None],
+    *,
+    connections: int | None = None,
+    world: Surroundings | None = None,
+    network: INetwork | None = None,
+    store: IMappingStore | None = None,
+    log: ProcessLog | None = None,
+) -> GatewayService:
+    """Return the gateway as a stopped service.
+
+    Args:
+        config: its settings.
+        reactor: runs it.
+        language: of messages and documented log phrases.
+        fatal: called with the reason when it cannot start.
+        connections: visitors at once, where fewer than configured are possible.
+        world: clocks and randomness; None = the real ones.
+        network: its sockets; None = those of `reactor`.
+        store: where mappings are kept; None = the configured file.
+        log: of this process; None = one that goes nowhere.
+    """
+    world = world or Surroundings()
+    log = log or ProcessLog(
+        gateway_log_settings(config), Levels(config.log_level), None
+    )
+    texts = Texts(language)
+    network = network or Network(
+        reactor,
+        read_size=config.buffers.read_size,
+        splice=config.direct.splice == "auto",
+    )
+    memory = Budget(config.limits.memory)
+    network.count_by(memory)
+    stalls = Stalls()
+    events = Events(reactor, world.wall_clock, world.random_bytes(4).hex())
+    store = store or SQLiteMappingStore(
+        config.database.path, reactor=reactor, wall_now=world.wall_clock
+    )
+    registrations = Registrations(
+        reactor, texts, lambda mapping: f"tcp://:{mapping.port}"
+    )
+    rules = config.security.bans
+    bans = BanTable(
+        cast(IBanStore, store),
+        BanSettings(rules.failures, rules.window, rules.duration, rules.exempt),
+        world.wall_clock,
+        events.emit,
+    )
+    credentials = Credentials(
+        cast(ICredentialStore, store),
+        [credential(one, int(world.wall_clock())) for one in config.tunnel.agents],
+        world.random_bytes,
+        world.wall_clock,
+        legacy_allowed=config.tunnel.allow_legacy is True,
+    )
+    links = Links(
+        reactor,
+        admission(config, memory, stalls),
+        texts,
+        registrations,
+        world.random_bytes,
+        world.wall_clock,
+        credentials,
+        bans,
+        events.emit,
+    )
+    for_links = link_tls(config, links.note_refused, bans.admits)
+    api_refusals = RefusalLog(reactor, emit=events.emit)
+    for_api = api_tls(config, api_refusals.note, bans.admits)
+    both = {"the link port": for_links, "the API": for_api}
+    sealed = {name: tls for name, tls in both.items() if tls is not None}
+    watch = CertificateWatch(
+        reactor,
+        {name: tls.read_again for name, tls in sealed.items()},
+        events.emit,
+    )
+    own = OwnPlaces(OwnPorts(own_listeners(config)), is_local)
+    dialer = Dialer(
+        network,
+        reactor,
+        TargetRules.parse(config.direct.allow_targets),
+        own_ports=own.refusal,
+        timeout_seconds=config.direct.dial_timeout,
+    )
+    router = Router(
+        reactor,
+        links,
+        dialer,
+        own,
+        texts,
+        config.tunnel.open_timeout,
+        world.random_bytes(4).hex(),
+        log.access,
+        events.emit,
+    )
+    mappings = Mappings(
+        reactor,
+        network,
+        store,
+        public_ports(config),
+        router,
+        Crowd(
+            clock=reactor,
+            slots=Slots(
+                config.limits.connections if connections is None else connections
+            ),
+            addresses=Addresses(config.limits.connections_per_ip),
+            memory=memory,
+            headers=Deadlines(reactor, HEADER_SECONDS),
+            admits=bans.admits,
+            stalls=stalls,
+        ),
+        MappingSettings(
+            tunnel_enabled=config.tunnel.enabled,
+            port_offset=config.tunnel.port_offset,
+            max_mappings=config.limits.mappings,
+            refusal=dialer.refusal,
+        ),
+        texts,
+        world.wall_clock,
+        world.randrange,
+        events.emit,
+    )
+    traffic = Traffic(mappings, links)
+    sampler = Sampler(reactor, traffic, world.wall_clock)
+    recorder = Recorder(
+        reactor,
+        cast(IHistoryStore, store),
+        traffic,
+        world.wall_clock,
+        RecorderSettings(
+            enabled=config.stats.enabled,
+            interval_seconds=config.stats.record_interval,
+            retention_seconds=config.stats.retention_days * 86400,
+            most=config.stats.max_records,
+        ),
+    )
+    registrations.mappings = mappings
+    own.public_place = mappings.public_place
+    lag = LoopLag(reactor)
+    health = health_checks(config, reactor, world, store, mappings, links, memory, lag)
+    return GatewayService(
+        GatewayParts(
+            clock=reactor,
+            network=network,
+            store=store,
+            links=links,
+            credentials=credentials,
+            bans=bans,
+            link_factory=LinkFactory(links),
+            mappings=mappings,
+            memory=MemoryWatch(reactor, memory, lambda: _holders(mappings)),
+            registrations=registrations,
+            configured=[
+                forward_mapping(one, int(world.wall_clock())) for one in config.forwards
+            ],
+            make_api=lambda draining: api_edge(
+                config,
+                reactor,
+                language,
+                mappings,
+                links,
+                credentials,
+                bans,
+                cast(IAuditStore, store),
+                sealed,
+                watch.look,
+                health,
+                events,
+                api_refusals,
+                world,
+                draining,
+                traffic,
+                sampler,
+                log,
+                recorder,
+            ),
+            sampler=sampler,
+            recorder=recorder,
+            make_health=lambda draining: probe_edge(
+                config, reactor, language, links, health, draining
+            ),
+            events=events,
+            watches=(lag, Repeating(reactor, BAN_LOOK_SECONDS, bans.lift)),
+            fatal=fatal,
+            open_warning=open_warning(config),
+            certificates=watch,
+            link_tls=for_links,
+            api_tls=for_api,
+        ),
+        link_place=(config.tunnel.bind, config.tunnel.listen_port)
+        if config.tunnel.enabled
+        else None,
+        api_place=(config.api.bind, config.api.listen_port),
+        health_place=health_place(config),
+        shutdown_timeout=config.shutdown_timeout,
+    )
+
+
+def _holders(mappings: Mappings) -> Iterator[Holder]:
+    for visit in mappings.visits():
+        if visit.holder is not None:
+            yield cast(Holder, visit.holder)
