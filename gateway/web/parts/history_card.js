@@ -78,14 +78,14 @@ export function historyCard(start, moved = () => {}) {
   }
 
   function show({ points, step_seconds: step }, now) {
-    const rows = [...points].sort((one, other) => one.at_unix - other.at_unix);
+    const shown = [now - RANGES[range], now];
+    const rows = whole(points, step, shown);
     const column = (pick) => rows.map(pick);
     const times = column((row) => row.at_unix);
-    const shown = [now - RANGES[range], now];
     const per = Math.max(1, step);
-    nothing.hidden = rows.length > 0;
-    charts.hidden = rows.length === 0;
-    if (rows.length) {
+    nothing.hidden = points.length > 0;
+    charts.hidden = points.length === 0;
+    if (points.length) {
       bytes.set(
         [
           times,
@@ -97,7 +97,7 @@ export function historyCard(start, moved = () => {}) {
       const active = column((row) => row.active);
       visitors.set([times, active, column((row) => row.connections)], shown);
     }
-    const total = (name) => rows.reduce((all, row) => all + (row[name] ?? 0), 0);
+    const total = (name) => points.reduce((all, row) => all + row[name], 0);
     write(
       sum,
       t("history.sum", {
@@ -139,6 +139,29 @@ export function historyCard(start, moved = () => {}) {
       visitors.stop();
     },
   };
+}
+
+/** Return points with nothing where nothing was recorded, so that curves fall to zero. */
+function whole(points, step, [since, now]) {
+  const found = [];
+  let last = since;
+  const nothing = (at) => {
+    const row = { at_unix: at, bytes_sent: 0, bytes_received: 0, connections: 0, active: 0 };
+    found.push(row);
+  };
+  const gap = (to) => {
+    if (to - last > 1.5 * step) {
+      nothing(Math.min(last + step, to - step));
+      nothing(to - step);
+    }
+  };
+  for (const row of points) {
+    gap(row.at_unix);
+    found.push(row);
+    last = row.at_unix;
+  }
+  gap(now);
+  return found;
 }
 
 function label(port, names) {

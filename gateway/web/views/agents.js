@@ -72,7 +72,7 @@ function columns(refresh) {
     {
       name: "address",
       label: t("agent.address"),
-      style: "mono nowrap",
+      style: "mono address",
       value: (row) => row.address,
     },
     right("rtt", t("agent.rtt"), (row) => milliseconds(row.rtt_seconds)),

@@ -165,7 +165,7 @@ function columns(act) {
       label: t("connection.visitor"),
       sort: "visitor",
       ascendingFirst: true,
-      style: "mono nowrap",
+      style: "mono address",
       value: (row) => row.visitor,
     },
     {
