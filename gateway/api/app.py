@@ -38,6 +38,7 @@ from gateway.ops.levels import Levels
 from gateway.ops.recent import RecentLines
 from gateway.ops.refusals import RefusalLog
 from gateway.ops.usage import ProcessUsage, process_usage
+from gateway.ops.vitals import LoopLag
 from gateway.policy.limits import Slots
 from gateway.server.bans import BanTable
 from gateway.server.connections import Connections
@@ -87,6 +88,7 @@ class Api:
         refusals: RefusalLog,
         traffic: Traffic,
         sampler: Sampler,
+        lag: LoopLag,
         recorder: Recorder,
         wall_clock: Callable[[], float],
         metrics: MetricsRoutes | None,
@@ -129,6 +131,7 @@ class Api:
                 recorder=recorder,
                 wall_clock=wall_clock,
                 draining=draining,
+                lag=lag,
                 usage=usage,
             ),
             HistoryRoutes(self._exchange, recorder, wall_clock),

@@ -115,7 +115,7 @@ class Stats(Row):
     cpu_seconds: float
     """Spent since the start."""
     loop_lag_seconds: float
-    """How late the last timer was: how long others kept everything waiting."""
+    """How late timers were, on average over ten seconds."""
 
 
 class SampleRow(Row):

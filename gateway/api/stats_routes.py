@@ -30,6 +30,7 @@ from gateway.api.stat_rows import (
 )
 from gateway.edge.tcp import TcpEdge
 from gateway.ops.usage import ProcessUsage
+from gateway.ops.vitals import LoopLag
 from gateway.policy.addresses import join_host_port
 from gateway.server.links import Links
 from gateway.server.mappings import Mappings
@@ -54,6 +55,7 @@ class StatsRoutes:
         recorder: Recorder,
         wall_clock: Callable[[], float],
         draining: Callable[[], bool],
+        lag: LoopLag,
         usage: Callable[[], ProcessUsage],
     ) -> None:
         self._exchange = exchange
@@ -65,6 +67,7 @@ class StatsRoutes:
         self._wall_clock = wall_clock
         self._draining = draining
         self._usage = usage
+        self._lag = lag
 
     def routes(self) -> list[Endpoint]:
         """Return what this group answers."""
@@ -119,7 +122,7 @@ class StatsRoutes:
                 open=usage.descriptors, limit=usage.descriptor_limit
             ),
             cpu_seconds=round(usage.cpu_seconds, 3),
-            loop_lag_seconds=round(sampler.lag, 6),
+            loop_lag_seconds=round(self._lag.mean_seconds, 6),
         )
         return self._exchange.reply(request, "stats_found", row)
 

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.threads import deferToThreadPool
 
-from gateway.api.app import Api
+from gateway.api.app import Api, RouteGroup
 from gateway.api.audit import AuditLog
 from gateway.api.health_app import HealthApi
 from gateway.api.health_routes import HealthRoutes
@@ -135,21 +135,12 @@ def api_edge(
     sampler: Sampler,
     log: ProcessLog,
     recorder: Recorder,
+    lag: LoopLag,
+    metrics: MetricsRoutes | None,
 ) -> ApiEdge:
     """Return the API; called once the gateway can tell whether it drains."""
     security = config.security.api
     rate = security.rate_limit
-    measures = Measures(
-        mappings=mappings,
-        links=links,
-        traffic=traffic,
-        sampler=sampler,
-        bans=bans,
-        handshakes=sealed,
-        refusals={**links.refusals, "api": refusals},
-        draining=draining,
-        most=config.metrics.most_labels,
-    )
     api = Api(
         mappings=mappings,
         links=links,
@@ -181,9 +172,10 @@ def api_edge(
         refusals=refusals,
         traffic=traffic,
         sampler=sampler,
+        lag=lag,
         recorder=recorder,
         wall_clock=world.wall_clock,
-        metrics=_metrics(config.metrics, measures, traffic, links),
+        metrics=metrics,
         recent=log.recent,
         levels=log.levels,
         draining=draining,
@@ -197,11 +189,32 @@ def api_edge(
     return ApiEdge(site=site, close=close)
 
 
-def _metrics(
-    config: MetricsConfig, measures: Measures, traffic: Traffic, links: Links
+def metrics_routes(
+    config: MetricsConfig,
+    *,
+    mappings: Mappings,
+    links: Links,
+    traffic: Traffic,
+    lag: LoopLag,
+    bans: BanTable,
+    sealed: Mapping_[str, ServerTLS],
+    refusals: RefusalLog,
+    draining: Callable[[], bool],
 ) -> MetricsRoutes | None:
+    """Return what Prometheus asks; None if it is switched off."""
     if not config.enabled:
         return None
+    measures = Measures(
+        mappings=mappings,
+        links=links,
+        traffic=traffic,
+        lag=lag,
+        bans=bans,
+        handshakes=sealed,
+        refusals={**links.refusals, "api": refusals},
+        draining=draining,
+        most=config.most_labels,
+    )
     left_out = frozenset(
         name
         for switch, names in LEFT_OUT.items()
@@ -218,11 +231,16 @@ def probe_edge(
     links: Links,
     health: HealthChecks,
     draining: Callable[[], bool],
+    metrics: MetricsRoutes | None,
 ) -> ApiEdge:
     """Return what answers on the port for probes alone."""
-    routes = HealthRoutes(health, links, draining, tunnel_enabled=config.tunnel.enabled)
+    groups: list[RouteGroup] = [
+        HealthRoutes(health, links, draining, tunnel_enabled=config.tunnel.enabled)
+    ]
+    if config.health.metrics and metrics is not None:
+        groups.append(metrics)
     settings = ApiSettings(
         language=language, request_timeout_seconds=config.api.request_timeout
     )
-    site = make_site(HealthApi([routes], settings), reactor)
+    site = make_site(HealthApi(groups, settings), reactor)
     return ApiEdge(site=site, close=site.abort_connections)

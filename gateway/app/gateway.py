@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final, cast
 
-from gateway.app.api import api_edge, health_checks, probe_edge
+from gateway.api.metrics_routes import MetricsRoutes
+from gateway.app.api import api_edge, health_checks, metrics_routes, probe_edge
 from gateway.app.settings import (
     admission,
     api_tls,
@@ -211,6 +212,20 @@ def build_gateway(
     own.public_place = mappings.public_place
     lag = LoopLag(reactor)
     health = health_checks(config, reactor, world, store, mappings, links, memory, lag)
+
+    def metrics(draining: Callable[[], bool]) -> MetricsRoutes | None:
+        return metrics_routes(
+            config.metrics,
+            mappings=mappings,
+            links=links,
+            traffic=traffic,
+            lag=lag,
+            bans=bans,
+            sealed=sealed,
+            refusals=api_refusals,
+            draining=draining,
+        )
+
     return GatewayService(
         GatewayParts(
             clock=reactor,
@@ -246,11 +261,13 @@ def build_gateway(
                 sampler,
                 log,
                 recorder,
+                lag,
+                metrics(draining),
             ),
             sampler=sampler,
             recorder=recorder,
             make_health=lambda draining: probe_edge(
-                config, reactor, language, links, health, draining
+                config, reactor, language, links, health, draining, metrics(draining)
             ),
             events=events,
             watches=(lag, Repeating(reactor, BAN_LOOK_SECONDS, bans.lift)),

@@ -172,6 +172,9 @@ class HealthConfig(Block):
     """Seconds after which a check that has not answered counts as unhealthy."""
     listen_port: Port | None = None
     """Port for probes; null = there is none beside the API."""
+    metrics: bool = False
+    """Whether that port answers /metrics, too, without a credential: names of agents,
+    addresses of targets and all numbers."""
     bind: BindAddress = "127.0.0.1"
     """Address of that port; probes of other machines need another one, such as
     0.0.0.0."""

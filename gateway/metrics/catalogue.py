@@ -131,10 +131,10 @@ CATALOGUE: Final[Mapping[str, Meaning]] = {
     ),
     # the process
     "event_loop_lag_seconds": Meaning(
-        "gauge", "How late the last timer was: how long others kept everything waiting."
+        "gauge", "How late timers were, on average over ten seconds."
     ),
     "event_loop_lag_max_seconds": Meaning(
-        "gauge", "The worst of the last five minutes."
+        "gauge", "The worst of the last ten seconds."
     ),
     "draining": Meaning("gauge", "1 while the gateway is being stopped."),
 }

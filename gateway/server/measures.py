@@ -12,11 +12,11 @@ from gateway.edge.tcp import TcpEdge
 from gateway.metrics.catalogue import Readings
 from gateway.metrics.tallies import CAUSES, OUTCOMES
 from gateway.ops.refusals import RefusalLog
+from gateway.ops.vitals import LoopLag
 from gateway.policy.addresses import join_host_port
 from gateway.server.bans import BanTable
 from gateway.server.links import AgentView, Links
 from gateway.server.mappings import Mappings
-from gateway.server.sampling import Sampler
 from gateway.server.traffic import Carried, Served, Traffic
 
 OTHER: Final = "other"  # stands for all that are too many to be told apart
@@ -55,7 +55,7 @@ class Measures:
         mappings: Mappings,
         links: Links,
         traffic: Traffic,
-        sampler: Sampler,
+        lag: LoopLag,
         bans: BanTable,
         handshakes: Mapping[str, Counted],
         refusals: Mapping[str, RefusalLog],
@@ -65,7 +65,7 @@ class Measures:
         self._mappings = mappings
         self._links = links
         self._traffic = traffic
-        self._sampler = sampler
+        self._lag = lag
         self._bans = bans
         self._handshakes = handshakes
         self._refusals = refusals
@@ -82,9 +82,8 @@ class Measures:
         self._read_agents(into, agents)
         self._read_mappings(into)
         self._read_limits(into)
-        sampler = self._sampler
-        into.put("event_loop_lag_seconds", sampler.lag)
-        into.put("event_loop_lag_max_seconds", sampler.worst_lag)
+        into.put("event_loop_lag_seconds", self._lag.mean_seconds)
+        into.put("event_loop_lag_max_seconds", self._lag.worst_seconds)
         into.put("draining", self._draining())
 
     def _read_total(self, into: Readings) -> None:

@@ -42,7 +42,6 @@ class Sampler:
     Attributes:
         started_at: Unix seconds of the start.
         samples: the last ones, the newest last.
-        lag: seconds that the last look came late: how long others kept the reactor.
     """
 
     def __init__(
@@ -53,18 +52,11 @@ class Sampler:
         self._traffic = traffic
         self._wall_clock = wall_clock
         self._call: IDelayedCall | None = None
-        self._due = self._then = 0.0
+        self._then = 0.0
         self._before: Carried | None = None
         self._began = 0.0
         self.started_at = 0.0
         self.samples: deque[Sample] = deque(maxlen=KEPT)
-        self.lag = 0.0
-        self._lags: deque[float] = deque(maxlen=KEPT)
-
-    @property
-    def worst_lag(self) -> float:
-        """The longest lag of those that are kept."""
-        return max(self._lags, default=0.0)
 
     def start(self) -> None:
         """Look from now on."""
@@ -84,13 +76,10 @@ class Sampler:
             call.cancel()
 
     def _plan(self, seconds: float) -> None:
-        self._due = self._clock.seconds() + seconds
         self._call = self._clock.callLater(seconds, self._look)
 
     def _look(self) -> None:
         now = self._clock.seconds()
-        self.lag = max(0.0, now - self._due)
-        self._lags.append(self.lag)
         total, before = self._traffic.total(), self._before or self._traffic.total()
         seconds = max(now - self._then, 0.001)
         active = total.active + total.pending

@@ -27,6 +27,7 @@ from gateway.ops.levels import Levels
 from gateway.ops.recent import RecentLines
 from gateway.ops.refusals import RefusalLog
 from gateway.ops.usage import ProcessUsage
+from gateway.ops.vitals import LoopLag
 from gateway.policy.bans import BanSettings
 from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
@@ -274,6 +275,7 @@ def build_api(clock, **given):
         "links": links,
         "traffic": traffic,
         "sampler": sampler,
+        "lag": LoopLag(clock),
         "recorder": Recorder(
             clock,
             store,

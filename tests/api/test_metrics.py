@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from gateway.api.metrics_routes import LEFT_OUT, MetricsRoutes
 from gateway.metrics.catalogue import CATALOGUE, Readings
 from gateway.metrics.tallies import Histogram
+from gateway.ops.vitals import LoopLag
 from gateway.server.measures import Measures
-from gateway.server.sampling import Sampler
 from gateway.server.traffic import Traffic
 from tests.api.fakes import build_api
 from tests.server.rig import GatewayCase
@@ -65,7 +65,7 @@ class MetricsCase(GatewayCase):
             mappings=self.mappings,
             links=self.links,
             traffic=traffic,
-            sampler=Sampler(self.clock, traffic, self.wall_now),
+            lag=LoopLag(self.clock),
             bans=self.bans,
             handshakes={},
             refusals=self.links.refusals,

@@ -139,10 +139,6 @@ class SamplerTests(ConnectionCase):
             self.clock.advance(1)
         self.assertEqual(KEPT, len(self.sampler.samples))
 
-    def test_lag_is_how_late_a_look_comes(self):
-        self.clock.advance(1.5)
-        self.assertEqual(0.5, self.sampler.lag)
-
     def test_after_the_stop_nothing_is_planned(self):
         before = len(self.clock.getDelayedCalls())
         self.sampler.stop()
