@@ -28,7 +28,6 @@ _POLICY: Final = (
 )
 _HEADERS: Final = (
     (b"Content-Security-Policy", _POLICY),
-    (b"Cross-Origin-Opener-Policy", b"same-origin"),
     (b"Cross-Origin-Resource-Policy", b"same-origin"),
     (b"Referrer-Policy", b"no-referrer"),
     (b"X-Content-Type-Options", b"nosniff"),

@@ -78,7 +78,8 @@ export function historyCard(start, moved = () => {}) {
   }
 
   function show({ points, step_seconds: step }, now) {
-    const shown = [now - RANGES[range], now];
+    const last = points.at(-1)?.at_unix ?? 0; // the end of a step that goes on
+    const shown = [now - RANGES[range], Math.max(now, last)];
     const rows = whole(points, step, shown);
     const column = (pick) => rows.map(pick);
     const times = column((row) => row.at_unix);
