@@ -85,7 +85,9 @@ def _send(request: IRequest, file: SentFile, keeping: bytes) -> bytes:
         request.setHeader(name, content)
     request.setHeader(b"Cache-Control", keeping)
     accepted = request.getHeader(b"accept-encoding") or b""
-    packed = b"gzip" in accepted.lower()
+    # files alone: nothing in them is secret, and no scanner takes the page for an
+    # answer that BREACH could read
+    packed = keeping == _KEEP and b"gzip" in accepted.lower()
     tag = b'"%s%s"' % (file.tag, b"-gzip" if packed else b"")
     if request.setETag(tag) is CACHED:
         return b""

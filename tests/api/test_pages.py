@@ -98,6 +98,10 @@ class OpenGatewayTests(PagesCase):
         self.assertEqual(headers.getRawHeaders("etag"), [f'"{sent.tag.decode()}-gzip"'])
         self.assertEqual(headers.getRawHeaders("vary"), ["Accept-Encoding"])
 
+    def test_the_page_itself_is_never_packed(self):
+        _, headers, _ = self.fetch("/login", accept_encoding="gzip")
+        self.assertFalse(headers.hasHeader("content-encoding"))
+
     def test_what_the_browser_has_is_not_sent_again(self):
         _, headers, _ = self.fetch("/login")
         (tag,) = headers.getRawHeaders("etag")
