@@ -25,7 +25,7 @@ from gateway.errors import (
 from gateway.interfaces import ICertified
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.access import AddressRules
-from gateway.policy.addresses import parse_address, without_scope
+from gateway.policy.addresses import holder_of, parse_address, without_scope
 from gateway.policy.rates import RateLimit
 from gateway.server.bans import BanTable
 
@@ -89,7 +89,7 @@ class Gate:
         host = _named_host(request)
         address = self._address_of(request)
         try:
-            self._check_rate(f"from {address}")
+            self._check_rate(f"from {holder_of(address)}")
             if request.path in OPEN_PATHS:
                 return Caller(_ANYBODY, READER, address)
             return self._caller(request, host, address)

@@ -335,7 +335,8 @@ class LimitsConfig(Block):
     connections: Annotated[int, Field(ge=0, le=1000000)] = 10000
     """Visitors at one time; 0 = unlimited."""
     connections_per_ip: Annotated[int, Field(ge=0, le=1000000)] = 0
-    """Visitors of one address at one time, on all ports together; 0 = unlimited."""
+    """Visitors of one address (in IPv6: of one network of 64 bits) at one time, on all
+    ports together; 0 = unlimited."""
     tunnels: Annotated[int, Field(ge=0, le=1000000)] = 1000
     """Links of agents at one time; 0 = unlimited."""
     streams_per_tunnel: Annotated[int, Field(ge=0, le=1000000)] = 10000

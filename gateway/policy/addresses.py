@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, TypeAlias
 
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -21,6 +21,7 @@ _LONGEST_NAME: Final = 253
 _LONGEST_ADDRESS: Final = 64  # with a scope
 _LONGEST_SHOWN: Final = 80
 _PORT_DIGITS: Final = 5
+_HOLDERS_BITS: Final = 64
 
 
 def shown(text: str) -> str:
@@ -54,6 +55,25 @@ def _parsed(text: str) -> Address | None:
 def without_scope(text: str) -> Address | None:
     """Return a literal address less the interface it names, or None if it is none."""
     return parse_address(text.partition("%")[0])
+
+
+def holder_of(text: str) -> str:
+    """Return what stands for whoever has an address, where callers are counted.
+
+    An IPv4 address is itself.  Who has an IPv6 address has at least the network of
+    64 bits around it, and could come from each of its addresses in turn.
+    """
+    return text if ":" not in text else _network_around(text)
+
+
+@lru_cache(maxsize=4096)
+def _network_around(text: str) -> str:
+    address = without_scope(text)
+    if address is None:
+        return text
+    if isinstance(address, IPv4Address) or address.is_loopback or address.is_link_local:
+        return str(address)
+    return str(ip_network((address, _HOLDERS_BITS), strict=False))
 
 
 def is_loopback(host: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from gateway.policy.access import Network, parse_network
-from gateway.policy.addresses import without_scope
+from gateway.policy.addresses import holder_of, without_scope
 
 MOST_BANS: Final = 1000  # of the operator's
 MOST_ADDRESSES: Final = 4096  # that are watched, and as many that are kept out
@@ -78,7 +78,7 @@ class Bans:
         return not banned
 
     def _find(self, address: str, now: float) -> Ban | None:
-        found = self._kept_out.get(address)
+        found = self._kept_out.get(holder_of(address))
         if found is not None and _is_on(found, now):
             return found
         parsed = without_scope(address)
@@ -97,17 +97,18 @@ class Bans:
             return None
         if any(parsed in network for network in settings.exempt):
             return None
-        count, since = self._failed.pop(address, (0, now))
+        holder = holder_of(address)
+        count, since = self._failed.pop(holder, (0, now))
         if now - since > settings.window:
             count, since = 0, now
         if count + 1 < settings.failures:
-            self._failed[address] = count + 1, since
+            self._failed[holder] = count + 1, since
             _bound(self._failed)
             return None
         until = int(now + settings.duration)
-        ban = Ban(address, until, BY_FAILURES, stored=False)
-        self._kept_out[address] = ban
-        self._kept_out.move_to_end(address)
+        ban = Ban(holder, until, BY_FAILURES, stored=False)
+        self._kept_out[holder] = ban
+        self._kept_out.move_to_end(holder)
         _bound(self._kept_out)
         return ban
 
@@ -132,10 +133,10 @@ class Bans:
         """
         network = parse_network(text)
         listed, kept_out = self._listed.pop(network, None), None
-        if network.num_addresses == 1:
-            address = str(network.network_address)
-            self._failed.pop(address, None)
-            kept_out = self._kept_out.pop(address, None)
+        holder = holder_of(str(network.network_address))
+        if network.num_addresses == 1 or str(network) == holder:
+            self._failed.pop(holder, None)
+            kept_out = self._kept_out.pop(holder, None)
         return listed or kept_out
 
     def views(self, now: float) -> list[Ban]:

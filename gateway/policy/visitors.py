@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from gateway.policy.access import AddressRules, Network, parse_network
+from gateway.policy.addresses import holder_of
 
 ACCESS_RULES: Final = ("disabled", "whitelist", "blacklist")
 PROXY_FORMS: Final = ("off", "v1", "v2")
@@ -146,7 +147,7 @@ _READERS: Final[dict[str, Any]] = {
 
 
 class Addresses:
-    """How many there are of each address.
+    """How many there are of each address, or network of 64 bits in IPv6.
 
     Attributes:
         limit: of one address at most; 0 = unlimited, and then none is counted.
@@ -163,16 +164,20 @@ class Addresses:
 
     def full(self, address: str) -> bool:
         """Tell whether there is no room for one more of that address."""
-        return self.limit > 0 and self._counts.get(address, 0) >= self.limit
+        if not self.limit:
+            return False
+        return self._counts.get(holder_of(address), 0) >= self.limit
 
     def enter(self, address: str) -> None:
         """Count one."""
-        self._counts[address] = self._counts.get(address, 0) + 1
+        holder = holder_of(address)
+        self._counts[holder] = self._counts.get(holder, 0) + 1
 
     def leave(self, address: str) -> None:
         """Count one less."""
-        left = self._counts[address] - 1
+        holder = holder_of(address)
+        left = self._counts[holder] - 1
         if left:
-            self._counts[address] = left
+            self._counts[holder] = left
         else:
-            del self._counts[address]
+            del self._counts[holder]

@@ -10,6 +10,7 @@ from gateway.policy.addresses import (
     check_host,
     check_listen,
     cut_port,
+    holder_of,
     is_loopback,
     join_host_port,
     parse_address,
@@ -151,6 +152,22 @@ class AddressTests(SynchronousTestCase):
         self.assertEqual(without_scope("fe80::1%eth0"), IPv6Address("fe80::1"))
         self.assertEqual(without_scope("::ffff:1.2.3.4%2"), IPv4Address("1.2.3.4"))
         self.assertIsNone(without_scope("db.internal"))
+
+
+class HolderTests(SynchronousTestCase):
+    """Who is counted as one."""
+
+    def test_an_address_or_the_network_around_it(self):
+        for text, holder in (
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+            ("::1", "::1"),
+            ("fe80::1%eth0", "fe80::1"),
+            ("?", "?"),
+            ("a:b", "a:b"),
+        ):
+            self.assertEqual(holder, holder_of(text))
 
 
 class PortTests(SynchronousTestCase):

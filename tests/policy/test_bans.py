@@ -53,6 +53,26 @@ class FailureTests(SynchronousTestCase):
         self.assertEqual(len(watched._failed), MOST_ADDRESSES)
 
 
+class NetworkTests(SynchronousTestCase):
+    """Who has an IPv6 address has a whole network of them."""
+
+    def test_other_addresses_of_the_network_are_the_same_guesser(self):
+        table = bans(3)
+        found = [table.failed(f"2001:db8:1:2::{n}", 0.0) for n in (1, 2, 3)]
+        self.assertEqual(
+            [None, None, "2001:db8:1:2::/64"], [b and b.network for b in found]
+        )
+        self.assertFalse(table.admits("2001:db8:1:2:ffff::9", 1.0))
+        self.assertTrue(table.admits("2001:db8:1:3::1", 1.0))
+
+    def test_it_is_lifted_by_the_network_and_by_any_of_its_addresses(self):
+        for text in ("2001:db8:1:2::/64", "2001:db8:1:2::7"):
+            table = bans(1)
+            table.failed("2001:db8:1:2::1", 0.0)
+            self.assertIsNotNone(table.remove(text))
+            self.assertTrue(table.admits("2001:db8:1:2::1", 1.0))
+
+
 class ListTests(SynchronousTestCase):
     """The operator's own."""
 
