@@ -127,6 +127,7 @@ class Demonstration:
             self._console.print("[green]it works[/]; everything is stopped again")
             return
         self._console.print(f"\nopen        [bold]http://{_HOST}:{port}/[/]")
+        self._console.print(f"live view   {self._api.url}/")
         self._console.print(f"the API     {self._api.url}/api/mapping/list")
         self._console.print(f"the command gotunnel status --url {self._api.url}")
         self._console.print("\nCtrl-C stops everything")
@@ -207,9 +208,9 @@ class Demonstration:
             health = self._api.health()
         except UnreachableError:
             return False
-        return health.status == "ok" or not (
-            needs_agent or health.status == "unhealthy"
-        )
+        if health.status == "unhealthy":
+            return False
+        return health.tunnel_connected or not needs_agent
 
     def _map_port(self) -> int:
         body = {
