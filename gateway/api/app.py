@@ -28,7 +28,7 @@ from gateway.api.mapping_routes import MappingRoutes
 from gateway.api.metrics_routes import MetricsRoutes
 from gateway.api.page_routes import PageRoutes
 from gateway.api.pages import shipped_pages
-from gateway.api.security_routes import Counted, SecurityRoutes
+from gateway.api.security_routes import SecurityRoutes
 from gateway.api.settings import ApiSettings
 from gateway.api.stats_routes import StatsRoutes
 from gateway.errors import NoRouteError
@@ -39,7 +39,7 @@ from gateway.ops.recent import RecentLines
 from gateway.ops.refusals import RefusalLog
 from gateway.ops.usage import ProcessUsage, process_usage
 from gateway.ops.vitals import LoopLag
-from gateway.policy.limits import Slots
+from gateway.policy.limits import Counted, Slots
 from gateway.server.bans import BanTable
 from gateway.server.connections import Connections
 from gateway.server.credentials import Credentials

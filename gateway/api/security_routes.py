@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Final
-from typing import Protocol as Seam
 
 from twisted.web.iweb import IRequest
 
@@ -23,31 +22,12 @@ from gateway.errors import BadRequestError, StoreError, StoreFailedError
 from gateway.ops.usage import ProcessUsage
 from gateway.policy.access import AddressRules
 from gateway.policy.bans import Ban
+from gateway.policy.limits import Counted
 from gateway.server.bans import BanTable
 from gateway.server.links import Links
 from gateway.server.mappings import Mappings
 
 MOST_ENTRIES: Final = 1000  # of the audit log in one answer
-
-
-class Counted(Seam):
-    """Something that is limited, and counted."""
-
-    @property
-    def limit(self) -> int:
-        """0 = unlimited."""
-
-    @property
-    def active(self) -> int:
-        """How many there are now."""
-
-    @property
-    def total(self) -> int:
-        """How many there ever were."""
-
-    @property
-    def rejected(self) -> int:
-        """For how many there was no room."""
 
 
 class SecurityRoutes:

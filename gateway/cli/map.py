@@ -414,17 +414,21 @@ def update(
     _warn_of_absence(row)
 
 
+def _show_state(row: ChangedRow, as_json: bool) -> None:
+    if as_json:
+        show_json(row.model_dump(mode="json"))
+    else:
+        why = f": {row.error}" if row.error else ""
+        click.echo(printable(f"port {row.port} is {row.state}{why}"))
+
+
 @mappings.command()
 @click.argument("port", type=PORT)
 @json_option
 @asks_api
 def enable(api: ApiClient, port: int, as_json: bool) -> None:
     """Open the public port PORT of a mapping that was disabled."""
-    row = api.enable(port)
-    if as_json:
-        show_json(row.model_dump(mode="json"))
-    else:
-        click.echo(f"port {port} is {row.state}")
+    _show_state(api.enable(port), as_json)
 
 
 @mappings.command()
@@ -437,11 +441,7 @@ def disable(api: ApiClient, port: int, close: bool, as_json: bool) -> None:
 
     Connections under way go on.
     """
-    row = api.disable(port, close=close)
-    if as_json:
-        show_json(row.model_dump(mode="json"))
-    else:
-        click.echo(f"port {port} is {row.state}")
+    _show_state(api.disable(port, close=close), as_json)
 
 
 @mappings.command()
@@ -453,11 +453,7 @@ def reload(api: ApiClient, port: int, as_json: bool) -> None:
 
     Connections that are still admitted go on.
     """
-    row = api.reload(port)
-    if as_json:
-        show_json(row.model_dump(mode="json"))
-    else:
-        click.echo(f"port {port} is {row.state}")
+    _show_state(api.reload(port), as_json)
 
 
 @mappings.command()

@@ -2,6 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
+
+class Counted(Protocol):
+    """Something that is limited, and counted."""
+
+    @property
+    def limit(self) -> int:
+        """0 = unlimited."""
+
+    @property
+    def active(self) -> int:
+        """How many there are now."""
+
+    @property
+    def total(self) -> int:
+        """How many there ever were."""
+
+    @property
+    def rejected(self) -> int:
+        """For how many there was no room."""
+
 
 class Slots:
     """A limited number of places.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
-from typing import Protocol as Seam
 
 from gateway import __version__
 from gateway.edge.tcp import TcpEdge
@@ -14,32 +13,13 @@ from gateway.metrics.tallies import CAUSES, OUTCOMES
 from gateway.ops.refusals import RefusalLog
 from gateway.ops.vitals import LoopLag
 from gateway.policy.addresses import join_host_port
+from gateway.policy.limits import Counted
 from gateway.server.bans import BanTable
 from gateway.server.links import AgentView, Links
 from gateway.server.mappings import Mappings
 from gateway.server.traffic import Carried, Served, Traffic
 
 OTHER: Final = "other"  # stands for all that are too many to be told apart
-
-
-class Counted(Seam):
-    """Something that is limited, and counted."""
-
-    @property
-    def limit(self) -> int:
-        """0 = unlimited."""
-
-    @property
-    def active(self) -> int:
-        """How many there are now."""
-
-    @property
-    def total(self) -> int:
-        """How many there ever were."""
-
-    @property
-    def rejected(self) -> int:
-        """For how many there was no room."""
 
 
 class Measures:
