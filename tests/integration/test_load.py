@@ -32,7 +32,9 @@ IDLE_STREAMS = 10_000
 IDLE_BYTES = 12 << 10  # memory that an idle stream may cost each process
 IDLE_SECONDS = 6.0
 IDLE_SHARE = 0.01  # of a core that each process may use while nothing happens
-STALLED_BYTES = 8 << 20  # memory that stalled visitors may cost each process
+# what stalled visitors may cost each process: their windows grow while kernels still
+# take what they do not read; all of it would be 640 MiB
+STALLED_BYTES = 32 << 20
 MIB = 1 << 20
 
 

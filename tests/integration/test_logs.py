@@ -68,6 +68,7 @@ class LogTests(RigCase):
         said = [one["message"] for one in answer.body["data"]["lines"]]
         self.assertEqual(2, len(said))
         self.assertEqual(closed["message"], said[1])
+        await until(lambda: Path(access).read_text("utf-8"), "its line")
         (line,) = Path(access).read_text("utf-8").splitlines()
         fields = shlex.split(line)
         self.assertEqual(closed["visitor"], fields[0])
