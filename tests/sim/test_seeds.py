@@ -1,4 +1,4 @@
-"""Worlds drawn from seeds: 300 of them, or as many as SIM_SEEDS says.
+"""Worlds drawn from seeds: 200 of them, or as many as SIM_SEEDS says.
 
 One seed is told in full by `python -m tests.sim SEED`; SIM_SEED=n runs that seed
 alone.
@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.sim.storm import run_seed
 from tests.sim.world import World
 
-SEEDS = int(os.environ.get("SIM_SEEDS") or 300)
+SEEDS = int(os.environ.get("SIM_SEEDS") or 200)
 ONLY = os.environ.get("SIM_SEED")
 BATCHES = 10
 
