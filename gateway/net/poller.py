@@ -29,6 +29,7 @@ ERROR: Final = 0x008
 HANGUP: Final = 0x010
 
 SCRATCH_BYTES: Final = 1 << 18
+READS: Final = 4  # of large pieces in one turn: whatever else is ready waits for them
 _BATCH: Final = 32  # events of one turn: the next process may begin when it ends
 _EVENTS_PER_READ: Final = 512  # then timers, signals and the API get their share,
 _SECONDS_PER_READ: Final = 0.01  # also when each event moves much
@@ -71,9 +72,11 @@ class TurnPoller(Protocol):
 
     Attributes:
         scratch: where a descriptor may read while it handles its events.
+        reads: how often it may read then; 1..`READS`, fewer where others wait.
     """
 
     scratch: memoryview
+    reads: int
 
     @property
     def turning(self) -> bool:
@@ -149,10 +152,12 @@ class Poller:
     Attributes:
         turning: whether this is during a batch of events.
         scratch: where a descriptor may read while it handles its events.
+        reads: how often it may read then; the descriptors of a batch share `READS`.
     """
 
     def __init__(self, reactor: IPollingReactor) -> None:
         self.scratch = _new_scratch()
+        self.reads = READS
         self._reactor = reactor
         # every reactor of Twisted tells; one that does not is taken for idle
         self._until_timer: Callable[[], float | None] = getattr(
@@ -229,6 +234,7 @@ class Poller:
         patience = 0.0
         while events := poll(patience, _BATCH):
             self.turning = True
+            self.reads = READS // len(events) or 1
             for fd, event in events:
                 descriptor = find(fd)
                 if descriptor is None or (fresh and fd in fresh):
@@ -299,12 +305,14 @@ class ReactorPoller:
     Attributes:
         turning: False; events come one by one.
         scratch: where a descriptor may read while it handles its events.
+        reads: 1; how many others are ready is not known.
     """
 
     turning = False
 
     def __init__(self, reactor: IPollingReactor) -> None:
         self.scratch = _new_scratch()
+        self.reads = 1
         self._reactor = reactor
         self._seats: dict[int, _Seat] = {}
         self._idle: set[int] = set()

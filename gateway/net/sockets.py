@@ -11,7 +11,9 @@ import struct
 from typing import Final
 
 KEEPALIVE_SECONDS: Final = 30
+UNSENT_BYTES: Final = 1 << 18
 _KEEPIDLE: Final[int | None] = getattr(socket, "TCP_KEEPIDLE", None)
+_UNSENT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 _LINGER_NONE: Final = struct.pack("ii", 1, 0)
 
 
@@ -24,6 +26,19 @@ def set_options(sock: socket.SocketType) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if _KEEPIDLE is not None:  # else two hours, as a rule
         sock.setsockopt(socket.IPPROTO_TCP, _KEEPIDLE, KEEPALIVE_SECONDS)
+
+
+def queue_little(sock: socket.SocketType) -> None:
+    """Let the kernel keep 256 KiB at most that it cannot send yet.
+
+    What many streams share is better queued where the next byte can still be chosen:
+    a message written behind megabytes of somebody else's waits for all of them.  What
+    is under way to the far end does not count.
+
+    A socket that is accepted inherits it from the listening one.
+    """
+    if _UNSENT is not None:
+        sock.setsockopt(socket.IPPROTO_TCP, _UNSENT, UNSENT_BYTES)
 
 
 def reset(sock: socket.SocketType) -> None:

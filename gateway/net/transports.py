@@ -39,7 +39,6 @@ from gateway.policy.rates import Bucket
 
 READ_SIZE: Final = 65536
 _LAST_READS: Final = 16  # events' worth of reads after a reset
-_READS: Final = 4  # reads of one event: a fast sender must not starve the others
 _LARGE: Final = 32768  # a read of this size, or a full one, speaks for bulk
 _BULK: Final = 4  # such reads in a row after which bytes are spliced
 _PROVEN: Final = 8  # as many small ones in a row, and bytes are read again
@@ -182,7 +181,7 @@ class TCPTransport(Outgoing):
             self._read_views(events)
             return
         recv, size = self._socket.recv, self.read_size
-        for _ in range(_READS):
+        for _ in range(self._poller.reads):
             try:
                 data = recv(size)
             except WOULD_BLOCK:
@@ -208,7 +207,7 @@ class TCPTransport(Outgoing):
         """Do the same without allocating what is read."""
         scratch, recv_into = self._poller.scratch, self._socket.recv_into
         size = min(self.read_size, len(scratch))
-        for _ in range(_READS):
+        for _ in range(self._poller.reads):
             try:
                 count = recv_into(scratch, size)
             except WOULD_BLOCK:

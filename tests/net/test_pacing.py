@@ -77,7 +77,10 @@ class PacingTests(PlainPeerCase):
             received += len(self.read_all(peer))
             self.assertLess(abs(received - RATE), 2 * LEAST_BURST)
             self.assertEqual(ours.transport.unsent, SIZE - received)
-            await self.pass_time(3.2)
+            for _ in range(4):
+                await self.pass_time(0.8)
+                received += len(self.read_all(peer))
+            await self.settle()
             received += len(self.read_all(peer))
             self.assertEqual((received, producer.paused), (SIZE, False))
             ours.transport.unregisterProducer()

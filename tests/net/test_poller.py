@@ -159,6 +159,24 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(sorted(happened[2:]), ["end a", "end b"])
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
+    def test_those_that_are_ready_share_the_reads_of_a_turn(self):
+        for ready, reads in ((1, 4), (2, 2), (3, 1), (4, 1), (9, 1)):
+            allowed: list[int] = []
+            descriptors: list[Any] = [Descriptor(self) for _ in range(ready)]
+            for descriptor in descriptors:
+
+                def on_event(events, descriptor=descriptor, allowed=allowed):
+                    descriptor.sock.recv(100)
+                    allowed.append(self.poller.reads)
+
+                descriptor.on_event = on_event
+                descriptor.peer.send(b"x")
+                self.poller.watch(descriptor, READABLE)
+            self.poller.doRead()
+            self.assertEqual(allowed, [reads] * ready)
+            for descriptor in descriptors:
+                self.poller.forget(descriptor)
+
     def test_outside_of_a_turn_its_end_is_forced(self):
         happened = []
         self.poller.at_turn_end(lambda: happened.append(1))

@@ -4,7 +4,12 @@ import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.net.sockets import KEEPALIVE_SECONDS, set_options
+from gateway.net.sockets import (
+    KEEPALIVE_SECONDS,
+    UNSENT_BYTES,
+    queue_little,
+    set_options,
+)
 
 
 class OptionTests(SynchronousTestCase):
@@ -14,6 +19,7 @@ class OptionTests(SynchronousTestCase):
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(self.listening.close)
         set_options(self.listening)
+        queue_little(self.listening)
         visitor = socket.create_connection(self.listening.getsockname())
         self.addCleanup(visitor.close)
         self.accepted, _ = self.listening.accept()
@@ -28,3 +34,8 @@ class OptionTests(SynchronousTestCase):
             self.assertTrue(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
             idle = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
             self.assertEqual(idle, KEEPALIVE_SECONDS)
+
+    def test_little_is_kept_that_cannot_be_sent(self):
+        for sock in (self.listening, self.accepted):
+            unsent = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+            self.assertEqual(unsent, UNSENT_BYTES)

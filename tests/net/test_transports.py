@@ -13,6 +13,7 @@ from zope.interface.verify import verifyObject
 
 from gateway.interfaces import IByteTransport, IViewReceiver
 from gateway.net.poller import ERROR, Poller
+from gateway.net.sockets import UNSENT_BYTES
 from tests.contracts.network import (
     CountingProducer,
     HalfRecorder,
@@ -279,6 +280,56 @@ class ViewTests(PlainPeerCase):
             await self.until(lambda ours=ours: len(ours.received) == 100_000)
             self.assertLessEqual(max(sizes), 40_000)
             await self.end(ours)
+
+
+class TurnTests(PlainPeerCase):
+    """Who is read how often in one turn."""
+
+    async def read_two(self, *, gathered):
+        """Return whose pieces arrive when two have four each."""
+        order: list[str] = []
+        pairs = []
+        for name in "ab":
+            ours, peer = await self.accept(gathered=gathered)
+            ours.transport.read_size = 10_000
+            ours.transport.pauseProducing()
+            peer.send(bytes(40_000))
+            ours.on_data = lambda data, name=name: order.append(name)
+            pairs.append(ours)
+        for ours in pairs:
+            ours.transport.resumeProducing()
+        await self.until(lambda: len(order) == 8)
+        for ours in pairs:
+            await self.end(ours)
+        return order
+
+    async def test_one_that_has_much_waits_for_the_others(self):
+        for gathered in (False, True):
+            order = await self.read_two(gathered=gathered)
+            self.assertLessEqual(order[:4].count(order[0]), 2, order)
+
+
+class QueueTests(PlainPeerCase):
+    """Where bytes wait that the far end does not take."""
+
+    async def test_only_links_leave_little_with_the_kernel(self):
+        for gathered in (False, True):
+            ours, _peer = await self.accept(gathered=gathered)
+            with socket.create_server(("127.0.0.1", 0)) as listening:
+                port = listening.getsockname()[1]
+                factory = RecordingFactory(Recorder)
+                dialled = await self.network.connect(
+                    "127.0.0.1", port, factory, 5.0, gathered=gathered
+                )
+                far_end, _ = listening.accept()
+            self.addCleanup(far_end.close)
+            ends: tuple[Any, ...] = (ours, dialled)
+            for one in ends:
+                unsent = one.transport.getHandle().getsockopt(
+                    socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT
+                )
+                self.assertEqual(unsent == UNSENT_BYTES, gathered)
+                await self.end(one)
 
 
 class IdleTests(PlainPeerCase):

@@ -8,6 +8,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from gateway.net.poller import READS
 from gateway.net.transports import TCPTransport
 from tests.sim.kernel import ERROR, HANGUP
 from tests.sim.network import SimNetwork
@@ -34,6 +35,7 @@ class SimPoller:
         self._calls: list[Any] = []
         self.turning = False
         self.scratch = memoryview(bytearray(_SPOILT))
+        self.reads = READS
         self._planned: Any = None
         self.dead = False
         self.on_watch: Any = None
@@ -106,6 +108,7 @@ class SimPoller:
             return
         batch = self._ready()
         self.turning = True
+        self.reads = READS // max(1, len(batch)) or 1
         for fd, events, found in batch:
             if not self._watches(fd, found):
                 continue
