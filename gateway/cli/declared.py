@@ -17,7 +17,6 @@ from gateway.errors import ConfigError, NotAvailableError
 _TOP: Final = "mappings"
 # always written, so that a file says the same to every gateway
 _ESSENTIAL: Final = frozenset({"port", "target_port", "use_tunnel"})
-_USUAL: Final = ("tcp", "disabled", "off")
 
 
 class DeclaredMapping(CreateBody):
@@ -114,9 +113,8 @@ def _place(document: Document, name: str, path: tuple[str | int, ...]) -> str:
 
 
 def _usual(name: str, value: object) -> bool:
-    if name == "enabled":
-        return value is True
-    return value in (None, "", {}, [], 0, *_USUAL)
+    default = DeclaredMapping.model_fields[name].default
+    return value == default or (not value and name != "enabled")
 
 
 def _facts(mapping: DeclaredMapping) -> dict[str, Any]:

@@ -78,6 +78,11 @@ class ExportTests(SynchronousTestCase):
             "mappings:\n- port: 10022\n  target_port: 22\n  use_tunnel: true\n",
         )
 
+    def test_a_name_may_be_what_another_key_is_by_default(self):
+        for name in ("tcp", "disabled", "off"):
+            text = declared_yaml([declared_of(row(10022, name=name))])
+            self.assertIn(f'name: "{name}"', text)
+
     def test_every_text_is_quoted(self):
         mapping = declared_of(row(10022, name="0o17", labels={"größe": "1e5"}))
         text = declared_yaml([mapping])
