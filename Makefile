@@ -2,7 +2,7 @@
 
 PYTHON ?=
 CONSTRAINTS ?= .ci/constraints.txt
-TESTS ?= tests
+TESTS ?=
 TRIAL ?=
 SEED ?=
 DEMO_ONCE ?=
@@ -28,8 +28,12 @@ $(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 test: $(STAMP)  ## run the tests, print coverage; TESTS=tests.mux runs some
+ifeq ($(TESTS),)
+	@.ci/test $(BIN) $(TRIAL)
+else
 	@$(BIN)/coverage run -m twisted.trial $(TRIAL) $(TESTS); status=$$?; \
 	    $(BIN)/coverage report; exit $$status
+endif
 
 demo: $(STAMP)  ## gateway, agent and a web site behind it; DEMO_ONCE=1 ends by itself
 	@$(BIN)/gotunnel demo $(if $(DEMO_ONCE),--once)

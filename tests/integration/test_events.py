@@ -99,9 +99,10 @@ class StreamTests(RigCase):
         gateway = await self.start_gateway()
         follower = self.start(
             script("gotunnel"),
-            *("events", "-f", "--recent", "0", "--topics", "mapping,gateway"),
+            *("events", "-f", "--recent", "1", "--topics", "mapping,gateway"),
             *("--url", f"http://127.0.0.1:{self.api_port}"),
         )
+        await follower.says("gateway started mappings=0", 40)
         port = await self.map(80)
         last = self.start(
             script("gotunnel"),

@@ -59,7 +59,7 @@ class DocumentTests(RigCase):
             place,
             f"--url=http://127.0.0.1:{self.api_port}",
             "--phases=coverage,fuzzing",
-            "--workers=2",
+            "--workers=1",  # with more, parsing by two threads fails in Python 3.11
             f"--max-examples={EXAMPLES}",
             f"--checks={','.join(CHECKS)}",
             f"--header=X-API-Key: {KEY}",
