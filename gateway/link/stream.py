@@ -364,4 +364,5 @@ class StreamTransport:
             else:
                 near.transport.abortConnection()
         self._listener.stream_ended(self, ending)
+        del self._listener  # which knows this stream
         self._link.stream_over(self)

@@ -140,7 +140,9 @@ class Core:
         self.forget(stream.id)
         if stream.other_id is not None:
             self.forget(stream.other_id)
-        stream.end.ended(ending)
+        end = stream.end
+        del stream.end  # the two know each other: nothing must find them but a count
+        end.ended(ending)
 
     def answer(self, stream: Stream, status: int, say: Callable[[], None]) -> None:
         """Open or end a stream by how its dial went.

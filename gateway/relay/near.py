@@ -92,3 +92,4 @@ class NearProtocol(Protocol):
                 in_order=reason is not None and isinstance(reason.value, ConnectionDone)
             )
         self._lost(self)
+        del self._made, self._lost  # whose owner knows this socket

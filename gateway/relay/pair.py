@@ -255,6 +255,8 @@ class DirectVisitor(Protocol):
             self._because(f"the connection of the {side} broke")
         if other is None:
             self._ended(self._reason)
+            # who knows this pair: it must not take a collector to find it
+            del self._dial, self._joined, self._ended, self._write
             return
         other.unregisterProducer()
         if broken:

@@ -1,17 +1,24 @@
 """Timers and rules of streams that chance seldom hits, one world for each."""
 
+import gc
+from collections import Counter
 from typing import Any, ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from gateway.agent.targets import TargetDial
 from gateway.config.agent import AgentLimits
 from gateway.config.common import FlowConfig
 from gateway.config.gateway import LimitsConfig
+from gateway.link.stream import StreamTransport
 from gateway.mux.stream import State
+from gateway.relay.near import NearProtocol
+from gateway.relay.pair import DirectTarget, DirectVisitor
+from gateway.server.routing import DirectVisit, TunnelVisit
 from tests.sim import oracles
 from tests.sim.kernel import FOREVER, Manner
 from tests.sim.talkers import Script, TalkerFactory
-from tests.sim.world import CLOSED_PORT, SILENT_PORT, TARGETS, World
+from tests.sim.world import CLOSED_PORT, GATE, SILENT_PORT, TARGETS, World
 
 PORT = 10_500
 BULK_PORT = 99
@@ -321,6 +328,44 @@ class LimitTests(WorldCase):
         visitor = self.come("echo")
         self.world.until(self.gone(visitor))
         self.assertEqual(visitor.ending, "clean")
+
+
+class LeftoverTests(WorldCase):
+    """What a visit leaves behind: nothing that only a collector would find."""
+
+    KINDS = (
+        *(TunnelVisit, DirectVisit, DirectVisitor, DirectTarget, NearProtocol),
+        *(TargetDial, StreamTransport),
+    )
+
+    def alive(self):
+        """Return the names of the kinds of which there are instances."""
+        found = Counter(map(type, gc.get_objects()))
+        return {kind.__name__: found[kind] for kind in self.KINDS if found[kind]}
+
+    def assert_freed(self, port):
+        """Let a visitor come and go."""
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        visitor = self.world.come(port, ASK)
+        self.world.until(lambda: self.visits() == 1)
+        self.assertNotEqual(self.alive(), {})
+        self.world.until(self.gone(visitor))
+        self.world.clock.run(10.0)
+        self.assertEqual(self.alive(), {})
+
+    def test_a_visit_through_an_agent(self):
+        for number, target in enumerate((TARGETS["echo"][0], CLOSED_PORT)):
+            self.world.map(PORT + number, target)
+            self.assert_freed(PORT + number)
+
+    def test_a_direct_visit(self):
+        self.world.open_targets(GATE)
+        direct: dict[str, Any] = {"use_tunnel": False, "agent": None}
+        for number, target in enumerate((TARGETS["echo"][0], CLOSED_PORT)):
+            self.world.map(PORT + number, target, target_host="127.0.0.1", **direct)
+            self.assert_freed(PORT + number)
 
 
 class IdleTests(WorldCase):
