@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from contextlib import suppress
 from typing import Final
 
 KEEPALIVE_SECONDS: Final = 30
@@ -35,10 +36,12 @@ def queue_little(sock: socket.SocketType) -> None:
     a message written behind megabytes of somebody else's waits for all of them.  What
     is under way to the far end does not count.
 
-    A socket that is accepted inherits it from the listening one.
+    A socket that is accepted inherits it from the listening one; a kernel that knows
+    nothing of it goes without.
     """
     if _UNSENT is not None:
-        sock.setsockopt(socket.IPPROTO_TCP, _UNSENT, UNSENT_BYTES)
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, _UNSENT, UNSENT_BYTES)
 
 
 def reset(sock: socket.SocketType) -> None:

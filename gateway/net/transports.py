@@ -38,7 +38,7 @@ from gateway.policy.budget import Budget
 from gateway.policy.rates import Bucket
 
 READ_SIZE: Final = 65536
-_LAST_READS: Final = 16  # events' worth of reads after a reset
+_LAST_READS: Final = 64  # after a reset
 _LARGE: Final = 32768  # a read of this size, or a full one, speaks for bulk
 _BULK: Final = 4  # such reads in a row after which bytes are spliced
 _PROVEN: Final = 8  # as many small ones in a row, and bytes are read again
@@ -386,7 +386,7 @@ class TCPTransport(Outgoing):
             self._schedule()
 
     def _read_last(self) -> None:
-        for _ in range(_LAST_READS):
+        for _ in range(_LAST_READS // self._poller.reads):
             if not self._reading:
                 return
             self._read(ERROR)

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from gateway.interfaces import IByteTransport, IViewReceiver
-from gateway.net.poller import ERROR, Poller
+from gateway.net.poller import ERROR, READS, Poller
 from gateway.net.sockets import UNSENT_BYTES
 from tests.contracts.network import (
     CountingProducer,
@@ -202,19 +202,25 @@ class WritingTests(PlainPeerCase):
         ours.reasons[0].trap(ConnectionLost)
 
     async def test_what_came_before_a_failed_write_is_delivered(self):
-        ours, peer = await self.accept()
+        """All of it, however many others are ready in that turn."""
+        said = bytes(50_000)
+        for reads in (1, READS):
+            ours, peer = await self.accept()
+            ours.transport.read_size = 1000
 
-        def cross():
-            peer.send(b"no more, please")
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            peer.close()
-            ours.transport.write(b"x")
-            self.assertEqual(ours.received, b"")
+            def cross(ours=ours, peer=peer, reads=reads):
+                self.counting.reads = reads
+                self.assertEqual(peer.send(said), len(said))
+                linger = b"\1\0\0\0\0\0\0\0"
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                peer.close()
+                ours.transport.write(b"x")
+                self.assertEqual(ours.received, b"")
 
-        self.counting.at_turn_end(cross)  # no event of this socket comes in between
-        await self.until(lambda: ours.lost)
-        self.assertEqual(ours.received, b"no more, please")
-        ours.reasons[0].trap(ConnectionLost)
+            self.counting.at_turn_end(cross)  # no event of this socket comes before
+            await self.until(lambda ours=ours: ours.lost)
+            self.assertEqual(len(ours.received), len(said))
+            ours.reasons[0].trap(ConnectionLost)
 
     async def test_an_error_without_anything_to_read_is_a_loss(self):
         ours, _peer = await self.accept()
