@@ -9,7 +9,7 @@ from typing import Final
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from gateway.errors import GatewayError
@@ -154,11 +154,13 @@ class HealthChecks:
         began = self._clock.seconds()
         result = await self._result(name, check)
         if self._last_status.get(name, HealthStatus.HEALTHY) is not result.status:
-            self._log.warn(
-                "health check {name} is {status}: {detail}",
+            healthy = result.status is HealthStatus.HEALTHY
+            self._log.emit(
+                LogLevel.info if healthy else LogLevel.warn,
+                "health check {name} is {status}{detail}",
                 name=name,
                 status=result.status.value,
-                detail=result.message or "no details",
+                detail=f": {result.message}" if result.message else "",
             )
         self._last_status[name] = result.status
         return CheckReport(

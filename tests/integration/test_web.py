@@ -44,6 +44,11 @@ setTimeout(() => {
   done({longest: Math.max(0, ...tasks), rate: bytes / seconds});
 }, arguments[0]);
 """
+CUT_OFF = """
+return [...document.querySelectorAll(".table-scroll")]
+  .map((table) => table.scrollWidth - table.clientWidth)
+  .filter((pixels) => pixels > 0);
+"""
 TOO_WIDE = "return document.documentElement.scrollWidth - innerWidth"
 PAINTED = "return document.querySelector('canvas').toDataURL()"
 NOTE_WHEN_HIDDEN = """
@@ -259,7 +264,7 @@ class ViewTests(WebCase):
 
     async def test_every_view_is_for_everybody(self):
         await self.start_both()
-        port = await self.map(self.serve(Echo()), name="echo")
+        port = await self.map(self.serve(Echo()), name="what a test has made")
         visitor = await self.connect(RawVisitor(b"hello"), port)
         await visitor.hears(5)
         await self.order("/api/ban/add", {"network": "192.0.2.0/24"})
@@ -268,6 +273,7 @@ class ViewTests(WebCase):
         for view in (*VIEWS, f"mappings/{port}", f"mappings/{port}/edit"):
             await browser.go(f"#/{view}")
             await self.settled(browser)
+            self.assertEqual(await browser.run(CUT_OFF), [], view)
             for scheme in ("light", "dark"):
                 await browser.prefer(scheme)
                 self.assertEqual(await browser.faults_of_access(), [], (view, scheme))

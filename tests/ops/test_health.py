@@ -176,19 +176,26 @@ class HealthChecksTests(SynchronousTestCase):
         self.assertIs(self.successResultOf(second).status, HEALTHY)
 
     def test_a_change_of_status_is_logged_once(self):
-        lines: list[str] = []
+        lines: list[tuple[str, str]] = []
 
         def add_line(event):
-            lines.append(event["log_format"].format(**event))
+            text = event["log_format"].format(**event)
+            lines.append((event["log_level"].name, text))
 
         note: Any = add_line
 
         globalLogPublisher.addObserver(note)
         self.addCleanup(globalLogPublisher.removeObserver, note)
         status = [UNHEALTHY]
-        self.checks.register("store", lambda: CheckResult(status[0], "gone"))
+        words = {UNHEALTHY: "gone", HEALTHY: ""}
+        self.checks.register("store", lambda: CheckResult(status[0], words[status[0]]))
         for status[0] in (HEALTHY, UNHEALTHY, UNHEALTHY, HEALTHY, HEALTHY):
             self.run_now()
             self.clock.advance(1)
-        self.assertEqual(len(lines), 2)
-        self.assertIn("store is unhealthy: gone", lines[0])
+        self.assertEqual(
+            lines,
+            [
+                ("warn", "health check store is unhealthy: gone"),
+                ("info", "health check store is healthy"),
+            ],
+        )

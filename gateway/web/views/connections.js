@@ -173,6 +173,7 @@ function columns(act) {
       label: t("word.mapping"),
       sort: "port",
       ascendingFirst: true,
+      style: "named",
       value: (row) => `${row.port} ${row.mapping_name}`,
       show: (cell, row) =>
         linkLines(cell, place.write(`mappings/${row.port}`), row.port, row.mapping_name),
