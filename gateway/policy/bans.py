@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from gateway.policy.access import Network, parse_network
-from gateway.policy.addresses import holder_of, without_scope
+from gateway.policy.addresses import Address, holder_of, without_scope
 
 MOST_BANS: Final = 1000  # of the operator's
 MOST_ADDRESSES: Final = 4096  # that are watched, and as many that are kept out
@@ -78,12 +78,12 @@ class Bans:
         return not banned
 
     def _find(self, address: str, now: float) -> Ban | None:
-        found = self._kept_out.get(holder_of(address))
-        if found is not None and _is_on(found, now):
-            return found
         parsed = without_scope(address)
         if parsed is None:
             return None
+        found = self._kept_out.get(holder_of(address))
+        if found is not None and _is_on(found, now) and not self._is_exempt(parsed):
+            return found
         for network, ban in self._listed.items():
             if parsed in network and _is_on(ban, now):
                 return ban
@@ -95,7 +95,7 @@ class Bans:
         parsed = without_scope(address)
         if not settings.failures or parsed is None:
             return None
-        if any(parsed in network for network in settings.exempt):
+        if self._is_exempt(parsed):
             return None
         holder = holder_of(address)
         count, since = self._failed.pop(holder, (0, now))
@@ -111,6 +111,10 @@ class Bans:
         self._kept_out.move_to_end(holder)
         _bound(self._kept_out)
         return ban
+
+    def _is_exempt(self, address: Address) -> bool:
+        """Tell whether nobody's failures keep it out, a neighbour's included."""
+        return any(address in network for network in self._settings.exempt)
 
     def put(self, ban: Ban) -> None:
         """Keep a network out.

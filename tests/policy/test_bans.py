@@ -56,6 +56,14 @@ class FailureTests(SynchronousTestCase):
 class NetworkTests(SynchronousTestCase):
     """Who has an IPv6 address has a whole network of them."""
 
+    def test_a_neighbour_does_not_keep_an_exempt_address_out(self):
+        table = Bans(
+            BanSettings(1, 60.0, 600.0, exempt=(parse_network("2001:db8::10"),))
+        )
+        table.failed("2001:db8::66", 0.0)
+        self.assertFalse(table.admits("2001:db8::67", 1.0))
+        self.assertTrue(table.admits("2001:db8::10", 1.0))
+
     def test_other_addresses_of_the_network_are_the_same_guesser(self):
         table = bans(3)
         found = [table.failed(f"2001:db8:1:2::{n}", 0.0) for n in (1, 2, 3)]
