@@ -198,6 +198,12 @@ class RigCase(ProgramsCase):
         await crowd.says("here" if mode == "visit" else "ready", 90.0)
         return crowd
 
+    async def serve_crowd(self, mode: str) -> int:
+        """Start a crowd as the target of a mapping; return its public port."""
+        target_port = take_ports()
+        await self.start_crowd(mode, target_port)
+        return await self.map(target_port)
+
     async def gateway_up(self, gateway: Program, seconds: float = 30.0) -> None:
         """Wait until the gateway answers."""
 

@@ -10,22 +10,16 @@ import sys
 
 from twisted.internet.threads import deferToThread
 
-from tests.integration.ports import take_ports
 from tests.integration.processes import Program, pause, until
 from tests.integration.rig import RigCase
+from tests.integration.talking import connect, cpu_seconds, exchange
 
 PAIRS = 9
 ATTEMPTS = 3
 TALKERS = 20
 ROUNDS = 60
-MESSAGE = bytes(1024)
 COST = 1.05
 STALL_SECONDS = 0.3
-
-
-def connect(port: int) -> socket.socket:
-    """Return a plain connection to a port of this machine."""
-    return socket.create_connection(("127.0.0.1", port), 20)
 
 
 async def deaf_visitor(port: int) -> socket.socket:
@@ -54,30 +48,19 @@ def reset(sock: socket.socket) -> None:
 def talk(talkers: list[socket.socket]) -> None:
     """Exchange messages on all connections, `ROUNDS` times."""
     for _ in range(ROUNDS):
-        for sock in talkers:
-            sock.sendall(MESSAGE)
-        for sock in talkers:
-            left = len(MESSAGE)
-            while left:
-                left -= len(sock.recv(left))
+        exchange(talkers)
 
 
 class FairnessTests(RigCase):
     """A gateway and an agent, both as processes."""
 
-    async def serve_crowd(self, mode: str) -> int:
-        """Start a target in a process of its own; return its public port."""
-        target_port = take_ports()
-        await self.start_crowd(mode, target_port)
-        return await self.map(target_port)
-
     async def cost(
         self, programs: tuple[Program, ...], talkers: list[socket.socket]
     ) -> float:
         """Return the processor time of both processes for the same messages."""
-        before = sum(program.cpu_seconds() for program in programs)
+        before = cpu_seconds(programs)
         await deferToThread(talk, talkers)
-        return sum(program.cpu_seconds() for program in programs) - before
+        return cpu_seconds(programs) - before
 
     async def test_a_visitor_that_reads_nothing_costs_the_others_nothing(self):
         """Less than 5 % of the time of each message, in the median of pairs."""

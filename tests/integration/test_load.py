@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from twisted.internet.defer import ensureDeferred, gatherResults
 from twisted.trial.unittest import SkipTest
 
-from tests.integration.ports import take_ports
 from tests.integration.processes import (
     Program,
     pause,
@@ -94,9 +93,7 @@ class LoadTests(RigCase):
         if raise_descriptor_limit() < IDLE_STREAMS + 500:
             raise SkipTest(f"fewer than {IDLE_STREAMS + 500} open files are allowed")
         programs = await self.start_both()
-        target_port = take_ports()
-        await self.start_crowd("echo", target_port)
-        port = await self.map(target_port)
+        port = await self.serve_crowd("echo")
         warm = await self.start_crowd("visit", port, 20)
         await warm.kill()
         await self.no_streams()
