@@ -132,7 +132,7 @@ class Stream:
     Attributes:
         id: the wire's connID.
         state: see `State`.
-        end: the near side.
+        end: the near side; gone once the stream is over.
         sending: credit for our Data.
         receiving: credit for the peer's Data.
         early: Data bytes that may still be sent before the target is confirmed.
