@@ -23,7 +23,12 @@ from gateway.net.addresses import family_of
 
 CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; 1.3 has no others
 _OPTIONS: Final = (
-    SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE | SSL.OP_NO_RENEGOTIATION
+    SSL.OP_NO_COMPRESSION
+    | SSL.OP_CIPHER_SERVER_PREFERENCE
+    | SSL.OP_NO_RENEGOTIATION
+    # A resumed session skips the check of the peer's certificate, which may have
+    # expired. In TLS 1.3 this makes tickets references to the cache, which is off.
+    | SSL.OP_NO_TICKET
 )
 _OTHERS_MAY_READ: Final = 0o007
 # what reading a certificate raises whose extensions no standard knows

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import socket
 import ssl
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -313,6 +314,55 @@ class ClientJudgedTests(TLSCase):
         self.assertLess(len(self.refused[0][1]), 300)
 
 
+class ResumptionTests(TLSCase):
+    """No session is resumed, because that would skip the check of a certificate."""
+
+    def setUp(self):
+        super().setUp()
+        self.cert = self.authority.issue("office", ends=10)
+        self.tls = self.server(ca_file=self.authority.ca_file)
+        self.listen(self.tls, Greeter)
+
+    def saving_client(self, version):
+        """Return a context of one version; its sessions can be saved."""
+        context = ssl.create_default_context(cafile=self.authority.ca_file)
+        context.load_cert_chain(*self.cert)
+        context.minimum_version = context.maximum_version = version
+        return context
+
+    async def talk(self, context, session=None):
+        """Shake hands; return whether that resumed, and the session to resume."""
+        return await deferToThread(_save_session, self.plain(), context, session)
+
+    async def assert_not_resumed(self, version):
+        context = self.saving_client(version)
+        _, session = await self.talk(context)
+        resumed, _ = await self.talk(context, session)
+        self.assertFalse(resumed)
+
+    async def test_of_tls_1_2(self):
+        await self.assert_not_resumed(ssl.TLSVersion.TLSv1_2)
+
+    async def test_of_tls_1_3(self):
+        await self.assert_not_resumed(ssl.TLSVersion.TLSv1_3)
+
+    async def assert_expired_is_refused(self, version):
+        context = self.saving_client(version)
+        _, session = await self.talk(context)
+        later = datetime.now(UTC) + timedelta(days=20)
+        self.tls._context.get_cert_store().set_time(later)
+        with self.assertRaises((ConnectionError, ssl.SSLError)):
+            await self.talk(context, session)
+        await self.until(lambda: self.refused)
+        self.assertIn("the certificate has expired (office)", self.refused[0][1])
+
+    async def test_by_an_expired_certificate_over_tls_1_2(self):
+        await self.assert_expired_is_refused(ssl.TLSVersion.TLSv1_2)
+
+    async def test_by_an_expired_certificate_over_tls_1_3(self):
+        await self.assert_expired_is_refused(ssl.TLSVersion.TLSv1_3)
+
+
 class ListenerTests(TLSCase):
     """Handshakes cost nobody else anything."""
 
@@ -496,6 +546,22 @@ class ReadAgainTests(TLSCase):
         self.assertIn("no private key for", str(fault))
         self.assertFalse(tls.read_again())
         await self.end(await self.connect(self.client()))
+
+
+class Greeter(Recorder):
+    """Says a word and goes: tickets of TLS 1.3 come before what is said."""
+
+    def connectionMade(self):
+        super().connectionMade()
+        self.transport.write(b"!")
+        self.transport.loseConnection()
+
+
+def _save_session(peer, context, session):
+    with context.wrap_socket(peer, server_hostname=ADDRESS, session=session) as secure:
+        if secure.recv(1) != b"!":
+            raise ConnectionError("closed without a word")
+        return secure.session_reused, secure.session
 
 
 def _shake(peer, ca_file):
