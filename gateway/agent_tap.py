@@ -10,11 +10,12 @@ from typing import Any, ClassVar, cast
 from twisted.application.service import IService
 from twisted.python import usage
 
-from gateway.app import IGatewayReactor, build_agent
+from gateway.app.agent import build_agent
+from gateway.app.world import IGatewayReactor
 from gateway.config.agent import AgentConfig
 from gateway.config.language import language_of
 from gateway.config.parse import Loaded, describe, load_agent
-from gateway.debug.service import debugged
+from gateway.debug import debugged
 from gateway.errors import ConfigError
 from gateway.ops.log_settings import agent_log_settings, log_levels
 from gateway.ops.process import (

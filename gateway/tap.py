@@ -9,12 +9,13 @@ from typing import Any, ClassVar, cast
 from twisted.application.service import IService
 from twisted.python import usage
 
-from gateway.app import IGatewayReactor, build_gateway
+from gateway.app.gateway import build_gateway
+from gateway.app.world import IGatewayReactor
 from gateway.config.gateway import GatewayConfig
 from gateway.config.language import language_of
 from gateway.config.parse import Loaded, describe, load_gateway
 from gateway.config.rules import open_warning
-from gateway.debug.service import debugged
+from gateway.debug import debugged
 from gateway.errors import ConfigError
 from gateway.ops.log_settings import gateway_log_settings, log_levels
 from gateway.ops.process import (

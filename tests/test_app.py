@@ -7,9 +7,11 @@ from treq.testing import StubTreq
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from gateway.app import Surroundings, build_agent, build_gateway
 from gateway.app import agent as agent_app
 from gateway.app import gateway as gateway_app
+from gateway.app.agent import build_agent
+from gateway.app.gateway import build_gateway
+from gateway.app.world import Surroundings
 from gateway.errors import PortBlacklistedError, TargetDeniedError
 from gateway.policy.mapping import MappingWish
 from gateway.wire import frames

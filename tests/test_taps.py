@@ -2,6 +2,7 @@
 
 import io
 import os
+import subprocess
 import sys
 from typing import Any, cast
 
@@ -70,6 +71,38 @@ class PluginTests(SynchronousTestCase):
         self.assertEqual(
             {"gotunnel": "gateway.tap", "gotunnel-agent": "gateway.agent_tap"}, found
         )
+
+
+class ImportTests(SynchronousTestCase):
+    """What a process loads, and pays for in memory."""
+
+    UNWANTED = (
+        "gateway.api",
+        "gateway.store",
+        "gateway.debug.site",
+        "jwt",
+        "klein",
+        "prometheus_client",
+        "sqlite3",
+        "twisted.enterprise",
+        "twisted.web",
+        "werkzeug",
+    )
+
+    def test_an_agent_loads_nothing_of_the_api_and_the_store(self):
+        words = (
+            "import sys, gateway.agent_tap as tap\n"
+            "options = tap.Options()\n"
+            "options.parseOptions(['--server', 'localhost:9000'])\n"
+            "tap.makeService(options)\n"
+            "print(*sys.modules)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", words], capture_output=True, text=True, check=True
+        )
+        loaded = done.stdout.split()
+        self.assertIn("gateway.agent.service", loaded)
+        self.assertEqual([one for one in loaded if one in self.UNWANTED], [])
 
 
 class GatewayOptionsTests(TapCase):

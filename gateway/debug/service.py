@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, cast
 
 from twisted.application.service import Service
@@ -14,10 +13,9 @@ from twisted.logger import Logger
 
 from gateway.config.common import DebugConfig
 from gateway.debug.census import IWatchingReactor
-from gateway.debug.pages import ROOT, Pages
+from gateway.debug.pages import ROOT
 from gateway.debug.site import DebugSite
 from gateway.errors import OperatorError
-from gateway.link.ledger import NamedLink, as_text, ledger_of
 from gateway.policy.addresses import join_host_port
 
 
@@ -105,24 +103,3 @@ class DebuggedService(Service):
             closed.addCallback(lambda _: outcome)
             return closed
         return outcome
-
-
-def debugged(
-    config: DebugConfig,
-    reactor: object,
-    inner: Service,
-    links: Callable[[], list[NamedLink]],
-) -> Service:
-    """Return a service with its debug site, or as it is if that is off.
-
-    Args:
-        config: whether, and where.
-        reactor: the process's.
-        inner: the service.
-        links: those that are there.
-    """
-    if not config.enabled:
-        return inner
-    seen = cast(IDebugReactor, reactor)
-    pages = Pages(seen, lambda: [*map(ledger_of, links())], as_text)
-    return DebuggedService(inner, DebugSite(pages, seen), seen, config)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from gateway.config.agent import AgentConfig
-from gateway.config.gateway import GatewayConfig
 from gateway.config.secrets import secrets_of
 from gateway.ops.access_log import AccessForm
+
+if TYPE_CHECKING:
+    from gateway.config.agent import AgentConfig
+    from gateway.config.gateway import GatewayConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from gateway.policy.access import Network, parse_network
 from gateway.policy.addresses import Address, holder_of, without_scope
+from gateway.policy.networks import NetworkTable
 
 MOST_BANS: Final = 1000  # of the operator's
 MOST_ADDRESSES: Final = 4096  # that are watched, and as many that are kept out
@@ -58,7 +59,7 @@ class Bans:
 
     def __init__(self, settings: BanSettings) -> None:
         self._settings = settings
-        self._listed: dict[Network, Ban] = {}  # the operator's
+        self._listed: NetworkTable[Ban] = NetworkTable()  # the operator's
         self._kept_out: OrderedDict[str, Ban] = OrderedDict()
         # by address: failures, and since when they are counted
         self._failed: OrderedDict[str, tuple[int, float]] = OrderedDict()
@@ -84,10 +85,8 @@ class Bans:
         found = self._kept_out.get(holder_of(address))
         if found is not None and _is_on(found, now) and not self._is_exempt(parsed):
             return found
-        for network, ban in self._listed.items():
-            if parsed in network and _is_on(ban, now):
-                return ban
-        return None
+        on = (ban for ban in self._listed.covering(parsed) if _is_on(ban, now))
+        return next(on, None)
 
     def failed(self, address: str, now: float) -> Ban | None:
         """Note wrong credentials; return the ban if they were too many."""
@@ -125,7 +124,7 @@ class Bans:
         network = parse_network(ban.network)
         if network not in self._listed and len(self._listed) >= MOST_BANS:
             raise ValueError(f"there are {MOST_BANS} bans already; remove some")
-        self._listed[network] = ban
+        self._listed.put(network, ban)
 
     def remove(self, text: str) -> Ban | None:
         """Let a network come again; return the ban it had, or None.
@@ -136,7 +135,7 @@ class Bans:
             ValueError: it is no network.
         """
         network = parse_network(text)
-        listed, kept_out = self._listed.pop(network, None), None
+        listed, kept_out = self._listed.pop(network), None
         holder = holder_of(str(network.network_address))
         if network.num_addresses == 1 or str(network) == holder:
             self._failed.pop(holder, None)
@@ -153,7 +152,7 @@ class Bans:
         over = [ban for ban in self._listed.values() if not _is_on(ban, now)]
         passed = [ban for ban in self._kept_out.values() if not _is_on(ban, now)]
         for ban in over:
-            del self._listed[parse_network(ban.network)]
+            self._listed.pop(parse_network(ban.network))
         for ban in passed:
             del self._kept_out[ban.network]
         return over + passed

@@ -12,6 +12,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from gateway.policy.access import TargetRules, parse_ports
@@ -106,9 +107,11 @@ class Verifier(NamedTuple):
         return f"{self.key_id}:SCRAM-SHA-256${self.iterations}:{salt}${stored}:{server}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class AgentScope:
     """What an agent may do.
+
+    Its rules are parsed once, when they are first asked: every connection asks them.
 
     Attributes:
         ports: public ports that it may ask for, and whose visitors it gets, as
@@ -128,7 +131,15 @@ class AgentScope:
 
     def has_port(self, port: int) -> bool:
         """Tell whether a public port is one of its own."""
-        return not self.ports or any(port in one for one in parse_ports(self.ports))
+        return not self.ports or any(port in ports for ports in self._port_ranges)
+
+    @cached_property
+    def _port_ranges(self) -> tuple[range, ...]:
+        return parse_ports(self.ports)
+
+    @cached_property
+    def _target_rules(self) -> TargetRules:
+        return TargetRules.parse(self.targets)
 
     def refusal(self, host: str, port: int) -> str | None:
         """Return None if a target may be asked for, else why not.
@@ -137,10 +148,8 @@ class AgentScope:
             host: as the agent is told; a name is judged as a name.
             port: 1..65535.
         """
-        if self.targets is None:
-            return None
         named = host or DEFAULT_HOST
-        return TargetRules.parse(self.targets).check(named, named, port)
+        return self._target_rules.check(named, named, port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

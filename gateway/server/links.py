@@ -28,6 +28,7 @@ from gateway.mux.session import Session
 from gateway.ops.events import Emit, unheard
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.credentials import AgentCredential, AgentScope
+from gateway.policy.expiry import Expiries
 from gateway.policy.limits import Slots
 from gateway.policy.rates import Bucket
 from gateway.relay.linger import Linger
@@ -235,7 +236,8 @@ class Links:
         self._candidates: list[LinkProtocol] = []
         self._slots = Slots(settings.max_links)
         self._leaving = False
-        self._expiry: IDelayedCall | None = None  # until a key expires
+        self._expiries = Expiries()  # of the keys of connected agents
+        self._expiry: IDelayedCall | None = None  # until the next of them
         self._given = self._full = 0  # streams
         self._tallies: dict[str, AgentTally] = {}
         self._gone_sent = self._gone_received = 0
@@ -555,7 +557,7 @@ class Links:
             link.buckets = agent.share(
                 link.scope.bandwidth_limit, self._clock.seconds()
             )
-            self._watch_expiry()
+            self._watch_key(name)
         self._place[link] = (name, number)
         link.agent, link.tally = name, self._tally(name)
         self.made += 1
@@ -627,6 +629,7 @@ class Links:
         del agent.links[number]
         if not agent.links:
             del self._agents[name]
+            self._expiries.discard(name)
             self._emit("link", "left", agent=name)
             self._events.agent_left(name)
 
@@ -784,7 +787,8 @@ class Links:
                 link.scope = credential.scope
                 rate = credential.scope.bandwidth_limit
                 link.buckets = self._agents[name].share(rate, self._clock.seconds())
-        self._watch_expiry()
+        if name in self._agents:
+            self._watch_key(name)
         if self._settings.token is None:
             for other in list(self._agents):
                 if any(link.scope is None for link in self._links_of(other)):
@@ -796,21 +800,21 @@ class Links:
         self._send_away(name, why)
         return count
 
+    def _watch_key(self, name: str) -> None:
+        """Note when the key of a connected agent expires."""
+        credential = self._credentials.get(name)
+        self._expiries.put(name, None if credential is None else credential.expires_at)
+        self._watch_expiry()
+
     def _watch_expiry(self) -> None:
         """Look again when the next key of a connected agent expires.
 
-        That is at an hour at the latest: the wall clock may be set.
+        That is in an hour at the latest: the wall clock may be set.
         """
         self._stop_expiry()
-        ends = [
-            credential.expires_at
-            for credential, _, expired in self._credentials.views()
-            if credential.expires_at is not None
-            and not expired
-            and credential.name in self._agents
-        ]
-        if ends and not self._leaving:
-            left = max(0.0, min(ends) - self._wall_clock())
+        at = self._expiries.next_at()
+        if at is not None and not self._leaving:
+            left = max(0.0, at - self._wall_clock())
             self._expiry = self._clock.callLater(
                 min(left, LONGEST_LOOK_SECONDS), self._end_expired
             )
@@ -821,9 +825,9 @@ class Links:
             expiry.cancel()
 
     def _end_expired(self) -> None:
-        """Send away who is here by a key that is not good any more."""
+        """End the links of agents whose key has expired."""
         self._expiry = None
-        for name in list(self._agents):
+        for name in self._expiries.due(self._wall_clock()):
             keyed = any(link.scope is not None for link in self._links_of(name))
             if keyed and self._credentials.get(name) is None:
                 self._send_away(name, "the key has expired")

@@ -12,7 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
-from gateway.app import Surroundings, build_gateway
+from gateway.app.gateway import build_gateway
+from gateway.app.world import Surroundings
 from gateway.link.proof import AgentProof
 from gateway.mux.ids import MAX_TOMBSTONES
 from gateway.policy.credentials import AgentScope, read_key

@@ -30,6 +30,9 @@ from tests.integration.traffic import (
 IDLE_STREAMS = 10_000
 IDLE_BYTES = 12 << 10  # memory that an idle stream may cost each process
 IDLE_SECONDS = 6.0
+# resident memory of a process that has just started and serves nobody
+IDLE_AGENT_BYTES = 66 << 20
+IDLE_GATEWAY_BYTES = 78 << 20
 IDLE_SHARE = 0.01  # of a core that each process may use while nothing happens
 # what stalled visitors may cost each process: their windows grow while kernels still
 # take what they do not read; all of it would be 640 MiB
@@ -63,6 +66,11 @@ class LoadTests(RigCase):
             return streams == 0 and all(row["connections"] == 0 for row in rows)
 
         await until(empty, "the gateway's tables are empty")
+
+    async def test_an_idle_process_stays_small(self):
+        gateway, agent = await self.start_both()
+        self.assertLess(agent.memory_bytes(), IDLE_AGENT_BYTES)
+        self.assertLess(gateway.memory_bytes(), IDLE_GATEWAY_BYTES)
 
     async def test_hundred_streams_of_random_sizes(self):
         """Every byte of every stream arrives, and every descriptor is given back."""

@@ -1,6 +1,6 @@
 """Who is kept out, for how long, and why."""
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, ip_address, ip_network
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +40,16 @@ class FailureTests(SynchronousTestCase):
         for table, address in ((bans(), "10.1.2.3"), (bans(0), "192.0.2.1")):
             for _ in range(10):
                 self.assertIsNone(table.failed(address, 0.0))
+
+    def test_a_visitor_is_not_compared_with_every_ban(self):
+        table = bans()
+        for number in range(MOST_BANS):
+            table.put(Ban(str(ip_address(number)), None, "", True))
+        compared = []
+        self.patch(IPv4Network, "__contains__", lambda *both: compared.append(both))
+        self.assertFalse(table.admits("0.0.3.231", 0.0))
+        self.assertTrue(table.admits("192.0.2.1", 0.0))
+        self.assertEqual(compared, [])
 
     def test_the_tables_are_bounded(self):
         table = bans(1)

@@ -1,11 +1,14 @@
 """Keys, verifiers and scopes."""
 
 import os
+from unittest.mock import Mock
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from gateway.policy import access, credentials
+from gateway.policy.access import TargetRules
 from gateway.policy.credentials import (
     ITERATIONS,
     MOST_ITERATIONS,
@@ -109,6 +112,19 @@ class ScopeTests(SynchronousTestCase):
             self.assertIn("not among", str(scope.refusal(host, port)))
         self.assertIsNone(AgentScope().refusal("anything", 1))
         self.assertIsNotNone(AgentScope(targets=()).refusal("", 22))
+
+    def test_rules_are_parsed_once_for_all_connections(self):
+        ports = Mock(side_effect=access.parse_ports)
+        rules = Mock(side_effect=TargetRules.parse)
+        self.patch(credentials, "parse_ports", ports)
+        self.patch(TargetRules, "parse", rules)
+        targets = tuple(f"127.0.0.1:{port}" for port in range(1, 1000))
+        scope = AgentScope(ports="10000-10100", targets=targets)
+        for port in range(1, 100):
+            self.assertFalse(scope.has_port(port))
+            self.assertIsNone(scope.refusal("127.0.0.1", port))
+        ports.assert_called_once_with("10000-10100")
+        rules.assert_called_once_with(targets)
 
     @given(
         st.lists(VERIFIERS, min_size=1, max_size=2),

@@ -7,7 +7,9 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
-from gateway.app import Surroundings, build_agent, build_gateway
+from gateway.app.agent import build_agent
+from gateway.app.gateway import build_gateway
+from gateway.app.world import Surroundings
 from gateway.config.agent import AgentConfig, AgentLimits, ReconnectConfig
 from gateway.config.common import BufferConfig, FlowConfig
 from gateway.config.gateway import GatewayConfig, StatsConfig, TunnelConfig
