@@ -395,11 +395,15 @@ class INetwork(Interface):
                 before this returns.
         """
 
-    def resolve(name: str) -> Deferred[list[str]]:
+    def resolve(name: str, *, reserved: bool = False) -> Deferred[list[str]]:
         """Look a host name up.
+
+        Args:
+            name: or a literal address.
+            reserved: it is one of the few names that must not wait for others.
 
         Returns:
             A Deferred of the literal addresses in the order to try, never empty;
-            a literal address is returned as it is.  It fails with
-            `UnresolvableError`.  Cancelling it gives up waiting.
+            a literal address is returned as it is.  An answer may be some seconds
+            old.  It fails with `UnresolvableError`.  Cancelling it gives up waiting.
         """

@@ -339,6 +339,15 @@ class AgentTests(AppCase):
         self.connect()
         self.assertEqual([True], gathered)
 
+    def test_its_gateways_name_waits_for_no_targets_name(self):
+        self.build("server: gateway.test:9000\nallow_targets: [db.test]").startService()
+        self.network.answer("192.0.2.1")
+        far = FarEnd(self.network.attempts[-1].succeed())
+        far.says(hello_ack())
+        self.open(far, host=b"db.test")
+        self.assertEqual("db.test", self.network.lookups[-1][0])
+        self.assertEqual(["gateway.test"], self.network.reserved)
+
     def test_tries_can_be_limited(self):
         self.build(
             "server: 192.0.2.1:9000\n"

@@ -114,7 +114,6 @@ class GatheredNetwork:
         self._network = network
         self._tls = tls
         self.listen = network.listen
-        self.resolve = network.resolve
         self.count_by = network.count_by
         self.attempt = network.attempt
 
@@ -138,6 +137,11 @@ class GatheredNetwork:
             tls=tls or self._tls,
         )
         return outcome
+
+    def resolve(self, name: str, *, reserved: bool = True) -> Deferred[list[str]]:
+        """Look the name of a gateway up, whatever targets' names wait for."""
+        found: Deferred[list[str]] = self._network.resolve(name, reserved=reserved)
+        return found
 
 
 class AgentService(Service):

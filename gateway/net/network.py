@@ -5,20 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypedDict
 
-from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import (
-    IAddress,
-    IHostResolution,
-    IProtocol,
-    IProtocolFactory,
-    IReactorPluggableNameResolver,
-    IResolutionReceiver,
-)
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from gateway.errors import UnresolvableError
 from gateway.interfaces import ITLS, IAttempt, INetwork
 from gateway.net.addresses import family_of
 from gateway.net.connect import open_connection
@@ -29,6 +20,7 @@ from gateway.net.poller import (
     poller_for,
 )
 from gateway.net.ports import TCPListening, TLSListening, open_listener
+from gateway.net.resolver import IResolverReactor, Resolver
 from gateway.net.splice import AVAILABLE, PipePool
 from gateway.net.tls import ClientTLS, ServerTLS
 from gateway.net.transports import READ_SIZE
@@ -56,7 +48,7 @@ class _Options(TypedDict):
     memory: Budget | None
 
 
-class INetworkReactor(IPollingReactor, IReactorPluggableNameResolver):
+class INetworkReactor(IPollingReactor, IResolverReactor):
     """What the network needs of the reactor."""
 
 
@@ -75,7 +67,7 @@ class Network:
         """Watch sockets by the reactor.
 
         Args:
-            reactor: the clock, the name resolver and the wake-ups.
+            reactor: the clock and the wake-ups.
             poller: what watches the sockets; None = the best there is.
             read_size: bytes of one read, except from gathered connections (links),
                 which carry many streams and read more at once.
@@ -86,6 +78,7 @@ class Network:
         self._pipes = PipePool() if splice and AVAILABLE else None
         self._poller = poller_for(reactor) if poller is None else poller
         self._memory: Budget | None = None
+        self._resolver = Resolver(reactor)
 
     def count_by(self, memory: Budget) -> None:
         """Count what waits in the transports that are made from now on."""
@@ -193,56 +186,8 @@ class Network:
             failed(Failure())
             return _OVER
 
-    def resolve(self, name: str) -> Deferred[list[str]]:
+    def resolve(self, name: str, *, reserved: bool = False) -> Deferred[list[str]]:
         """Look a host name up; the outcome fails with `UnresolvableError`."""
         if family_of(name) is not None:
             return succeed([name])
-        if not _can_be_asked(name):
-            return fail(UnresolvableError(f"{name!r} has no address"))
-        found = _Found(name)
-        self._reactor.nameResolver.resolveHostName(found, name)
-        return found.outcome
-
-
-def _can_be_asked(name: str) -> bool:
-    """Return whether the resolver can be asked for `name` at all.
-
-    It would never answer if it failed in its thread.
-    """
-    try:
-        name.encode("idna")
-    except UnicodeError:
-        return False
-    return bool(name) and "\0" not in name
-
-
-@implementer(IResolutionReceiver)
-class _Found:
-    """The addresses found so far for one name."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        # in the order found, each once
-        self._addresses: dict[str, None] = {}
-        # the look-up itself cannot be stopped; its result is dropped
-        self.outcome: Deferred[list[str]] = Deferred()
-
-    def resolutionBegan(  # noqa: N802 - Twisted's name
-        self,
-        resolutionInProgress: IHostResolution,  # noqa: N803 - so is this
-    ) -> None:
-        """The look-up begins."""
-
-    def addressResolved(self, address: IAddress) -> None:  # noqa: N802 - Twisted's name
-        """One address is found."""
-        if isinstance(address, (IPv4Address, IPv6Address)):
-            self._addresses[address.host] = None
-
-    def resolutionComplete(self) -> None:  # noqa: N802 - Twisted's name
-        """All addresses are found."""
-        if self.outcome.called:
-            return
-        if self._addresses:
-            self.outcome.callback(list(self._addresses))
-        else:
-            self.outcome.errback(UnresolvableError(f"{self._name!r} has no address"))
+        return self._resolver.resolve(name, reserved=reserved)

@@ -40,8 +40,8 @@ OwnPortCheck = Callable[[str, int], str | None]
 class Dialer:
     """Reach targets by name or address.
 
-    A name is looked up anew each time, and the rules are asked about the very
-    address that is then dialled.
+    A name is resolved for each connection, by an answer that is at most a few seconds
+    old, and the rules are asked about the very address that is then dialled.
     """
 
     __slots__ = ("_clock", "_network", "_own_ports", "_rules", "_timeout_seconds")

@@ -58,6 +58,7 @@ _PRIVILEGED: Final = frozenset({errno.EACCES, errno.EPERM})
 LOOK_UP_SECONDS: Final = 5.0
 _LONGEST_WAIT_SECONDS: Final = 600.0
 _RETRY_SECONDS: Final = 60.0  # after the store failed
+_MOST_TRIES: Final = 3  # of a change that others overtake
 Key = tuple[str, int]
 
 
@@ -102,6 +103,10 @@ class MappingSettings:
 
 def _target(mapping: Mapping) -> tuple[bool, str, int]:
     return mapping.use_tunnel, mapping.target_host, mapping.target_port
+
+
+class _MovedError(Exception):
+    """A mapping leads elsewhere than when its target was looked up."""
 
 
 class _Served:
@@ -301,14 +306,20 @@ class Mappings:
         Raises:
             CallerError: why not; nothing is left of the attempt.
         """
-        return await self._whole(self._create, wish)
+        use_tunnel = self._check_wish(wish)
+        addresses = None if use_tunnel else await self._look_up(wish.target_host or "")
+        return await self._whole(self._create, wish, addresses)
 
-    async def _create(self, wish: MappingWish) -> MappingView:
+    async def _create(
+        self, wish: MappingWish, addresses: list[str] | None
+    ) -> MappingView:
+        """Make a mapping to a target with these addresses; None = by an agent."""
         use_tunnel = self._check(wish)
         served = self._open_port(wish, use_tunnel, "stored")
         mapping = served.edge.mapping
         try:
-            await self._check_target(mapping)
+            if addresses is not None:
+                self._judge(mapping, addresses)
             stored = await self._store.insert(mapping)
         except BaseException as fault:
             self._forget(served)
@@ -325,29 +336,47 @@ class Mappings:
         self._tell("created", served)
         return served.view()
 
-    async def _check_target(self, mapping: Mapping) -> None:
-        """Judge the target of a direct mapping; it is judged again at each dial.
+    async def _look_up(self, host: str) -> list[str]:
+        """Return the addresses of a direct target.
+
+        Never called by a change that others wait for: a name server may be silent.
 
         Raises:
-            BadTargetError: there is none, or its name has no address.
-            TargetDeniedError: none of its addresses may be dialled.
+            BadTargetError: there is no target, or its name has no address.
         """
-        if mapping.use_tunnel:
-            return
-        host, port = mapping.target_host, mapping.target_port
         if not host:
             raise BadTargetError(detail="a direct mapping needs a target host")
         look_up = self._network.resolve(host).addTimeout(LOOK_UP_SECONDS, self._clock)
         try:
-            addresses = await look_up
-        except (UnresolvableError, DeferredTimeoutError):
-            raise BadTargetError(detail=f"{host!r} does not resolve") from None
+            return await look_up
+        except UnresolvableError as fault:
+            why = str(fault)
+        except DeferredTimeoutError:
+            why = f"no answer from the name server within {LOOK_UP_SECONDS:g} seconds"
+        raise BadTargetError(detail=f"{host!r} does not resolve: {why}")
+
+    def _judge(self, mapping: Mapping, addresses: list[str]) -> None:
+        """Judge the target of a direct mapping; it is judged again at each dial.
+
+        Raises:
+            TargetDeniedError: none of its addresses may be dialled.
+        """
+        host, port = mapping.target_host, mapping.target_port
         refusals = [self._settings.refusal(host, one, port) for one in addresses]
         if refusals and None not in refusals:
             raise TargetDeniedError(host=host, port=port, detail=refusals[0])
 
     def _check(self, wish: MappingWish) -> bool:
         """Judge what can be judged before a port is touched."""
+        use_tunnel = self._check_wish(wish)
+        if wish.port and (wish.protocol, wish.port) in self._served:
+            raise PortMappedError(port=wish.port)
+        if len(self._served) >= self._settings.max_mappings:
+            raise TooManyMappingsError(limit=self._settings.max_mappings)
+        return use_tunnel
+
+    def _check_wish(self, wish: MappingWish) -> bool:
+        """Judge a wish, whatever mappings there are."""
         if self._stopping:
             raise StoppingError()
         if wish.protocol != "tcp":
@@ -357,10 +386,6 @@ class Mappings:
             raise TunnelDisabledError()
         if wish.port:
             self._ports.check(wish.port)
-            if (wish.protocol, wish.port) in self._served:
-                raise PortMappedError(port=wish.port)
-        if len(self._served) >= self._settings.max_mappings:
-            raise TooManyMappingsError(limit=self._settings.max_mappings)
         return use_tunnel
 
     def _open_port(
@@ -575,18 +600,47 @@ class Mappings:
         Raises:
             CallerError: why not; the mapping is as it was.
         """
-        return await self._whole(self._update, port, changes, protocol)
+        found: dict[str, list[str]] = {}
+        for _ in range(_MOST_TRIES):
+            after = self._changed(port, changes, protocol)
+            host = after.target_host
+            if self._must_judge(port, after) and host not in found:
+                found[host] = await self._look_up(host)
+            try:
+                return await self._whole(self._update, port, changes, protocol, found)
+            except _MovedError:
+                continue
+        raise BadTargetError(detail="others change this mapping now; try again")
 
-    async def _update(
-        self, port: int, changes: MappingChanges, protocol: str
-    ) -> MappingView:
-        served = self._own(protocol, port)
-        before = served.edge.mapping
+    def _changed(self, port: int, changes: MappingChanges, protocol: str) -> Mapping:
+        before = self._own(protocol, port).edge.mapping
         after = changed(before, changes, int(self._wall_clock()))
         if after.use_tunnel and not self._settings.tunnel_enabled:
             raise TunnelDisabledError()
-        if _target(after) != _target(before):
-            await self._check_target(after)
+        return after
+
+    def _must_judge(self, port: int, after: Mapping) -> bool:
+        before = self._own(after.protocol, port).edge.mapping
+        return not after.use_tunnel and _target(after) != _target(before)
+
+    async def _update(
+        self,
+        port: int,
+        changes: MappingChanges,
+        protocol: str,
+        found: dict[str, list[str]],
+    ) -> MappingView:
+        """Change a mapping; `found` has the addresses of the host it leads to.
+
+        Raises:
+            _MovedError: it has not, because another change came before this one.
+        """
+        served = self._own(protocol, port)
+        after = self._changed(port, changes, protocol)
+        if self._must_judge(port, after):
+            if after.target_host not in found:
+                raise _MovedError
+            self._judge(after, found[after.target_host])
         try:
             kept = await self._store.update(after)
         except StoreError as fault:

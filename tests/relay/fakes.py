@@ -139,12 +139,14 @@ class FakeNetwork:
         attempts: all connections asked for.
         lookups: names asked for, with their answers to come.
         given_up: names whose look-up was cancelled.
+        reserved: names that were asked for as reserved ones.
     """
 
     def __init__(self):
         self.attempts = []
         self.lookups = []
         self.given_up = []
+        self.reserved = []
 
     def count_by(self, memory):
         pass
@@ -165,9 +167,11 @@ class FakeNetwork:
     def attempt(self, address, port, factory, seconds, failed):
         return by_deferred(self.connect, address, port, factory, seconds, failed)
 
-    def resolve(self, name):
+    def resolve(self, name, *, reserved=False):
         answer: Deferred[list[str]] = Deferred(lambda _: self.given_up.append(name))
         self.lookups.append((name, answer))
+        if reserved:
+            self.reserved.append(name)
         return answer
 
     def answer(self, *addresses):

@@ -4,6 +4,8 @@ import errno
 import os
 from dataclasses import replace
 
+from twisted.internet.defer import CancelledError
+
 from gateway.errors import (
     AgentMappingError,
     BadRequestError,
@@ -203,7 +205,7 @@ class CreateTests(MappingsCase):
         making = self.creating(target_host="db.test", target_port=80)
         self.network.lookups[-1][1].errback(UnresolvableError("nothing"))
         fault = self.failureResultOf(making, BadTargetError).value
-        self.assertIn("'db.test' does not resolve", str(fault))
+        self.assertIn("'db.test' does not resolve: nothing", str(fault))
         self.assertEqual([], self.network.open_ports())
 
     def test_a_look_up_takes_5_seconds_at_most(self):
@@ -211,9 +213,34 @@ class CreateTests(MappingsCase):
         self.clock.advance(4.9)
         self.assertNoResult(making)
         self.clock.advance(0.2)
-        self.failureResultOf(making, BadTargetError)
+        fault = self.failureResultOf(making, BadTargetError).value
+        self.assertIn("no answer from the name server within 5 seconds", str(fault))
         self.assertEqual(["db.test"], self.network.given_up)
         self.assertFalse(self.clock.getDelayedCalls())
+
+    def test_names_that_hang_hold_up_no_other_change(self):
+        self.create(10090)
+        for port in range(10081, 10087):
+            self.creating(port, target_host=f"hung-{port}.test", target_port=80)
+        self.updating(10090, target_host="hung.test", use_tunnel=False)
+        self.assertEqual(7, len(self.network.lookups))
+        view = self.successResultOf(self.ensure(self.mappings.disable(10090)))
+        self.assertEqual("disabled", view.state)
+        self.successResultOf(self.remove(10090))
+        self.assertEqual([], self.network.open_ports())
+
+    def test_a_port_that_was_taken_during_the_look_up_is_found_so(self):
+        making = self.creating(target_host="db.test", target_port=80)
+        self.create(10080)
+        self.network.answer("192.0.2.7")
+        self.failureResultOf(making, PortMappedError)
+
+    def test_who_goes_away_during_the_look_up_leaves_nothing(self):
+        making = self.creating(target_host="db.test", target_port=80)
+        making.cancel()
+        self.failureResultOf(making, CancelledError)
+        self.assertEqual(["db.test"], self.network.given_up)
+        self.assertEqual(({}, []), (self.stored(), self.network.open_ports()))
 
     def test_a_direct_target_must_be_given(self):
         self.refused(BadTargetError, use_tunnel=False)
@@ -531,6 +558,34 @@ class UpdateTests(MappingsCase):
         changing = self.updating(use_tunnel=False, target_host="192.0.2.9")
         self.network.answer("192.0.2.9")
         self.assertFalse(self.successResultOf(changing).mapping.use_tunnel)
+
+    def test_a_target_that_others_have_moved_meanwhile_is_looked_up_again(self):
+        """One change names the port alone, the other one the host."""
+        self.create_direct(10081, "a.test")
+        moving = self.updating(10081, target_port=81)
+        first = self.network.lookups[-1][1]
+        other = self.updating(10081, target_host="b.test")
+        self.network.answer("192.0.2.8")
+        self.successResultOf(other)
+        first.callback(["192.0.2.7"])
+        self.assertEqual("b.test", self.network.lookups[-1][0])
+        self.network.answer("192.0.2.8")
+        mapping = self.successResultOf(moving).mapping
+        self.assertEqual(("b.test", 81), (mapping.target_host, mapping.target_port))
+
+    def test_a_mapping_that_never_stays_is_given_up(self):
+        self.create_direct(10081, "host-0.test")
+        moving = self.updating(10081, target_port=81)
+        for number in range(1, 5):
+            mine = self.network.lookups[-1][1]
+            other = self.updating(10081, target_host=f"host-{number}.test")
+            self.network.answer("192.0.2.8")
+            self.successResultOf(other)
+            mine.callback(["192.0.2.7"])
+            if moving.called:
+                break
+        fault = self.failureResultOf(moving, BadTargetError).value
+        self.assertIn("try again", str(fault))
 
     def test_a_new_name_asks_no_name_server(self):
         self.create_direct(10081, "db.test")

@@ -186,7 +186,7 @@ class SimNetwork:
         """Connect on behalf of one visitor."""
         return by_deferred(self.connect, address, port, factory, seconds, failed)
 
-    def resolve(self, name):
+    def resolve(self, name, *, reserved=False):
         """Look a host name up."""
         if family_of(name) is not None:
             return succeed([name])
