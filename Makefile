@@ -5,6 +5,7 @@ CONSTRAINTS ?= .ci/constraints.txt
 TESTS ?=
 TRIAL ?=
 SEED ?=
+SEEDS ?=
 DEMO_ONCE ?=
 
 VENV := .venv
@@ -52,8 +53,8 @@ types: $(STAMP)  ## check the types
 layers: $(STAMP)  ## check that imports point downward
 	$(BIN)/lint-imports
 
-sim: $(STAMP)  ## run the simulation; SEED=123 replays one seed
-	@$(BIN)/python -m $(if $(SEED),tests.sim $(SEED),twisted.trial tests.sim)
+sim: $(STAMP)  ## run the simulation; SEED=123 replays one seed, SEEDS=0-9999 runs a range
+	@$(BIN)/python -m $(if $(SEED)$(SEEDS),tests.sim $(SEED) $(SEEDS),twisted.trial tests.sim)
 
 ratios: $(STAMP)  ## compare the speed with a plain Twisted relay, twice if need be
 	$(BIN)/gotunnel bench --compare-stock || $(BIN)/gotunnel bench --compare-stock

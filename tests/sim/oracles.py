@@ -7,6 +7,7 @@ simulated kernels and from visitors and targets, not from the code under test.
 from collections import Counter
 
 from gateway.mux.ids import MAX_TOMBSTONES
+from gateway.ops.refusals import RefusalLog
 from tests.sim.tables import table_sizes
 
 LEGACY_SLACK = 1 << 20
@@ -297,6 +298,11 @@ def _timers(process):
         getattr(call.func, "__qualname__", repr(call.func))
         for call in process.reactor.getDelayedCalls()
     )
+
+
+def refusals_are_remembered(world):
+    """Return whether the gateway still waits to sum up refusals."""
+    return RefusalLog._summarise.__qualname__ in _timers(world.gate)
 
 
 def tables_are_as_before(world, before):

@@ -5,6 +5,7 @@ from typing import Any
 
 from gateway.config.agent import AgentLimits, ReconnectConfig
 from gateway.config.common import FlowConfig
+from gateway.ops.refusals import WINDOW_SECONDS
 from gateway.policy.mapping import MappingChanges
 from tests.sim import faults, oracles
 from tests.sim.kernel import Manner
@@ -337,9 +338,20 @@ class Storm(World):
             ):
                 talker.leave()
         self._go(self.clock.seconds() + 45.0)
+        self._await_rest()
         for law in oracles.AT_THE_END:
             law(self)
         oracles.tables_are_as_before(self, self.before)
+
+    def _await_rest(self):
+        """Let time pass until refusals are forgotten, as the product promises.
+
+        An address is remembered for a window, and for a second one if it was refused
+        again; whatever is remembered longer breaks the law of tables.
+        """
+        end = self.clock.seconds() + 2 * WINDOW_SECONDS
+        while oracles.refusals_are_remembered(self) and self.clock.seconds() < end:
+            self._go(self.clock.seconds() + 1.0)
 
     def _release(self):
         for talker in list(self.crowd.present):
