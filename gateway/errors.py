@@ -214,6 +214,13 @@ class PortBlacklistedError(CallerError):
     http_code = 403
 
 
+class PortForbiddenError(CallerError):
+    """The agent's key excludes the public port; `port`, `ports`."""
+
+    key = "port_forbidden"
+    http_code = 403
+
+
 class PortMappedError(CallerError):
     """A mapping for the public port exists; `port`."""
 

@@ -53,6 +53,10 @@ CATALOGUE: Final[dict[str, tuple[str, str]]] = {
         "port {port} is on the blacklist and may not be opened",
         "端口 {port} 在黑名单中, 禁止使用",
     ),
+    "port_forbidden": (
+        "denied: port {port} is not among this agent's ({ports})",
+        "拒绝: 端口 {port} 不在此代理的端口范围内 ({ports})",
+    ),
     "port_mapped": (
         "port {port} is taken: a mapping for it exists already",
         "端口已被占用, 已经存在该映射",

@@ -152,6 +152,13 @@ class AgentEvents(Seam):
     ) -> Deferred[RegisterAck]:
         """An agent wants a public port; `scope` = what it may have, None = all."""
 
+    def agent_limited(self, name: str, scope: AgentScope) -> list[RegisterAck]:
+        """Take back the ports that an agent's changed key forbids.
+
+        Returns:
+            What to tell the agent, which learns of it at its next link otherwise.
+        """
+
 
 class _Agent:
     """The links of one agent, all of one process."""
@@ -310,6 +317,17 @@ class Links:
         if best is None or best.scope is None:
             return best
         return best if agent.may_serve(best.scope, port) else None
+
+    def forbids(self, name: str | None, port: int) -> bool:
+        """Return whether a key keeps visitors of a public port from an agent.
+
+        Args:
+            name: the agent asked for; None = the default agent.
+            port: public port of the visitor.
+        """
+        agent = self._default() if name is None else self._agents.get(name)
+        links = () if agent is None else agent.links.values()
+        return any(link.scope and not link.scope.has_port(port) for link in links)
 
     @property
     def stream_places(self) -> StreamPlaces:
@@ -782,11 +800,14 @@ class Links:
         if credential is None:
             self._send_away(name, "the key is revoked")
             return
-        for link in self._links_of(name):
-            if link.scope is not None:
-                link.scope = credential.scope
-                rate = credential.scope.bandwidth_limit
-                link.buckets = self._agents[name].share(rate, self._clock.seconds())
+        keyed = [link for link in self._links_of(name) if link.scope is not None]
+        for link in keyed:
+            link.scope = credential.scope
+            rate = credential.scope.bandwidth_limit
+            link.buckets = self._agents[name].share(rate, self._clock.seconds())
+        if keyed:
+            for answer in self._events.agent_limited(name, credential.scope):
+                keyed[0].answer_registration(answer)
         if name in self._agents:
             self._watch_key(name)
         if self._settings.token is None:

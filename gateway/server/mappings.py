@@ -25,6 +25,7 @@ from gateway.errors import (
     MappingMissingError,
     NoFreePortError,
     NotAvailableError,
+    PortForbiddenError,
     PortInUseError,
     PortMappedError,
     PortPrivilegedError,
@@ -397,6 +398,8 @@ class Mappings:
     ) -> _Served:
         """Reserve the wished port, or the first free one that can be had."""
         if wish.port:
+            if scope is not None and not scope.has_port(wish.port):
+                raise PortForbiddenError(port=wish.port, ports=scope.ports)
             return self._try_port(wish, use_tunnel, source)
         taken = {port for _, port in self._served}
         for port in self._ports.pick(taken, self._randrange):

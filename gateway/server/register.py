@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from gateway.errors import (
     CallerError,
     NoFreePortError,
+    PortForbiddenError,
     PortInUseError,
     PortMappedError,
     TooManyMappingsError,
@@ -112,6 +113,23 @@ class Registrations:
         url = self._public_url(mapping)
         return succeed(RegisterAck(id=wish.id, public_url=url, port=mapping.port))
 
+    def agent_limited(self, name: str, scope: AgentScope) -> list[RegisterAck]:
+        """Take back what a changed key forbids; return what to tell the agent."""
+        answers = []
+        for word, granted in list(self._granted.get(name, {}).items()):
+            mapping = granted.mapping
+            try:
+                _check_scope(
+                    scope, mapping.port, mapping.target_host, mapping.target_port
+                )
+            except (CallerError, ValueError) as fault:
+                self._refusals.note(
+                    f"agent {name}", f"port {mapping.port} is taken back: {fault}"
+                )
+                self._release(name, word)
+                answers.append(RegisterAck(id=word, error=str(fault)))
+        return answers
+
     def _words(self, fault: CallerError | ValueError) -> str:
         """Return the documented words where there are some (S3-64)."""
         if isinstance(fault, _NOTHING_FREE):
@@ -125,9 +143,12 @@ class Registrations:
             raise ValueError(self._texts("invalid_protocol", protocol=wish.protocol))
         host = check_host(wish.host) if wish.host else ""
         if scope is not None:
-            _check_scope(scope, wish, host)
+            _check_scope(scope, wish.port, host, wish.local)
         had = self._granted.get(name, {})
         known = had.get(wish.id)
+        if known is not None and scope and not scope.has_port(known.mapping.port):
+            self._release(name, wish.id)  # the key was narrowed since
+            known = None
         port = wish.port
         if known is not None:
             if self._same(known.mapping, wish, host):
@@ -172,16 +193,20 @@ class Registrations:
                     granted.release = None
 
 
-def _check_scope(scope: AgentScope, wish: Register, host: str) -> None:
-    """Return if an agent may have what it wants.
+def _check_scope(scope: AgentScope, port: int, host: str, local: int) -> None:
+    """Return if an agent may have a public port and a target.
+
+    Args:
+        scope: what its key allows.
+        port: public port; 0 = any.
+        host: target; empty = the agent's own machine.
+        local: port of the target.
 
     Raises:
         ValueError: why not.
     """
-    if wish.port and not scope.has_port(wish.port):
-        raise ValueError(
-            f"denied: port {wish.port} is not among this agent's ({scope.ports})"
-        )
-    refusal = scope.refusal(host, wish.local)
+    if port and not scope.has_port(port):
+        raise PortForbiddenError(port=port, ports=scope.ports)
+    refusal = scope.refusal(host, local)
     if refusal is not None:
         raise ValueError(f"denied: {refusal}")

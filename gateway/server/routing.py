@@ -235,6 +235,9 @@ class TunnelVisit:
 
     def _why_no_link(self) -> str:
         wanted, links = self._edge.mapping.agent, self._router.links
+        port = self._edge.mapping.port
+        if links.forbids(wanted, port):
+            return f"the key of agent {wanted or 'any'} forbids port {port}"
         if wanted is not None:
             what = "has no room" if links.has(wanted) else "is not connected"
             return f"agent {wanted} {what}"

@@ -1,5 +1,6 @@
 """Keys of agents: made, replaced, revoked, and proved by agents of every kind."""
 
+import json
 import os
 
 from twisted.internet.defer import succeed
@@ -9,6 +10,7 @@ from gateway.errors import (
     AgentKeyMissingError,
     ConfiguredKeyError,
     LegacyAllowedError,
+    PortForbiddenError,
     StoreFailedError,
 )
 from gateway.interfaces import StoredCredentials
@@ -20,6 +22,7 @@ from gateway.policy.credentials import (
     make_key,
     read_key,
 )
+from gateway.policy.mapping import MappingWish
 from gateway.server.credentials import Credentials
 from gateway.wire import frames
 from tests.link.rig import INSTANCE, KEEP_ALIVE, OTHER_INSTANCE
@@ -331,6 +334,52 @@ class ScopeTests(KeyCase):
         self.assertIn(b"10051", self.register(agent, port=10051, local=1))
         self.assertIn(b"10050", self.register(agent, local=2))
 
+    def test_an_old_port_is_judged_by_the_key_as_it_is_now(self):
+        key = self.made(ports="10050-10051")
+        agent, _ = self.prove(key)
+        agent.says(json_frame(frames.REGISTER, id="web", port=10050, local=80))
+        agent.heard()
+        agent.link.abort("gone")
+        self.now(self.credentials.update("office", {"ports": "10051"}))
+        agent, _ = self.prove(key)
+        for local in (80, 81):
+            agent.says(json_frame(frames.REGISTER, id="web", local=local))
+            ((_, answer),) = agent.heard()
+            self.assertEqual(10051, json.loads(answer)["port"])
+            self.assertEqual([10051], self.network.open_ports())
+
+    def test_a_narrowed_key_gives_its_port_back(self):
+        agent, _ = self.prove(self.made(targets=("127.0.0.1:80",)))
+        agent.says(json_frame(frames.REGISTER, id="web", port=10050, local=80))
+        agent.says(json_frame(frames.REGISTER, id="db", port=10051, local=80))
+        agent.heard()
+        visitors = [self.visit(10050), self.visit(10051)]
+        agent.heard()
+        self.now(self.credentials.update("office", {"ports": "10051"}))
+        self.assertEqual([10051], self.network.open_ports())
+        self.assertEqual([True, False], [one.aborted for one in visitors])
+        (answer,) = [
+            body for kind, body in agent.heard() if kind == frames.REGISTER_ACK
+        ]
+        self.assertEqual(
+            {
+                "id": "web",
+                "public_url": "",
+                "port": 0,
+                "error": "denied: port 10050 is not among this agent's (10051)",
+            },
+            json.loads(answer),
+        )
+        self.now(self.credentials.update("office", {"targets": ("127.0.0.1:81",)}))
+        self.assertEqual([], self.network.open_ports())
+
+    def test_no_way_to_a_port_passes_the_key_by(self):
+        scope = AgentScope(ports="10050")
+        wish = MappingWish(port=10051, target_port=80, use_tunnel=True, agent="office")
+        with self.assertRaises(PortForbiddenError):
+            self.mappings.open_for_agent(wish, scope)
+        self.assertEqual([], self.network.open_ports())
+
     def test_what_it_may_do_can_change(self):
         self.create(10080, agent="office")
         agent, _ = self.prove(self.made())
@@ -375,7 +424,8 @@ class ScopeTests(KeyCase):
         visitor.pump()
         self.assertTrue(visitor.aborted)
         self.assertEqual([], agent.heard())
-        self.assertEqual(1, len(self.lines("agent office has no room")))
+        (line,) = self.lines("connection closed")
+        self.assertIn("the key of agent office forbids port 10080", line)
 
     def test_it_is_not_asked_for_other_targets(self):
         agent, _ = self.prove(self.made(targets=("127.0.0.1:80",)))
