@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -36,7 +37,7 @@ class RangeTests(SynchronousTestCase):
 
     def run_range(self, first, last, run, workers=2):
         """Return the exit code and the lines."""
-        lines = []
+        lines: list[str] = []
         code = run_range(first, last, lines.append, run=run, workers=workers)
         return code, lines
 
@@ -76,14 +77,12 @@ class CommandTests(SynchronousTestCase):
     """Arguments."""
 
     def test_a_range_is_run_by_the_runner(self):
-        asked = []
-        self.patch(command, "run_range", lambda *given: asked.append(given[:2]) or 0)
-        self.assertEqual(command.main(["20-30"]), 0)
-        self.assertEqual(asked, [(20, 30)])
+        self.patch(command, "run_range", lambda first, last, say: first * last)
+        self.assertEqual(command.main(["20-30"]), 600)
 
     def test_nonsense_is_refused(self):
         said = StringIO()
-        self.patch(command.sys, "stderr", said)
+        self.patch(sys, "stderr", said)
         for arguments in ([], ["x"], ["1-"], ["1-2", "3"]):
             self.assertEqual(command.main(arguments), 2)
         self.assertEqual(said.getvalue(), 4 * command.USAGE)
