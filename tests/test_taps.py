@@ -154,6 +154,12 @@ class GatewayOptionsTests(TapCase):
         self.assertTrue(said.endswith("configuration ok\n"))
         self.assertNotIn(SECRET, said + self.errors.getvalue())
 
+    def test_a_check_refuses_a_secret_that_every_user_can_read(self):
+        path = self.file(f"tunnel: {{auth_token: {SECRET}}}", mode=0o644)
+        self.assertEqual(1, self.ends(tap.Options(), "-c", path, "--check-config"))
+        self.assertIn("open to every user", self.errors.getvalue())
+        self.assertNotIn(SECRET, self.output.getvalue() + self.errors.getvalue())
+
     def test_a_check_prints_warnings_too(self):
         self.assertEqual(0, self.ends(tap.Options(), "--check-config"))
         self.assertIn("WARNING: ", self.errors.getvalue())

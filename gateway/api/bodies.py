@@ -23,6 +23,7 @@ from gateway.policy.access import TargetRules, parse_ports
 from gateway.policy.addresses import check_host, check_listen
 from gateway.policy.credentials import AgentScope
 from gateway.policy.mapping import UNSET, MappingChanges, MappingWish, Unset
+from gateway.policy.redaction import Redaction
 from gateway.policy.visitors import RULE_NAMES, VisitorRules, canonical_networks
 from gateway.wire.hello import NAME_PATTERN
 
@@ -32,7 +33,17 @@ MOST_LABELS: Final = 32
 
 _UNBUILT_PROTOCOLS: Final = frozenset({"http", "http3", "https", "quic", "udp", "unix"})
 
-_SHORT: Final = reprlib.Repr()
+REDACT: Final = Redaction()  # an agent's key, in whatever place it was sent
+
+
+class _Short(reprlib.Repr):
+    """Shortens values; keys of agents are hidden before they are cut."""
+
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(REDACT(x), level)
+
+
+_SHORT: Final = _Short()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 _JSON_WORDS: Final = {None: "null", True: "true", False: "false"}
 

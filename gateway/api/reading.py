@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from pydantic import ValidationError
 
-from gateway.api.bodies import Body, shown
+from gateway.api.bodies import REDACT, Body, shown
 from gateway.errors import BadRequestError
 
 # the other spelling of a key -> the one that the models use
@@ -32,9 +32,11 @@ def read_body(text: bytes, model: type[AnyBody]) -> AnyBody:
         return model.model_validate(body)
     except ValidationError as fault:
         raise BadRequestError(
-            detail="; ".join(
-                _sentence(error["type"], error["loc"], error["msg"], error["input"])
-                for error in fault.errors(include_url=False)
+            detail=REDACT(
+                "; ".join(
+                    _sentence(error["type"], error["loc"], error["msg"], error["input"])
+                    for error in fault.errors(include_url=False)
+                )
             )
         ) from None
 

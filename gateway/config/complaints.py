@@ -107,7 +107,7 @@ def _detail(error: Any, kind: Kind) -> str:  # noqa: ANN401 - pydantic's own dic
     if error["type"] == "value_error":  # one of our own sentences, which says it all
         return str(error["ctx"]["error"])
     detail = f"must be {allowed(kind)}"
-    return detail if kind.is_secret else f"{detail}, not {show(value)}"
+    return detail if kind.is_hidden else f"{detail}, not {show(value)}"
 
 
 def show(value: object) -> str:

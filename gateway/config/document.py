@@ -24,6 +24,7 @@ from yaml.events import (
     SequenceStartEvent,
 )
 
+from gateway.config.fields import FEWEST_SECRET_CHARACTERS
 from gateway.errors import ConfigError
 
 Path = tuple[str | int, ...]
@@ -39,7 +40,15 @@ _FLOAT: Final = re.compile(
     r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]+)?"
 )
 _SPECIAL: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_KEY: Final = re.compile("[a-z_]{1,40}")  # and what a misspelled one looks like
 _QUOTED: Final = re.compile("'([^']*)'")
+
+
+def shown_key(key: str) -> str:
+    """Return a key for a message, unless a secret may stand in its place."""
+    if len(key) < FEWEST_SECRET_CHARACTERS or _KEY.fullmatch(key):
+        return repr(key) if key.isprintable() else ascii(key)
+    return "(not shown)"
 
 
 class Document(NamedTuple):
@@ -168,7 +177,7 @@ class _YamlReader:
                 self._refuse(event, "a key must be a single word")
             key = event.value
             if key in found:
-                self._refuse(event, f"key {key[:60]!r} is given twice")
+                self._refuse(event, f"key {shown_key(key)} is given twice")
             found[key] = self._value(events, next(events), (*path, key))
             self.lines[(*path, key)] = _line(event)
         return found
@@ -199,7 +208,7 @@ def _parse_json(text: str, name: str) -> Document:
         values: dict[str, Any] = {}
         for key, value in found:
             if key in values:
-                raise ConfigError([f"{name}: key {key[:60]!r} is given twice"])
+                raise ConfigError([f"{name}: key {shown_key(key)} is given twice"])
             values[key] = value
         return values
 

@@ -39,7 +39,7 @@ from gateway.policy.access import (
 from gateway.policy.addresses import check_host, check_listen
 from gateway.policy.credentials import Verifier
 
-_FEWEST_SECRET_CHARACTERS: Final = 16
+FEWEST_SECRET_CHARACTERS: Final = 16
 _FEWEST_SIGNING_CHARACTERS: Final = 32
 _HEX: Final = frozenset("0123456789abcdef")
 # every value that stands for a secret in etc/ and docs/
@@ -75,15 +75,20 @@ class Means:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Marks values in whose place a secret may stand: no message repeats them."""
+
+
 def secret(value: SecretStr) -> SecretStr:
     """Refuse secrets that somebody can guess."""
     text = value.get_secret_value()
     if not text:
         raise ValueError("is empty; give a secret or leave the key out")
-    if len(text) < _FEWEST_SECRET_CHARACTERS:
+    if len(text) < FEWEST_SECRET_CHARACTERS:
         raise ValueError(
             f"has {len(text)} characters; a secret needs at least "
-            f"{_FEWEST_SECRET_CHARACTERS}"
+            f"{FEWEST_SECRET_CHARACTERS}"
         )
     if text in SHIPPED_SECRETS:
         raise ValueError("is an example that everybody can read; make up your own")
@@ -116,9 +121,16 @@ def not_yet(value: object, words: Collection[str]) -> object:
 
 
 def path(value: str) -> str:
-    """Refuse a file name that is blank or that no system takes."""
-    if not value.strip() or "\0" in value:
+    """Refuse a file name that is blank or that no system takes.
+
+    A key that was pasted in place of its file's name is not repeated.
+    """
+    if not value.strip():
         raise PydanticCustomError("path", "no file name")
+    if not value.isprintable() or value.startswith("-----BEGIN"):
+        raise ValueError(
+            "has characters that no file name has; give the name of a file"
+        )
     return value
 
 
@@ -193,6 +205,7 @@ Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 KeyVerifier: TypeAlias = Annotated[
     str,
     AfterValidator(_verifier),
+    Hidden(),
     Means("a verifier ID:SCRAM-SHA-256$COUNT:SALT$KEY:KEY"),
 ]
 PortList: TypeAlias = Annotated[

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeAlias
 
+from gateway.config.fields import FEWEST_SECRET_CHARACTERS
 from gateway.errors import ConfigError
 
 LARGEST_FILE: Final = 1 << 20  # bytes
 _OTHERS: Final = 0o007
+_PLAIN_PATH: Final = re.compile(r"(/|\.{1,2}/|~).{0,300}|.{1,300}\.[A-Za-z]{1,8}")
 
 
 class FileContent(NamedTuple):
@@ -38,45 +41,82 @@ def read_file(name: str) -> FileContent:
         return FileContent(content, os.fstat(file.fileno()).st_mode & 0o777)
 
 
-def read_text(name: str, reader: Reader) -> str:
+class FileText(NamedTuple):
+    """A text and who may read it.
+
+    Attributes:
+        text: the content.
+        exposure: a sentence if every user of this machine can read the file; else
+            None.
+    """
+
+    text: str
+    exposure: str | None
+
+
+def read_text(name: str, reader: Reader) -> FileText:
     """Return the text of a configuration file.
 
     Raises:
         ConfigError: it cannot be read, is too long, or is no text.
     """
-    return _decode(name, _read(name, reader).content)
+    try:
+        found = _read(name, reader)
+    except ConfigError as fault:
+        raise ConfigError([f"{name!r} {words}" for words in fault.problems]) from None
+    return FileText(_decode(name, found.content), _exposure(name, found.mode))
 
 
-def read_secret(name: str, reader: Reader) -> str:
+def read_secret(name: str, reader: Reader, *, allow_exposed: bool = False) -> str:
     """Return the secret in a file, without the line end behind it.
+
+    Args:
+        name: of the file.
+        reader: reads a file.
+        allow_exposed: accept a file that every user of this machine can read.
 
     Raises:
         ConfigError: it cannot be read, or others can read it, or there is none.
     """
-    content, mode = _read(name, reader)
-    if mode & _OTHERS:
-        raise ConfigError(
-            [
-                f"{name!r} is open to every user of this machine (mode {mode:03o}); "
-                f"run: chmod o= {name}"
-            ]
-        )
+    try:
+        content, mode = _read(name, reader)
+    except ConfigError as fault:
+        shown = _name_or_secret(name)
+        raise ConfigError([f"{shown} {words}" for words in fault.problems]) from None
+    exposure = _exposure(name, mode)
+    if exposure is not None and not allow_exposed:
+        raise ConfigError([f"{exposure}; run: chmod o= {name}"])
     text = _decode(name, content).rstrip("\r\n")
     if not text:
         raise ConfigError([f"{name!r} is empty; it must hold a secret"])
     return text
 
 
+def _exposure(name: str, mode: int) -> str | None:
+    if not mode & _OTHERS:
+        return None
+    return f"{name!r} is open to every user of this machine (mode {mode:03o})"
+
+
+def _name_or_secret(name: str) -> str:
+    """Return a name for a message, unless it may be the secret itself.
+
+    Secrets are pasted in place of their files' names now and then.
+    """
+    if len(name) < FEWEST_SECRET_CHARACTERS or _PLAIN_PATH.fullmatch(name):
+        return repr(name)
+    return "the file (its name is not shown, it may be the secret itself)"
+
+
 def _read(name: str, reader: Reader) -> FileContent:
+    """Read a file; what a fault says lacks the name."""
     try:
         found = reader(name)
     except (OSError, ValueError) as fault:  # ValueError: a name that no system takes
         reason = getattr(fault, "strerror", None) or "not a file name"
-        raise ConfigError([f"{name!r} cannot be read: {reason}"]) from None
+        raise ConfigError([f"cannot be read: {reason}"]) from None
     if len(found.content) > LARGEST_FILE:
-        raise ConfigError(
-            [f"{name!r} is longer than {LARGEST_FILE} bytes, which is the limit"]
-        )
+        raise ConfigError([f"is longer than {LARGEST_FILE} bytes, which is the limit"])
     return found
 
 

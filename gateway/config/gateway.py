@@ -325,8 +325,8 @@ class SecurityConfig(Block):
     """Seconds that a TLS handshake may take."""
     allow_unsafe: Annotated[tuple[Unsafe, ...], AsTuple] = ()
     """Dangers that you accept: `open_api` = an API that anybody may use on another
-    address than loopback, `readable_keys` = private keys that every user of the machine
-    can read.  Each is said loudly at start."""
+    address than loopback, `readable_keys` = private keys, and files with secrets, that
+    every user of the machine can read.  Each is said loudly at start."""
 
 
 class LimitsConfig(Block):

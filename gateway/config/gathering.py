@@ -37,17 +37,29 @@ class Gathering:
         self.settings: Layer = {}
         self.problems: list[str] = []
         self.unread: set[str] = set()
+        self._exposed: list[str] = []
         self._replaced: dict[str, tuple[str, Setting]] = {}
 
     def add_file(self, words: Vocabulary, name: str) -> None:
         """Lay a configuration file over what there is."""
         try:
-            document = parse_document(read_text(name, self._reader), name)
+            text, exposure = read_text(name, self._reader)
+            document = parse_document(text, name)
         except ConfigError as fault:
             self.problems += fault.problems
             return
         layer = FileLayer(words, document, name)
         self.add(layer.settings, layer.problems)
+        held = [
+            key
+            for key, _ in self._pairs
+            if key in layer.settings and layer.settings[key].value is not None
+        ]
+        if held and exposure is not None:
+            self._exposed.append(
+                f"{exposure}, and holds {', '.join(held)}; run: chmod o= {name}, or "
+                f"keep secrets in files of their own ({held[0]}_file)"
+            )
 
     def add(self, layer: Layer, problems: list[str]) -> None:
         """Lay one source over what there is.
@@ -80,14 +92,21 @@ class Gathering:
                 self.settings.setdefault(place, Setting(value, f"preset {name}"))
 
     def read_secrets(self) -> None:
-        """Replace the names of secrets' files by what is in them."""
+        """Replace the names of secrets' files by what is in them.
+
+        Files with secrets that every user of this machine can read are refused,
+        the configuration file itself included.
+        """
+        allow_exposed = self._accepts("readable_keys")
+        if not allow_exposed:
+            self.problems += self._exposed
         for key, file_key in self._pairs:
             name = self.settings.get(file_key, Setting(None, "")).value
             if not isinstance(name, str) or not name.strip():
                 continue
             origin = self.settings[file_key].origin
             try:
-                found = read_secret(name, self._reader)
+                found = read_secret(name, self._reader, allow_exposed=allow_exposed)
             except ConfigError as fault:
                 self.unread.add(key)
                 self.problems += [
@@ -95,6 +114,10 @@ class Gathering:
                 ]
             else:
                 self.settings[key] = Setting(found, f"{file_key}, {origin}")
+
+    def _accepts(self, danger: str) -> bool:
+        accepted = self.settings.get("security.allow_unsafe", Setting(None, "")).value
+        return isinstance(accepted, list) and danger in accepted
 
     def replaced_secret(self, key: str) -> str | None:
         """Return where another secret stands, which an upper source replaced."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from gateway.config.document import Document, Path
+from gateway.config.document import Document, Path, shown_key
 from gateway.config.fields import Block
 from gateway.config.shape import Kind, is_block, keys, kind_of
 from gateway.config.vocabulary import Vocabulary
@@ -114,8 +114,11 @@ class FileLayer:
 
 
 def show_path(path: Path) -> str:
-    """Write a path with dots; parts that are no plain words are escaped."""
+    """Write a path with dots; parts that are no plain words are quoted."""
+    shown = [(text, shown_key(text)) for text in map(str, path)]
     return ".".join(
-        text if re.fullmatch(r"[\w-]{1,60}", text, re.ASCII) else ascii(text[:60])
-        for text in map(str, path)
+        text
+        if quoted[1:-1] == text and re.fullmatch(r"[\w-]+", text, re.ASCII)
+        else quoted
+        for text, quoted in shown
     )

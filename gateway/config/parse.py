@@ -31,9 +31,11 @@ from gateway.config.rules import (
     gateway_conflicts,
     gateway_warnings,
 )
+from gateway.config.secrets import secrets_in
 from gateway.config.shape import leaves
 from gateway.config.vocabulary import Vocabulary
 from gateway.errors import ConfigError
+from gateway.policy.redaction import Redaction
 from gateway.texts import Language
 
 _CLIENT_KEY: Final = "GOTUNNEL_API_KEY"  # the client reads it, too
@@ -187,7 +189,8 @@ def _load(
         if doubtful.isdisjoint({conflict.key, *conflict.others}):
             problems.append(complaints.about_conflict(conflict))
     if problems:
-        raise ConfigError(problems)
+        redact = Redaction(secrets_in(process.model, settings))
+        raise ConfigError([redact(problem) for problem in problems])
     warnings = [*process.warnings(config), *_client_key_warnings(gathering)]
     return Loaded(config, gathering.sources(), tuple(warnings))
 

@@ -238,8 +238,8 @@ def gateway_warnings(config: GatewayConfig) -> list[str]:
             found.append(f"NOT SEALED: {key} names files, and yet TLS is off there")
     if "readable_keys" in config.security.allow_unsafe:
         found.append(
-            "UNSAFE: security.allow_unsafe accepts private keys that every user of "
-            "this machine can read"
+            "UNSAFE: security.allow_unsafe accepts private keys and files with secrets "
+            "that every user of this machine can read"
         )
     if _api_is_open(config):
         found.append(

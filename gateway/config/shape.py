@@ -26,7 +26,7 @@ import annotated_types
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from gateway.config.fields import Block, Means, OneOrMore
+from gateway.config.fields import Block, Hidden, Means, OneOrMore
 from gateway.config.places import HostPort
 
 _NAMES: Final = {
@@ -57,6 +57,13 @@ class Kind(NamedTuple):
     def is_secret(self) -> bool:
         """Whether values must never be shown."""
         return self.core is SecretStr
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether a secret may stand in the place of a value, or in a part of it."""
+        if is_block(self.core):
+            return any(kind_of(field).is_hidden for field in keys(self.core).values())
+        return self.is_secret or any(isinstance(mark, Hidden) for mark in self.marks)
 
     @property
     def is_text(self) -> bool:

@@ -17,7 +17,7 @@ from gateway.ops.log_lines import JsonLines, format_line
 from gateway.ops.log_settings import LogSettings
 from gateway.ops.logs import LineObserver
 from gateway.ops.recent import RecentLines
-from gateway.ops.redaction import Redaction
+from gateway.policy.redaction import Redaction
 
 DEBUG_SECONDS: Final = 900.0  # that a signal turns everything on for
 _LOG: Final = Logger()

@@ -1,4 +1,4 @@
-"""Keep known secrets out of the log, should a line ever hold one."""
+"""Keep known secrets out of logs and errors, should a text ever hold one."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from urllib.parse import quote
 
 HIDDEN: Final = "[hidden]"
 FEWEST_CHARACTERS: Final = 8  # of a secret; shorter ones would hide common words
-_AGENT_KEY: Final = re.compile(r"(gtk_[0-9a-f]{8}_)[A-Za-z0-9_-]{43}")
+_AGENT_KEY: Final = re.compile(r"(gtk_[0-9a-f]{8}_)[A-Za-z0-9_-]{4,}")
+_PASSWORD: Final = re.compile(r"(://[^\s/:@]{0,100}:)[^\s/@]{1,200}@")
 
 
 class Redaction:
     """Replaces secrets in lines that are about to be written.
 
     A net below all else: no line is meant to hold a secret in the first place.
-    Known are the secrets given, as they stand and as JSON and URLs write them, and
-    everything that has the form of an agent's key.
+    Known are the secrets given, as they stand and as JSON and URLs write them,
+    everything that begins like an agent's key, and passwords in URLs.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -36,6 +37,8 @@ class Redaction:
                 text = text.replace(form, HIDDEN)
         if "gtk_" in text:
             text = _AGENT_KEY.sub(rf"\1{HIDDEN}", text)
+        if "://" in text and "@" in text:
+            text = _PASSWORD.sub(rf"\1{HIDDEN}@", text)
         return text
 
     def __bool__(self) -> bool:

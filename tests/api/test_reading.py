@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.api.bodies import CreateBody, RemoveBody, UpdateBody
+from gateway.api.bodies import AgentKeyBody, CreateBody, RemoveBody, UpdateBody
 from gateway.api.reading import SPELLINGS, read_body
 from gateway.errors import BadRequestError, CallerError, NotAvailableError
 from gateway.policy.addresses import check_listen
@@ -169,6 +169,18 @@ class ReadBodyTests(SynchronousTestCase):
         long = "x" * 5000
         for key, value in (("name", [long]), (long, 1), ("listen", long)):
             self.assertLess(len(self.refusal({"port": 1, key: value})), 500)
+
+    def test_a_key_of_an_agent_is_not_repeated(self):
+        key = "gtk_0123abcd_" + "Zz-_9" * 8 + "abc"
+        for body in (
+            {"name": key, key: 1},
+            {"name": f"{key} {key}", "ports": key, "targets": [key]},
+            {"name": [key], "max_links": key, "targets": {"a": key}},
+        ):
+            fault = self.assertRaises(
+                BadRequestError, read_body, json.dumps(body).encode(), AgentKeyBody
+            )
+            self.assertNotIn("Zz-_9", str(fault))
 
     def test_features_to_come_are_called_so(self):
         bodies: list[dict[str, object]] = [

@@ -152,11 +152,20 @@ class FindingTests(CheckCase):
 class CommandTests(CheckCase):
     """The commands."""
 
-    def write(self, text):
+    def write(self, text, mode=0o600):
         path = Path(self.mktemp())
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+        path.chmod(mode)
         return path
+
+    def test_a_secret_that_every_user_can_read_is_refused(self):
+        path = self.write(f"tunnel: {{auth_token: {SECRET}}}", 0o644)
+        for command in ("check", "doctor"):
+            result = run(command, "--config", path)
+            self.assertNotEqual(result.exit_code, 0)
+            self.assertIn("is open to every user of this machine", result.output)
+            self.assertNotIn(SECRET, result.output)
 
     def test_check_says_what_is_bad_and_ends_with_1(self):
         path = self.write("api: {listen_port: 8089}")

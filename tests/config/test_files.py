@@ -1,11 +1,14 @@
 """Files of settings and of secrets."""
 
 import os
+from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.config.files import LARGEST_FILE, FileContent, read_file
-from tests.config.loading import SECRET, load, load_as_agent, problems_of
+from gateway.config.parse import load_agent
+from gateway.errors import ConfigError
+from tests.config.loading import SECRET, load, load_as_agent, problems_of, reader_of
 
 
 def no_name(name):
@@ -13,6 +16,8 @@ def no_name(name):
     raise ValueError("embedded null byte")
 
 
+KEY = SECRET[::-1]
+READABLE = "security: {allow_unsafe: [readable_keys]}"
 TOKEN_FILE = "tunnel: {auth_token_file: t}"
 
 
@@ -54,6 +59,52 @@ class ConfigurationFileTests(SynchronousTestCase):
         self.assertIn("'gw.yaml' cannot be read: not a file name", found[0])
 
 
+def exposed(text, mode=0o644):
+    """Return a reader of one file of a mode."""
+    return reader_of(**{"gw.yaml": FileContent(text.encode(), mode)})
+
+
+class ExposedFileTests(SynchronousTestCase):
+    """Configuration files with secrets that every user can read."""
+
+    def test_are_refused_like_files_of_secrets(self):
+        text = (
+            f"tunnel: {{auth_token: {SECRET}}}\nsecurity: {{api: {{api_key: {KEY}}}}}"
+        )
+        self.assertEqual(
+            problems_of(text, reader=exposed(text)),
+            [
+                "'gw.yaml' is open to every user of this machine (mode 644), and holds "
+                "tunnel.auth_token, security.api.api_key; run: chmod o= gw.yaml, or "
+                "keep secrets in files of their own (tunnel.auth_token_file)"
+            ],
+        )
+        for mode in (0o602, 0o661, 0o777):
+            self.assertEqual(len(problems_of(reader=exposed(text, mode))), 1)
+        for mode in (0o600, 0o640, 0o660):
+            self.assertEqual(problems_of(reader=exposed(text, mode)), [])
+
+    def test_an_agents_as_well(self):
+        text = f"token: {SECRET}"
+        files = {"agent.yaml": FileContent(text.encode(), 0o644)}
+        loader = partial(load_agent, "agent.yaml", environ={}, options={})
+        fault = self.assertRaises(ConfigError, loader, reader=reader_of(**files))
+        self.assertIn("holds token; run: chmod o= agent.yaml", str(fault))
+
+    def test_a_variable_above_does_not_close_the_file(self):
+        text = f"tunnel: {{auth_token: {SECRET}}}"
+        found = problems_of(reader=exposed(text), environ={"GOTUNNEL_TOKEN": KEY})
+        self.assertEqual(len(found), 1)
+
+    def test_without_a_secret_everybody_may_read_it(self):
+        for text in ("log_level: warn", "tunnel: {auth_token: null}"):
+            self.assertEqual(problems_of(reader=exposed(text)), [])
+
+    def test_an_accepted_danger(self):
+        text = f"tunnel: {{auth_token: {SECRET}}}\n{READABLE}"
+        self.assertEqual(problems_of(reader=exposed(text)), [])
+
+
 class SecretFileTests(SynchronousTestCase):
     """Secrets in files of their own."""
 
@@ -88,6 +139,21 @@ class SecretFileTests(SynchronousTestCase):
             start = f"tunnel.auth_token_file: {detail}"
             self.assertTrue(problem.startswith(start), problem)
             self.assertNotIn(SECRET, problem)
+
+    def test_a_secret_in_place_of_its_files_name_is_not_repeated(self):
+        [problem] = problems_of(f"tunnel: {{auth_token_file: {SECRET}}}")
+        self.assertNotIn(SECRET, problem)
+        self.assertIn("auth_token_file: the file (its name is not shown", problem)
+        for name in ("/run/secrets/the-tokens", "./tokens-of-agents", "gateway.token"):
+            [problem] = problems_of(f"tunnel: {{auth_token_file: {name}}}")
+            self.assertIn(f"'{name}' cannot be read", problem)
+
+    def test_an_accepted_danger(self):
+        exposed = FileContent(SECRET.encode(), 0o644)
+        loaded = load(f"{TOKEN_FILE}\n{READABLE}", t=exposed)
+        token = loaded.config.tunnel.auth_token
+        self.assertEqual(token.get_secret_value(), SECRET)
+        self.assertIn("files with secrets that every user", loaded.warnings[0])
 
     def test_guessable_content_is_refused(self):
         self.assertEqual(

@@ -111,6 +111,7 @@ class RigCase(ProgramsCase):
     def write_config(self, name: str, config: dict[str, Any]) -> Path:
         """Write a configuration file and return its path."""
         path = self.folder / name
+        path.touch(0o600)  # it may hold a secret
         path.write_text(yaml.safe_dump(config))
         return path
 
