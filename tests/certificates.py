@@ -43,7 +43,7 @@ class Authority:
             ends: days from now at which it expires.
             key: its private key; None = one of P-256.
             options: `self_signed`: whether it signs itself; `alternative_names`: the
-                extension of that name, in any bytes.
+                extension of that name, in any bytes; `password`: encrypts the key.
         """
         self_signed = options.get("self_signed", False)
         key = key or ec.generate_private_key(ec.SECP256R1())
@@ -60,11 +60,7 @@ class Authority:
         )
         cert_file, key_file = self.folder / f"{name}.crt", self.folder / f"{name}.key"
         cert_file.write_bytes(_pem(certificate))
-        pem = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
+        pem = private_pem(key, options.get("password"))
         with open(os.open(key_file, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
             file.truncate()
             file.write(pem)
@@ -107,6 +103,16 @@ class Authority:
                 critical=False,
             )
         return builder.sign(signer or key, hashes.SHA256())
+
+
+def private_pem(key, password=None, form=serialization.PrivateFormat.PKCS8):
+    """Return a private key as PEM, encrypted if there is a password."""
+    encryption = (
+        serialization.BestAvailableEncryption(password)
+        if password
+        else serialization.NoEncryption()
+    )
+    return key.private_bytes(serialization.Encoding.PEM, form, encryption)
 
 
 def rsa_key():

@@ -42,6 +42,7 @@ def files_of(settings: AgentTLS) -> CertificateFiles:
     return CertificateFiles(
         cert_file=settings.cert_file,
         key_file=settings.key_file,
+        key_password_file=settings.key_password_file,
         ca_file=settings.ca_file,
         allow_readable_key=settings.allow_readable_key,
     )

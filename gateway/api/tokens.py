@@ -6,7 +6,7 @@ Sources: RFC 7519 (claims), RFC 7518 (algorithms).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -22,6 +22,8 @@ LONGEST_TOKEN: Final = 8192  # characters
 LONGEST_NAME: Final = 100
 FEWEST_RSA_BITS: Final = 2048
 _HMAC: Final = "HS256"
+
+SigningKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 
 class Caller(NamedTuple):
@@ -151,7 +153,7 @@ def _public(pem: bytes) -> tuple[str, Any]:
 
 
 def issue(
-    key: str | bytes,
+    key: str | SigningKey,
     algorithm: str,
     *,
     subject: str,
@@ -163,7 +165,7 @@ def issue(
     """Return a token.
 
     Args:
-        key: the secret, or a private key as PEM.
+        key: the secret, or a private key.
         algorithm: HS256, RS256 or ES256.
         subject: name of the bearer.
         role: `reader` or `admin`.

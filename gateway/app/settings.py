@@ -13,8 +13,8 @@ from gateway.config.gateway import (
 from gateway.link.protocol import LinkSettings
 from gateway.metrics.tallies import Stalls
 from gateway.mux.core import SessionSettings
-from gateway.net.certificates import CertificateFiles
 from gateway.net.tls import ServerTLS
+from gateway.ops.sealing import files_of
 from gateway.policy.budget import Budget
 from gateway.policy.credentials import (
     AgentCredential,
@@ -95,12 +95,7 @@ def _server_tls(
     admits: Callable[[str], bool],
 ) -> ServerTLS:
     return ServerTLS(
-        CertificateFiles(
-            cert_file=files.cert_file,
-            key_file=files.key_file,
-            ca_file=files.client_ca,
-            allow_readable_key="readable_keys" in config.security.allow_unsafe,
-        ),
+        files_of(files, allow_readable="readable_keys" in config.security.allow_unsafe),
         limit=config.limits.handshakes,
         seconds=config.security.handshake_timeout,
         refused=refused,

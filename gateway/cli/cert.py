@@ -13,8 +13,14 @@ from cryptography.x509.oid import NameOID
 
 from gateway.cli.exits import FailedError, failing_plainly
 from gateway.cli.output import json_option, printable, show_json
-from gateway.net.certificates import load_certificates
-from gateway.ops.issuing import Files, issue_agent, issue_gateway, make_authority
+from gateway.net.certificates import parse_certificates
+from gateway.ops.issuing import (
+    Files,
+    issue_agent,
+    issue_gateway,
+    load_authority,
+    make_authority,
+)
 from gateway.policy.addresses import check_host
 from gateway.wire.hello import NAME_PATTERN
 
@@ -35,6 +41,12 @@ _days = click.option(
     default=USUAL_DAYS,
     show_default=True,
     help="How long the certificate is good for.",
+)
+_password = click.option(
+    "--key-password-file",
+    "password_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File that holds the password of ca.key, if that is encrypted.",
 )
 _force = click.option("--force", is_flag=True, help="Replace what is there.")
 
@@ -67,18 +79,32 @@ def ca(*, folder: Path, force: bool, as_json: bool) -> None:
 @click.argument("hosts", metavar="HOST...", nargs=-1, required=True)
 @_folder
 @_days
+@_password
 @_force
 @json_option
 def gateway(
-    *, hosts: tuple[str, ...], folder: Path, days: int, force: bool, as_json: bool
+    *,
+    hosts: tuple[str, ...],
+    folder: Path,
+    days: int,
+    password_file: Path | None,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Make the gateway's certificate.
 
     HOST are the names and addresses that agents connect to.
     """
+    names = [_checked(host) for host in hosts]
     with failing_plainly():
+        authority = load_authority(folder, password_file)
         files = issue_gateway(
-            folder, [_checked(host) for host in hosts], _now(), days=days, replace=force
+            authority,
+            folder,
+            names,
+            _now(),
+            days=days,
+            replace=force,
         )
     _say_made(
         files,
@@ -104,9 +130,18 @@ def _checked(host: str) -> str:
 @click.argument("name")
 @_folder
 @_days
+@_password
 @_force
 @json_option
-def agent(*, name: str, folder: Path, days: int, force: bool, as_json: bool) -> None:
+def agent(
+    *,
+    name: str,
+    folder: Path,
+    days: int,
+    password_file: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Make the certificate of the agent NAME."""
     if not NAME_PATTERN.fullmatch(name):
         raise click.BadParameter(
@@ -114,7 +149,8 @@ def agent(*, name: str, folder: Path, days: int, force: bool, as_json: bool) -> 
             "underscores and hyphens"
         )
     with failing_plainly():
-        files = issue_agent(folder, name, _now(), days=days, replace=force)
+        authority = load_authority(folder, password_file)
+        files = issue_agent(authority, folder, name, _now(), days=days, replace=force)
     _say_made(
         files,
         f"Take both and {folder / 'ca.crt'} to the agent's machine.  In its "
@@ -134,8 +170,12 @@ def agent(*, name: str, folder: Path, days: int, force: bool, as_json: bool) -> 
 @json_option
 def show(*, file: Path, as_json: bool) -> None:
     """Show what a certificate says, and its fingerprint."""
+    try:
+        content = file.read_bytes()  # may be a pipe
+    except OSError as fault:
+        raise FailedError(f"{file}: {fault.strerror or fault}") from None
     with failing_plainly():
-        found = load_certificates(str(file))
+        found = parse_certificates(str(file), content)
     try:
         rows = [_described(certificate) for certificate in found]
     except ValueError as fault:

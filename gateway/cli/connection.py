@@ -11,14 +11,17 @@ from typing import Concatenate, Final, ParamSpec
 from urllib.parse import urlsplit
 
 import click
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.cli.client import ApiClient
-from gateway.cli.exits import FailedError
+from gateway.cli.exits import FailedError, failing_plainly
 from gateway.cli.kinds import Seconds
 from gateway.config.language import language_of
+from gateway.net.certificates import load_certificates
+from gateway.net.keys import load_private_key, read_password
 
 USUAL_URL: Final = "http://127.0.0.1:8080"
-_TLS_FILES: Final = ("ca", "cert", "cert_key")
+_TLS_FILES: Final = ("ca_file", "cert_file", "cert_key_file", "cert_key_password_file")
 USUAL_TIMEOUT_SECONDS: Final = 15.0  # longer than the gateway's own limit
 
 Parameters = ParamSpec("Parameters")
@@ -73,6 +76,13 @@ def asks_api(
         help="Private key of the certificate.",
     )
     @click.option(
+        "--cert-key-password-file",
+        envvar="GOTUNNEL_API_CERT_KEY_PASSWORD_FILE",
+        show_envvar=True,
+        type=click.Path(dir_okay=False),
+        help="File that holds the password of the private key, if that is encrypted.",
+    )
+    @click.option(
         "--timeout",
         type=Seconds(0.1),
         default=USUAL_TIMEOUT_SECONDS,
@@ -85,7 +95,7 @@ def asks_api(
         options: dict[str, object] = kwargs
         client = ApiClient(
             str(options.pop("url")),
-            tls=_tls(*(options.pop(f"{name}_file") for name in _TLS_FILES)),
+            tls=_tls(*(_name(options.pop(option)) for option in _TLS_FILES)),
             api_key=_credential(options.pop("api_key_file"), "GOTUNNEL_API_KEY"),
             token=_credential(options.pop("api_token_file"), "GOTUNNEL_API_TOKEN"),
             timeout_seconds=float(str(options.pop("timeout"))),
@@ -124,23 +134,50 @@ def _is_plain_url(text: str) -> bool:
     )
 
 
-def _tls(ca_file: object, cert_file: object, key_file: object) -> ssl.SSLContext:
+def _name(option: object) -> str | None:
+    return None if option is None else str(option)
+
+
+def _tls(
+    ca_file: str | None,
+    cert_file: str | None,
+    key_file: str | None,
+    password_file: str | None,
+) -> ssl.SSLContext:
     """Return how the gateway is told apart from others, and who we are there."""
-    try:
-        context = ssl.create_default_context(
-            cafile=None if ca_file is None else str(ca_file)
-        )
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    with failing_plainly():
+        context = _trusting(ca_file)
         if cert_file is not None:
-            context.load_cert_chain(
-                str(cert_file), None if key_file is None else str(key_file)
-            )
-    except OSError as fault:  # SSLError is one
-        named = [str(one) for one in (ca_file, cert_file, key_file) if one is not None]
-        raise FailedError(
-            f"cannot use {', '.join(named)}: {fault.strerror or fault}"
-        ) from None
+            _show(context, cert_file, key_file or cert_file, password_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
+
+
+def _trusting(ca_file: str | None) -> ssl.SSLContext:
+    if ca_file is None:
+        return ssl.create_default_context()
+    issuers = [one.public_bytes(Encoding.DER) for one in load_certificates(ca_file)]
+    return ssl.create_default_context(cadata=b"".join(issuers))
+
+
+def _show(
+    context: ssl.SSLContext, cert_file: str, key_file: str, password_file: str | None
+) -> None:
+    load_certificates(cert_file)
+    load_private_key(
+        key_file,
+        password_file,
+        allow_readable=True,
+        remedy="give --cert-key-password-file",
+    )
+    # without a callback OpenSSL would ask on the terminal
+    password = b"" if password_file is None else read_password(password_file)
+    try:
+        context.load_cert_chain(cert_file, key_file, lambda: password)
+    except OSError as fault:  # SSLError is one
+        raise FailedError(
+            f"cannot use {cert_file} with {key_file}: {fault.strerror or fault}"
+        ) from None
 
 
 def _credential(option: object, variable: str) -> str | None:

@@ -9,16 +9,16 @@ from typing import Final
 
 import click
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from pydantic import SecretStr
 
-from gateway.api.tokens import LONGEST_NAME, ROLES, issue
+from gateway.api.tokens import LONGEST_NAME, ROLES, SigningKey, issue
 from gateway.cli.exits import FailedError
 from gateway.cli.kinds import duration
 from gateway.cli.output import json_option, show_json
 from gateway.config.fields import long_secret
 from gateway.config.files import read_file, read_secret
-from gateway.errors import ConfigError
+from gateway.errors import OperatorError
+from gateway.net.keys import load_private_key
 
 _VARIABLE: Final = "GOTUNNEL_SECURITY__API__JWT_SECRET"
 _FILE_VARIABLE: Final = f"{_VARIABLE}_FILE"
@@ -54,6 +54,12 @@ _FILE_VARIABLE: Final = f"{_VARIABLE}_FILE"
     type=click.Path(dir_okay=False, path_type=Path),
     help="Private key, PEM, whose public key is security.api.jwt_public_key_file.",
 )
+@click.option(
+    "--key-password-file",
+    "password_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File that holds the password of the private key, if that is encrypted.",
+)
 @json_option
 def token(
     *,
@@ -63,6 +69,7 @@ def token(
     audience: str | None,
     secret_file: Path | None,
     private_key_file: Path | None,
+    password_file: Path | None,
     as_json: bool,
 ) -> None:
     """Issue a token for the bearer SUBJECT, who calls the API with it.
@@ -73,10 +80,10 @@ def token(
         raise click.UsageError("give --secret-file or --private-key-file, not both")
     if len(subject) > LONGEST_NAME or not subject.isprintable():
         raise click.BadParameter(f"SUBJECT has at most {LONGEST_NAME} plain characters")
-    key: str | bytes
+    key: str | SigningKey
     try:
         if private_key_file is not None:
-            key, algorithm = _private_key(private_key_file)
+            key, algorithm = _private_key(private_key_file, password_file)
         else:
             key, algorithm = _secret(secret_file), "HS256"
         made = issue(
@@ -88,7 +95,7 @@ def token(
             seconds=seconds,
             audience=audience,
         )
-    except ConfigError as fault:
+    except OperatorError as fault:
         raise FailedError(str(fault)) from None
     except ValueError as fault:
         raise FailedError(f"no token can be signed: {fault}") from None
@@ -111,14 +118,14 @@ def _secret(option: Path | None) -> str:
         raise FailedError(f"the secret {fault}") from None
 
 
-def _private_key(file: Path) -> tuple[bytes, str]:
-    pem = read_secret(str(file), read_file).encode()
-    try:
-        key = load_pem_private_key(pem, None)
-    except (ValueError, TypeError):
-        raise FailedError(f"{file} holds no plain private key in PEM form") from None
+def _private_key(file: Path, password_file: Path | None) -> tuple[SigningKey, str]:
+    key = load_private_key(
+        str(file),
+        None if password_file is None else str(password_file),
+        remedy="give --key-password-file",
+    )
     if isinstance(key, rsa.RSAPrivateKey):
-        return pem, "RS256"
+        return key, "RS256"
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name == "secp256r1":
-        return pem, "ES256"
+        return key, "ES256"
     raise FailedError(f"{file} is neither an RSA key nor one of curve P-256")

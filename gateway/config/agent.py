@@ -78,6 +78,8 @@ class AgentTLS(Block):
     shows none."""
     key_file: FileName | None = None
     """Private key of the certificate; null = it is in `cert_file`."""
+    key_password_file: FileName | None = None
+    """File that holds the password of an encrypted private key."""
     allow_readable_key: bool = False
     """Accept a private key that every user of this machine can read."""
 

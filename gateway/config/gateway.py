@@ -128,6 +128,8 @@ class CertificateConfig(Block):
     """Certificate of this gateway, followed by those of its issuers."""
     key_file: FileName | None = None
     """Private key of the certificate; null = it is in `cert_file`."""
+    key_password_file: FileName | None = None
+    """File that holds the password of an encrypted private key."""
     client_ca: FileName | None = None
     """Issuers of certificates that the other side must show; null = it need not show
     any."""

@@ -18,7 +18,14 @@ _ADDRESSES_OF_ALL: Final = "all interfaces"
 _TOKEN: Final = "tunnel.auth_token"  # noqa: S105 - the key's name
 _API_KEY: Final = "security.api.api_key"
 _API_NETWORKS: Final = "security.api.allowed_ips"
-_AGENT_TLS: Final = ("ca_file", "fingerprint", "server_name", "cert_file", "key_file")
+_KEY_FILES: Final = ("key_file", "key_password_file")
+_AGENT_TLS: Final = (
+    "ca_file",
+    "fingerprint",
+    "server_name",
+    "cert_file",
+    *_KEY_FILES,
+)
 
 
 class Conflict(NamedTuple):
@@ -283,8 +290,10 @@ def agent_conflicts(config: AgentConfig) -> list[Conflict]:
         for key in set_keys:
             detail = "is of no use unless tls.enabled is true; set that as well"
             found.append(Conflict(f"tls.{key}", detail, ("tls.enabled",)))
-    elif tls.key_file is not None and tls.cert_file is None:
-        found.append(Conflict("tls.key_file", "there is no tls.cert_file for the key"))
+    elif tls.cert_file is None:
+        detail = "there is no tls.cert_file for the key"
+        set_keys = [key for key in _KEY_FILES if getattr(tls, key) is not None]
+        found += [Conflict(f"tls.{key}", detail) for key in set_keys]
     names: set[str] = set()
     ports: set[int] = set()
     rules = TargetRules.parse(config.allow_targets)

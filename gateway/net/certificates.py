@@ -5,21 +5,22 @@ from __future__ import annotations
 import hmac
 import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
-from OpenSSL.crypto import FILETYPE_PEM, X509
+from OpenSSL.crypto import X509, X509Store
+from OpenSSL.crypto import Error as CryptoError
 from service_identity import VerificationError
 from service_identity.cryptography import extract_patterns
 from service_identity.exceptions import CertificateError as UnreadableError
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
 
-from gateway.errors import OperatorError
 from gateway.net.addresses import family_of
+from gateway.net.keys import CertificateError, load_private_key, read_pem
 
 CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; 1.3 has no others
 _OPTIONS: Final = (
@@ -30,7 +31,12 @@ _OPTIONS: Final = (
     # expired. In TLS 1.3 this makes tickets references to the cache, which is off.
     | SSL.OP_NO_TICKET
 )
-_OTHERS_MAY_READ: Final = 0o007
+_KEYS_OF_TLS: Final = (
+    rsa.RSAPrivateKey,
+    ec.EllipticCurvePrivateKey,
+    ed25519.Ed25519PrivateKey,
+    ed448.Ed448PrivateKey,
+)
 # what reading a certificate raises whose extensions no standard knows
 _MALFORMED: Final = (
     ValueError,
@@ -56,10 +62,6 @@ _COMPLAINTS: Final = {
 }
 
 
-class CertificateError(OperatorError):
-    """A certificate, its key or its issuers cannot be used."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateFiles:
     """Files of one end; all PEM.
@@ -67,19 +69,21 @@ class CertificateFiles:
     Attributes:
         cert_file: certificate, then those of its issuers; None = none is shown.
         key_file: its private key; None = it is in `cert_file`.
+        key_password_file: the password of an encrypted key; None = it is plain.
         ca_file: certificates of the issuers that the far end's must be from.
         allow_readable_key: do without the check that others cannot read the key.
     """
 
     cert_file: str | None
     key_file: str | None
+    key_password_file: str | None = None
     ca_file: str | None = None
     allow_readable_key: bool = False
 
     @property
     def files(self) -> list[str]:
         """All files that are read."""
-        named = (self.cert_file, self.key_file, self.ca_file)
+        named = (self.cert_file, self.key_file, self.key_password_file, self.ca_file)
         return [file for file in named if file is not None]
 
 
@@ -94,8 +98,8 @@ def server_context(files: CertificateFiles) -> SSL.Context:
     context = _new_context(SSL.TLS_SERVER_METHOD)
     _show(context, files)
     if files.ca_file is not None:
-        _trust(context, files.ca_file)
-        context.load_client_ca(os.fsencode(files.ca_file))
+        for issuer in _trust(context, files.ca_file):
+            context.add_client_ca(issuer)
         _demand(context)
     return context
 
@@ -137,27 +141,40 @@ def _new_context(method: int) -> SSL.Context:
 def _show(context: SSL.Context, files: CertificateFiles) -> None:
     cert_file = str(files.cert_file)
     key_file = files.key_file or cert_file
-    load_certificates(cert_file)
-    check_key_file(key_file, allow_readable=files.allow_readable_key)
+    chain = load_certificates(cert_file)
+    key = load_private_key(
+        key_file, files.key_password_file, allow_readable=files.allow_readable_key
+    )
     try:
-        context.use_certificate_chain_file(cert_file)
-    except SSL.Error as fault:
+        context.use_certificate(chain[0])
+        for issuer in chain[1:]:
+            context.add_extra_chain_cert(issuer)
+    except (SSL.Error, CryptoError) as fault:
         raise CertificateError(f"{cert_file}: {_said(fault)}") from None
+    if not isinstance(key, _KEYS_OF_TLS):
+        raise CertificateError(
+            f"{key_file}: no private key for {cert_file}: TLS needs an RSA, EC, "
+            "Ed25519 or Ed448 key"
+        )
     try:
-        context.use_privatekey_file(key_file, FILETYPE_PEM)
+        context.use_privatekey(key)
         context.check_privatekey()
-    except SSL.Error as fault:
+    except (SSL.Error, CryptoError) as fault:
         raise CertificateError(
             f"{key_file}: no private key for {cert_file}: {_said(fault)}"
         ) from None
 
 
-def _trust(context: SSL.Context, ca_file: str) -> None:
-    load_certificates(ca_file)
+def _trust(context: SSL.Context, ca_file: str) -> list[x509.Certificate]:
+    """Trust the issuers in a file, and return them."""
+    issuers = load_certificates(ca_file)
+    store = cast(X509Store, context.get_cert_store())
     try:
-        context.load_verify_locations(ca_file)
-    except SSL.Error as fault:
+        for issuer in issuers:
+            store.add_cert(X509.from_cryptography(issuer))
+    except CryptoError as fault:
         raise CertificateError(f"{ca_file}: {_said(fault)}") from None
+    return issuers
 
 
 def _demand(context: SSL.Context) -> None:
@@ -176,7 +193,7 @@ def _note_complaint(
     return bool(ok)
 
 
-def _said(fault: SSL.Error) -> str:
+def _said(fault: SSL.Error | CryptoError) -> str:
     entries = fault.args[0] if fault.args else []
     return ", ".join(dict.fromkeys(entry[2] for entry in entries)) or "not usable"
 
@@ -187,31 +204,19 @@ def load_certificates(file: str) -> list[x509.Certificate]:
     Raises:
         CertificateError: it cannot be read, or holds none.
     """
-    try:
-        return x509.load_pem_x509_certificates(Path(file).read_bytes())
-    except OSError as fault:
-        raise CertificateError(f"{file}: {fault.strerror or fault}") from None
-    except ValueError:
-        raise CertificateError(f"{file}: holds no certificate in PEM form") from None
+    return parse_certificates(file, read_pem(file).content)
 
 
-def check_key_file(file: str, *, allow_readable: bool) -> None:
-    """Return if a private key is there, and everybody else is kept from it.
+def parse_certificates(file: str, content: bytes) -> list[x509.Certificate]:
+    """Return the certificates that were read from a PEM file, at least one.
 
     Raises:
-        CertificateError: it is not.
+        CertificateError: there is none.
     """
     try:
-        mode = os.stat(file).st_mode  # of what a link leads to
-        with open(file, "rb"):
-            pass
-    except OSError as fault:
-        raise CertificateError(f"{file}: {fault.strerror or fault}") from None
-    if mode & _OTHERS_MAY_READ and not allow_readable:
-        raise CertificateError(
-            f"{file}: every user of this machine may use this private key "
-            f"(mode {mode & 0o777:04o}); chmod 0600 it"
-        )
+        return x509.load_pem_x509_certificates(content)
+    except ValueError:
+        raise CertificateError(f"{file}: holds no certificate in PEM form") from None
 
 
 def names_of(certificate: X509) -> frozenset[str]:

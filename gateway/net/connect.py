@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from gateway.interfaces import IAttempt
 from gateway.net.addresses import TCPAddress, family_of, target_address
-from gateway.net.certificates import CertificateError
+from gateway.net.keys import CertificateError
 from gateway.net.poller import WRITABLE, TurnPoller, Watched
 from gateway.net.sockets import queue_little, reset, set_options
 from gateway.net.splice import PipePool

@@ -9,14 +9,14 @@ from typing import Final
 
 from gateway import SOFTWARE
 from gateway.config.agent import AgentConfig
-from gateway.config.gateway import CertificateConfig, GatewayConfig
+from gateway.config.gateway import GatewayConfig
 from gateway.net.certificates import CertificateFiles
 from gateway.ops.findings import Finding, Verdict, good
 from gateway.ops.holders import Holder, holder_of
 from gateway.ops.names import judge_names
 from gateway.ops.packet_filter import Run, judge_filter
 from gateway.ops.path import Probe, judge_probe
-from gateway.ops.sealing import judge_files
+from gateway.ops.sealing import files_of, judge_files
 from gateway.ops.system import (
     Machine,
     judge_buffers,
@@ -195,17 +195,8 @@ def _judge_seals(config: GatewayConfig, machine: Machine) -> Iterator[Finding]:
         ("api.tls", api.enabled, api),
     ):
         if enabled:
-            named = _files(files, allow_readable=readable)
+            named = files_of(files, allow_readable=readable)
             yield from judge_files("tls", key, named, machine.now, server=True)
-
-
-def _files(files: CertificateConfig, *, allow_readable: bool) -> CertificateFiles:
-    return CertificateFiles(
-        cert_file=files.cert_file,
-        key_file=files.key_file,
-        ca_file=files.client_ca,
-        allow_readable_key=allow_readable,
-    )
 
 
 def examine_agent(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.errors import OperatorError
+from gateway.net.certificates import load_certificates
+from gateway.net.keys import load_private_key
 
 CA_DAYS: Final = 3650
 _BACK_DATED: Final = timedelta(hours=1)  # clocks differ
@@ -85,38 +88,50 @@ def make_authority(folder: Path, now: datetime, *, replace: bool) -> Files:
     return files
 
 
-def load_authority(folder: Path) -> Authority:
+def load_authority(folder: Path, password_file: Path | None = None) -> Authority:
     """Return the authority in a folder.
+
+    Args:
+        folder: where it is.
+        password_file: holds the password of its key; None = the key is plain.
 
     Raises:
         IssueError: there is none, or it cannot be read.
+        CertificateError: a file cannot be used.
     """
     files = Files.at(folder, "ca")
-    try:
-        certificate = x509.load_pem_x509_certificate(files.cert.read_bytes())
-        key = serialization.load_pem_private_key(files.key.read_bytes(), None)
-    except OSError as fault:
-        advice = "; `gotunnel cert ca` makes one" if not files.key.exists() else ""
+    if not files.key.exists():
         raise IssueError(
-            f"{fault.filename}: {fault.strerror or fault}{advice}"
-        ) from None
-    except (ValueError, TypeError) as fault:
-        raise IssueError(f"{folder}: no authority of ours: {fault}") from None
+            f"{files.key}: {os.strerror(errno.ENOENT)}; `gotunnel cert ca` makes one"
+        )
+    [certificate, *_] = load_certificates(str(files.cert))
+    key = load_private_key(
+        str(files.key),
+        None if password_file is None else str(password_file),
+        remedy="give --key-password-file",
+    )
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise IssueError(f"{files.key}: not a key of an elliptic curve")
     return Authority(certificate, key)
 
 
 def issue_gateway(
-    folder: Path, hosts: Sequence[str], now: datetime, *, days: int, replace: bool
+    authority: Authority,
+    folder: Path,
+    hosts: Sequence[str],
+    now: datetime,
+    *,
+    days: int,
+    replace: bool,
 ) -> Files:
     """Make a certificate for a gateway, known by names and addresses.
 
     Raises:
-        IssueError: there is no authority, or it cannot be written.
+        IssueError: it would outlive the authority, or cannot be written.
     """
     names = [_general_name(host) for host in hosts]
     return _issue(
+        authority,
         folder,
         "gateway",
         hosts[0],
@@ -129,14 +144,21 @@ def issue_gateway(
 
 
 def issue_agent(
-    folder: Path, name: str, now: datetime, *, days: int, replace: bool
+    authority: Authority,
+    folder: Path,
+    name: str,
+    now: datetime,
+    *,
+    days: int,
+    replace: bool,
 ) -> Files:
     """Make a certificate for an agent, known by its name.
 
     Raises:
-        IssueError: there is no authority, or it cannot be written.
+        IssueError: it would outlive the authority, or cannot be written.
     """
     return _issue(
+        authority,
         folder,
         f"agent-{name}",
         name,
@@ -149,6 +171,7 @@ def issue_agent(
 
 
 def _issue(
+    authority: Authority,
     folder: Path,
     file_name: str,
     name: str,
@@ -159,7 +182,6 @@ def _issue(
     days: int,
     replace: bool,
 ) -> Files:
-    authority = load_authority(folder)
     issuer = authority.certificate
     key = ec.generate_private_key(ec.SECP256R1())
     last = issuer.not_valid_after_utc

@@ -12,10 +12,9 @@ from typing import Final
 
 from gateway.config.gateway import CertificateConfig, GatewayConfig
 from gateway.config.rules import open_warning
-from gateway.net.certificates import CertificateFiles
 from gateway.net.ports import open_listener
 from gateway.ops.findings import Finding, Verdict, good
-from gateway.ops.sealing import judge_files
+from gateway.ops.sealing import files_of, judge_files
 from gateway.ops.system import GOOD_BACKLOG, OTHER_DESCRIPTORS
 from gateway.policy.addresses import is_loopback, join_host_port
 
@@ -176,10 +175,7 @@ def _security(
 def _certificate(
     key: str, files: CertificateConfig, around: Surroundings
 ) -> Iterator[Finding]:
-    wanted = CertificateFiles(
-        cert_file=files.cert_file, key_file=files.key_file, ca_file=files.client_ca
-    )
-    yield from judge_files("security", key, wanted, around.now, server=True)
+    yield from judge_files("security", key, files_of(files), around.now, server=True)
 
 
 def _performance(config: GatewayConfig, around: Surroundings) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
+from gateway.config.gateway import CertificateConfig
 from gateway.errors import OperatorError
 from gateway.net.certificates import (
     CertificateFiles,
@@ -22,6 +23,24 @@ from gateway.ops.findings import Finding, Verdict, good
 SOON: Final = timedelta(days=21)
 RENEW: Final = "renew it: gotunnel cert gateway HOST --force, or as you got it"
 RENEW_AGENT: Final = "renew it: gotunnel cert agent NAME --force, or as you got it"
+
+
+def files_of(
+    config: CertificateConfig, *, allow_readable: bool = False
+) -> CertificateFiles:
+    """Return the files of a port with TLS.
+
+    Args:
+        config: names them.
+        allow_readable: accept a private key that other users can read.
+    """
+    return CertificateFiles(
+        cert_file=config.cert_file,
+        key_file=config.key_file,
+        key_password_file=config.key_password_file,
+        ca_file=config.client_ca,
+        allow_readable_key=allow_readable,
+    )
 
 
 def judge_files(

@@ -14,6 +14,8 @@ from gateway.net.certificates import (
     names_of,
     server_context,
 )
+from gateway.net.keys import load_private_key
+from tests.certificates import private_pem
 from tests.cli.cases import run
 
 
@@ -56,6 +58,22 @@ class CertTests(SynchronousTestCase):
                 )
             )
 
+    def test_the_key_of_the_authority_may_be_encrypted(self):
+        self.make("ca")
+        key_file = self.folder / "ca.key"
+        key = load_private_key(str(key_file))
+        key_file.write_bytes(private_pem(key, b"its password"))
+        said = self.make("agent", "office", expect=1)
+        self.assertIn(
+            f"{key_file} is encrypted: decrypt it, or give --key-password-file", said
+        )
+        password = self.folder / "password"
+        password.write_bytes(b"its password\n")
+        password.chmod(0o600)
+        self.make("agent", "office", "--key-password-file", password)
+        self.make("gateway", "gw.test", "--key-password-file", password)
+        self.assertEqual(names_of(self.load("agent-office.crt")), {"office"})
+
     def test_keys_are_their_owners_alone(self):
         self.make("ca")
         self.make("agent", "office")
@@ -83,7 +101,10 @@ class CertTests(SynchronousTestCase):
         said = self.make("gateway", "gw.test", "--days", "3650", expect=1)
         self.assertIn("3650 days from now the authority", said)
         (self.folder / "ca.key").write_text("nonsense")
-        self.assertIn("no authority of ours", self.make("agent", "a", expect=1))
+        self.assertIn(
+            "ca.key: holds no private key in PEM form",
+            self.make("agent", "a", expect=1),
+        )
 
     def test_show(self):
         made = json.loads(self.make("ca", "--json"))

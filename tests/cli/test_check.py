@@ -121,6 +121,9 @@ class FindingTests(CheckCase):
             f"security: {{tunnel: {{enable_tls: true, cert_file: {cert}, "
             f"key_file: {key}, client_ca: {authority.ca_file}}}}}"
         )
+        _, locked = authority.issue("gw", "gw.test", ends=60, password=b"a password")
+        self.assert_found(Verdict.BAD, f"{locked} is encrypted: decrypt it, or", text)
+        authority.issue("gw", "gw.test", ends=60)
         good = "the certificate is good"
         self.assert_found(Verdict.GOOD, good, text)
         self.assert_found(Verdict.GOOD, "agents must show a credential", text)

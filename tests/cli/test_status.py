@@ -1,7 +1,9 @@
 """`gotunnel status`."""
 
 import json
+from pathlib import Path
 
+from tests.certificates import Authority
 from tests.cli.cases import GatewayCase
 from tests.cli.fake_gateway import row
 from tests.cli.test_map import AGENT
@@ -18,6 +20,22 @@ class StatusTests(GatewayCase):
         self.assertIn("  store healthy\n", output)
         self.assertRegex(output, r"home +192\.0\.2\.7 +1 +2 +12\.3 ms +2026-01-02")
         self.assertIn("10022", output)
+
+    def test_an_encrypted_key_asks_nothing_on_the_terminal(self):
+        folder = Path(self.mktemp()).absolute()
+        cert, key = Authority(folder).issue("caller", password=b"its password")
+        said = self.run_command(
+            "status", "--cert-file", cert, "--cert-key-file", key, expect=1
+        )
+        self.assertIn(
+            f"{key} is encrypted: decrypt it, or give --cert-key-password-file",
+            said.stderr,
+        )
+        password = folder / "password"
+        password.write_bytes(b"its password\n")
+        password.chmod(0o600)
+        files = ["--cert-file", cert, "--cert-key-file", key]
+        self.run_command("status", *files, "--cert-key-password-file", password)
 
     def test_an_empty_gateway(self):
         output = self.run_command("status").stdout

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.api.tokens import TokenJudge
+from tests.certificates import private_pem
 from tests.cli.cases import run
 
 SECRET = "a-secret-of-at-least-thirty-two-letters"
@@ -52,24 +53,39 @@ class TokenTests(SynchronousTestCase):
 
     def test_by_a_private_key(self):
         key = ec.generate_private_key(ec.SECP256R1())
-        pem = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        file = self.write("key", pem.decode())
+        file = self.write("key", private_pem(key).decode())
         public = key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         token = self.made("alice", "--private-key-file", file)
         self.assertEqual(self.judged(token, public).name, "token alice")
 
+    def test_by_an_encrypted_private_key(self):
+        key = ec.generate_private_key(ec.SECP256R1())
+        file = self.write("key", private_pem(key, b"its password").decode())
+        said = self.made("alice", "--private-key-file", file, expect=1)
+        self.assertIn(
+            f"{file} is encrypted: decrypt it, or give --key-password-file", said
+        )
+        password = self.write("password", "its password\n")
+        options = ["--private-key-file", file, "--key-password-file", password]
+        public = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        self.assertEqual(
+            self.judged(self.made("alice", *options), public).name, "token alice"
+        )
+
     def test_what_is_wrong_is_said(self):
         for words, expect, said in (
             (["a"], 2, "which secret?"),
             (["a", "--secret-file", self.write("short", "x" * 31)], 1, "at least 32"),
             (["a", "--secret-file", self.folder / "none"], 1, "cannot be read"),
-            (["a", "--private-key-file", self.secret_file], 1, "no plain private key"),
+            (
+                ["a", "--private-key-file", self.secret_file],
+                1,
+                "holds no private key in PEM form",
+            ),
             (["a\nb", "--secret-file", self.secret_file], 2, "plain characters"),
             (["a", "--expires", "soon"], 2, "is no time such as"),
             (["a", "--expires", "0s"], 2, "is not between"),

@@ -164,6 +164,9 @@ WRONG_OF_AGENTS = [
         "(agent.yaml line 1)"]),
     ("tls: {enabled: true, key_file: a.key}", [
         "tls.key_file: there is no tls.cert_file for the key (agent.yaml line 1)"]),
+    ("tls: {enabled: true, key_password_file: a}", [
+        "tls.key_password_file: there is no tls.cert_file for the key "
+        "(agent.yaml line 1)"]),
 ]  # fmt: skip
 
 

@@ -24,6 +24,7 @@ CONNECTION = {
     "--ca-file",
     "--cert-file",
     "--cert-key-file",
+    "--cert-key-password-file",
     "--api-key-file",
     "--api-token-file",
     "--timeout",

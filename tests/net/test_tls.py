@@ -13,7 +13,8 @@ from twisted.internet.threads import deferToThread
 from zope.interface.verify import verifyObject
 
 from gateway.interfaces import IByteTransport, ICertified
-from gateway.net.certificates import CertificateError, CertificateFiles
+from gateway.net.certificates import CertificateFiles
+from gateway.net.keys import CertificateError
 from gateway.net.sealed import RECORD_BYTES
 from gateway.net.tls import ClientTLS, ServerTLS, TLSTransport
 from tests.certificates import Authority, rsa_key
@@ -546,6 +547,38 @@ class ReadAgainTests(TLSCase):
         self.assertIn("no private key for", str(fault))
         self.assertFalse(tls.read_again())
         await self.end(await self.connect(self.client()))
+
+    async def test_an_encrypted_key_stops_nothing_and_the_old_certificate_stays(self):
+        tls = self.server()
+        self.listen(tls)
+        _, key_file = self.authority.issue("server", ADDRESS, password=b"a password")
+        fault = self.assertRaises(CertificateError, tls.read_again)
+        self.assertEqual(
+            str(fault),
+            f"{key_file} is encrypted: decrypt it, or set key_password_file",
+        )
+        await self.end(await self.connect(self.client()))
+
+    async def test_a_password_file_put_right_is_seen(self):
+        password_file = self.authority.folder / "password"
+        password_file.write_bytes(b"a password\n")
+        password_file.chmod(0o600)
+        cert, key = self.authority.issue("server", ADDRESS, password=b"a password")
+        tls = ServerTLS(
+            CertificateFiles(
+                cert_file=cert, key_file=key, key_password_file=str(password_file)
+            ),
+            limit=200,
+            seconds=10.0,
+            refused=lambda host, why: None,
+        )
+        self.listen(tls)
+        await self.end(await self.connect(self.client()))
+        password_file.write_bytes(b"another one\n")
+        fault = self.assertRaises(CertificateError, tls.read_again)
+        self.assertIn(f"with the password in {password_file}", str(fault))
+        password_file.write_bytes(b"a password")
+        self.assertTrue(tls.read_again())
 
 
 class Greeter(Recorder):
