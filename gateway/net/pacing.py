@@ -97,6 +97,10 @@ class PacedSocket:
     def hurry(self) -> None:
         """Let everything in: the connection is at its end."""
         self._buckets[READABLE] = ()
+        waiting = self._calls.pop(READABLE, None)
+        if waiting is not None:
+            waiting.cancel()
+            self._dry(READABLE, False)
 
     def release(self) -> socket.SocketType:
         """Stand before the socket no more, and return it."""

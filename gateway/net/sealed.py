@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterable, Iterator
-from typing import Final, NoReturn
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, NoReturn, cast
 
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
 from gateway.net.outgoing import Chunk
+from gateway.net.pacing import PacedSocket
+from gateway.net.poller import READABLE, WRITABLE
 
 # What `Connection.send` and `recv_into` do around these takes longer than to seal a
 # record.  Both are asked whenever these fail, and say why.
@@ -34,18 +36,21 @@ class SecureSocket:
 
     Attributes:
         connection: the TLS state.
-        wants_write: reading goes on when the socket takes bytes again.
+        awaits: what must happen before the next read: `READABLE` as a rule, `WRITABLE`
+            if TLS has an answer of its own to send first, 0 if nothing must, because
+            there is more to read that no poll announces.
+        owed: bytes that the next send must begin with, cut as they like; OpenSSL has
+            begun to send them.
         fault: what broke the connection, in words; empty = nothing did.
-        over: the end came right behind bytes, and is told by the next read.
     """
 
     __slots__ = (
-        "_owed",
         "_recv",
         "_recv_into",
         "_seal",
         "_socket",
         "_ssl",
+        "awaits",
         "close",
         "connection",
         "fault",
@@ -53,10 +58,9 @@ class SecureSocket:
         "getpeername",
         "getsockname",
         "getsockopt",
-        "over",
+        "owed",
         "setsockopt",
         "shutdown",
-        "wants_write",
     )
 
     def __init__(self, sock: socket.SocketType, connection: SSL.Connection) -> None:
@@ -71,9 +75,8 @@ class SecureSocket:
         lib.SSL_clear_mode(self._ssl, lib.SSL_MODE_AUTO_RETRY)
         # one call writes several records, or is made again with what it began
         lib.SSL_clear_mode(self._ssl, lib.SSL_MODE_ENABLE_PARTIAL_WRITE)
-        self._owed = 0  # bytes of a run that OpenSSL has begun
-        self.wants_write = False
-        self.over = False
+        self.owed = 0
+        self.awaits = READABLE
         self.fault = ""
         self.close = sock.close
         self.fileno = sock.fileno
@@ -86,10 +89,10 @@ class SecureSocket:
     def send(self, data: Chunk) -> int:
         """Send what the kernel takes; return how much that was.
 
-        After `BlockingIOError` the same bytes must come first again.
+        Whatever comes back, `owed` says what must come first the next time.
         """
         size = len(data)
-        if size > RUN_BYTES or self._owed or not size:
+        if size > RUN_BYTES or self.owed or not size:
             return self.sendmsg((data,))
         if size <= RECORD_BYTES:
             return self._send_run(data)
@@ -105,7 +108,7 @@ class SecureSocket:
         sent = 0
         self._cork(1)
         try:
-            for run in _runs(pieces, self._owed):
+            for run in _runs(pieces, self.owed):
                 sent += send_run(run)
         except BlockingIOError:
             if not sent:
@@ -128,20 +131,23 @@ class SecureSocket:
                 self._seal(run)
             except SSL.WantWriteError:
                 # how much of it has left is between OpenSSL and the kernel
-                self._owed = size
+                self.owed = size
                 raise BlockingIOError from None
             except SSL.Error as fault:
                 self._break(fault)
-        self._owed = 0
+        self.owed = 0
         return size
 
     def recv(self, size: int) -> bytes:
         """Read what there is, up to `size` bytes; nothing = the far end has ended."""
+        self.awaits = READABLE
+        if size < RECORD_BYTES:
+            return self._recv_part(size)
         pieces: list[bytes] = []
         room = size
         while True:
             try:
-                data = self._recv(min(room, RECORD_BYTES))
+                data = self._recv(RECORD_BYTES)
             except SSL.Error as fault:
                 if self._ends(fault, before=bool(pieces)):
                     return b""
@@ -154,8 +160,24 @@ class SecureSocket:
                 break
         return b"".join(pieces)
 
+    def _recv_part(self, size: int) -> bytes:
+        """Read less than a record; note whether OpenSSL keeps the rest of one."""
+        try:
+            data = self._recv(size)
+        except SSL.Error as fault:
+            self._ends(fault, before=False)
+            return b""
+        if self.connection.pending():
+            self.awaits = 0
+        return data
+
     def recv_into(self, view: memoryview, size: int) -> int:
         """Do the same into `view`; return how much it was."""
+        self.awaits = READABLE
+        if size < RECORD_BYTES:
+            data = self._recv_part(size)
+            view[: len(data)] = data
+            return len(data)
         ssl = self._ssl
         start = from_buffer(view)
         filled = 0
@@ -180,17 +202,17 @@ class SecureSocket:
         return filled
 
     def _ends(self, fault: SSL.Error, *, before: bool) -> bool:
-        """Tell whether the far end has ended in order; `before`: bytes came first.
+        """Return whether the far end has ended in order; `before`: bytes came first.
 
         Raises:
             BlockingIOError: there is nothing for now, and was nothing before.
             OSError: the connection is broken, and nothing was before.
         """
         if isinstance(fault, SSL.WantWriteError):
-            self.wants_write = True
+            self.awaits = WRITABLE
         elif not isinstance(fault, SSL.WantReadError):
             if before:
-                self.over = True
+                self.awaits = 0  # the next read tells the end
                 return False
             if isinstance(fault, SSL.ZeroReturnError):
                 return True
@@ -229,6 +251,37 @@ class SecureSocket:
         except SSL.Error as fault:
             self._break(fault)
         return True
+
+
+class PacedSecureSocket(PacedSocket):
+    """The same where the socket is under TLS.
+
+    What OpenSSL has begun to send must be sent again as it was, whatever the buckets
+    hold by then: it has passed them already.
+    """
+
+    __slots__ = ("_secure",)
+
+    def __init__(self, sock: socket.SocketType, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - those of the base
+        super().__init__(sock, *args, **kwargs)
+        self._secure = cast("SecureSocket", sock)
+
+    def send(self, data: Chunk) -> int:
+        """Send what may pass, or what was begun."""
+        secure = self._secure
+        if secure.owed:
+            return secure.send(memoryview(data)[: secure.owed])
+        try:
+            return super().send(data)
+        finally:
+            self._spend(WRITABLE, secure.owed)
+
+    def sendmsg(self, pieces: Sequence[Chunk]) -> int:
+        """Send what may pass of the first piece, or what was begun."""
+        secure = self._secure
+        if secure.owed > len(pieces[0]):  # begun before there were buckets
+            return secure.send(next(_runs(pieces, secure.owed)))
+        return self.send(pieces[0])
 
 
 def _runs(pieces: Iterable[Chunk], owed: int = 0) -> Iterator[Chunk]:

@@ -28,7 +28,12 @@ from gateway.net.certificates import (
     state_of,
 )
 from gateway.net.poller import ERROR, HANGUP, READABLE, WRITABLE, TurnPoller
-from gateway.net.sealed import RECORD_BYTES, SecureSocket, words_of
+from gateway.net.sealed import (
+    RECORD_BYTES,
+    PacedSecureSocket,
+    SecureSocket,
+    words_of,
+)
 from gateway.net.sockets import reset
 from gateway.net.transports import UNWATCHED, TCPTransport
 from gateway.policy.budget import Budget
@@ -48,7 +53,9 @@ class TLSTransport(TCPTransport):
         peer_names: what the far end's certificate calls it; empty without one.
     """
 
-    __slots__ = ("_said_goodbye", "_secure", "peer_names")
+    __slots__ = ("_reading_soon", "_said_goodbye", "_secure", "peer_names")
+
+    _pacing = PacedSecureSocket
 
     def __init__(
         self,
@@ -71,6 +78,7 @@ class TLSTransport(TCPTransport):
         )
         self._secure = secure
         self._said_goodbye = False
+        self._reading_soon = False
         certificate = self.getPeerCertificate()
         self.peer_names = frozenset() if certificate is None else names_of(certificate)
 
@@ -80,34 +88,53 @@ class TLSTransport(TCPTransport):
 
     def handle(self, events: int) -> None:
         """Act on what the poller saw; either direction may have waited for it."""
-        if events & WRITABLE and self._secure.wants_write:
-            self._secure.wants_write = False
+        if events & WRITABLE and self._secure.awaits == WRITABLE:
             events |= READABLE
-            self._arm()
         super().handle(events)
 
     def _read(self, events: int) -> None:
-        if events & _LAST and self._secure.unread():
+        secure = self._secure
+        awaited = secure.awaits
+        if events & _LAST and (not awaited or secure.unread()):
             # a read ends behind each record that carries no data, and the last words
             # may follow; the poller says again that the far end is gone
             events &= ~_LAST
         super()._read(events)
-        if self._secure.over and self._reading:
-            self._secure.over = False
-            super()._read(events)
-        if self._secure.wants_write:
+        if secure.awaits != READABLE or awaited != READABLE:
             self._arm()
 
     def _arm(self) -> None:
-        if self._secure.wants_write:
-            mask = WRITABLE  # what is readable cannot be read until then
-        else:
-            mask = READABLE if self._reading else 0
-            if self._blocked:
-                mask |= WRITABLE
+        mask = 0
+        if self._reading and not self._dry & READABLE:
+            mask = self._secure.awaits
+            if not mask:
+                self._read_soon()
+                mask = READABLE
+        if self._blocked and not self._dry & WRITABLE:
+            mask |= WRITABLE
         if mask != self._mask and self._started:
             self._mask = mask
             self._poller.watch(self, mask)
+
+    def takes_from(self, producer: object) -> bool:
+        """Return False: what the kernel moves by itself would not be encrypted."""
+        return False
+
+    def _read_soon(self) -> None:
+        """Read what no poll announces, once this turn is over."""
+        if not self._reading_soon and self._started:
+            self._reading_soon = True
+            self._poller.at_turn_end(self._read_unannounced)
+
+    def _read_unannounced(self) -> None:
+        self._reading_soon = False
+        if not self._reading or self._dry & READABLE or self._secure.awaits:
+            return  # or it was read meanwhile
+        try:
+            self._read(READABLE)
+        except BaseException:  # noqa: BLE001 - a bug costs this connection only
+            self.log.failure("{protocol} failed", protocol=self.protocol)
+            self._lose(Failure())
 
     def _drained(self) -> None:
         """Say goodbye before what ends this direction."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from typing import Final, cast
+from typing import ClassVar, Final, cast
 
 from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.interfaces import (
@@ -99,6 +99,7 @@ class TCPTransport(Outgoing):
     )
 
     log = Logger()
+    _pacing: ClassVar[type[PacedSocket]] = PacedSocket
 
     def __init__(
         self,
@@ -386,6 +387,8 @@ class TCPTransport(Outgoing):
             self._schedule()
 
     def _read_last(self) -> None:
+        if self._paced:
+            cast(PacedSocket, self._socket).hurry()
         for _ in range(_LAST_READS // self._poller.reads):
             if not self._reading:
                 return
@@ -464,7 +467,7 @@ class TCPTransport(Outgoing):
         if self._paced:
             # what the kernel moves by itself cannot be held up
             self._shortcut = self._pipes = None
-            paced = PacedSocket(sock, clock, inward, outward, self._set_dry, waited)
+            paced = self._pacing(sock, clock, inward, outward, self._set_dry, waited)
             sock = cast("socket.SocketType", paced)
         self._socket = sock
         self._send = sock.send
