@@ -25,8 +25,23 @@ from gateway.policy.bans import Ban
 from gateway.policy.budget import Budget
 from gateway.policy.credentials import AgentCredential
 from gateway.policy.history import History, Lifetime, TrafficRecord
-from gateway.policy.mapping import Mapping
+from gateway.policy.mapping import Mapping, Match
 from gateway.policy.rates import Bucket
+
+
+class StoredFault(NamedTuple):
+    """A row of a store that cannot be read.
+
+    Attributes:
+        match: the match of its mapping as text; empty where that is lost, too.
+        text: one sentence: which row, why, and what to do.
+    """
+
+    match: str
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class StoredMappings(NamedTuple):
@@ -34,11 +49,11 @@ class StoredMappings(NamedTuple):
 
     Attributes:
         mappings: every readable row, ordered by protocol and port.
-        faults: one sentence for each row that could not be read.
+        faults: one for each row that could not be read.
     """
 
     mappings: list[Mapping]
-    faults: list[str]
+    faults: list[StoredFault]
 
 
 class IMappingStore(Interface):
@@ -66,13 +81,13 @@ class IMappingStore(Interface):
         """Store a new mapping and return it with its `id`.
 
         Raises:
-            PortMappedError: its protocol and port are taken.
+            PortMappedError: another mapping has its match.
         """
 
     def update(mapping: Mapping) -> Awaitable[bool]:
         """Replace the row with the id of `mapping`; False if there is none."""
 
-    def delete(protocol: str, port: int) -> Awaitable[bool]:
+    def delete(match: Match) -> Awaitable[bool]:
         """Remove a mapping; False if there was none."""
 
     def ping() -> Awaitable[None]:

@@ -21,7 +21,7 @@ from gateway.policy.credentials import (
     AgentScope,
     Verifier,
 )
-from gateway.policy.mapping import Mapping
+from gateway.policy.mapping import Mapping, Target
 from gateway.policy.ports import PublicPorts
 from gateway.server.links import AdmissionSettings
 from gateway.server.service import Place
@@ -153,9 +153,11 @@ def forward_mapping(forward: Forward, now: int) -> Mapping:
     return Mapping(
         port=forward.listen.port,
         listen=forward.listen.host,
-        target_host=forward.target.host,
-        target_port=forward.target.port,
-        use_tunnel=False,
+        targets=(
+            Target(
+                host=forward.target.host, port=forward.target.port, use_tunnel=False
+            ),
+        ),
         created_at=now,
         updated_at=now,
     )

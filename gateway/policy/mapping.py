@@ -4,26 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Map
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway.policy.addresses import PORTS
 from gateway.policy.visitors import NO_RULES, VisitorRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mapping:
-    """The stored rule "this public port leads to that target".
+class Target:
+    """Where the connections of a mapping are taken to.
 
     Attributes:
-        id: number given by the store; 0 before it is stored.
-        protocol: "tcp".
-        port: public port, 1..65535; `(protocol, port)` is unique.
-        listen: literal IPv4 or IPv6 address to listen on; empty = all interfaces.
-        target_host: name or address; empty = the agent's default host
-            (tunnel mappings only).
-        target_port: 1..65535.
+        host: name or address; empty = the agent's default host (only where
+            `use_tunnel`).
+        port: 1..65535.
         use_tunnel: True = through an agent, False = dialled by the gateway.
         agent: name of the agent; None = the default agent, else the only one.
+    """
+
+    host: str
+    port: int
+    use_tunnel: bool
+    agent: str | None = None
+
+
+class Match(NamedTuple):
+    """What a connection must come to for a mapping to serve it; unique.
+
+    Attributes:
+        protocol: "tcp".
+        port: public port, 1..65535.
+    """
+
+    protocol: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.protocol}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapping:
+    """The rule "what comes to this public port is taken to that target".
+
+    Attributes:
+        id: unique number, the same as long as the mapping lives; 0 before it has one.
+        protocol: see `Match`.
+        port: see `Match`.
+        listen: literal IPv4 or IPv6 address to listen on; empty = all interfaces.
+        targets: where it leads, one or more.
         name: free text for people; may be empty.
         labels: free key/value pairs for people and scripts.
         rules: what is asked of visitors.
@@ -37,10 +66,7 @@ class Mapping:
     protocol: str = "tcp"
     port: int
     listen: str = ""
-    target_host: str
-    target_port: int
-    use_tunnel: bool
-    agent: str | None = None
+    targets: tuple[Target, ...]
     name: str = ""
     labels: Map[str, str] = field(default_factory=dict)
     rules: VisitorRules = NO_RULES
@@ -48,6 +74,36 @@ class Mapping:
     enabled: bool = True
     created_at: int
     updated_at: int
+
+    @property
+    def match(self) -> Match:
+        """Return what the mapping is unique by."""
+        return Match(self.protocol, self.port)
+
+    @property
+    def target(self) -> Target:
+        """Return the first target."""
+        return self.targets[0]
+
+    @property
+    def target_host(self) -> str:
+        """Return the host of the first target."""
+        return self.targets[0].host
+
+    @property
+    def target_port(self) -> int:
+        """Return the port of the first target."""
+        return self.targets[0].port
+
+    @property
+    def use_tunnel(self) -> bool:
+        """Return whether the first target is reached through an agent."""
+        return self.targets[0].use_tunnel
+
+    @property
+    def agent(self) -> str | None:
+        """Return the agent of the first target."""
+        return self.targets[0].agent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,15 +191,13 @@ class MappingChanges:
     enabled: bool | Unset = UNSET
 
 
-_PLAIN_CHANGES: Final = (
-    "target_host",
-    "target_port",
-    "use_tunnel",
-    "agent",
-    "name",
-    "labels",
-    "enabled",
-)
+_PLAIN_CHANGES: Final = ("name", "labels", "enabled")
+_TARGET_CHANGES: Final = {
+    "target_host": "host",
+    "target_port": "port",
+    "use_tunnel": "use_tunnel",
+    "agent": "agent",
+}
 
 
 def changed(mapping: Mapping, changes: MappingChanges, now: int) -> Mapping:
@@ -159,6 +213,14 @@ def changed(mapping: Mapping, changes: MappingChanges, now: int) -> Mapping:
         for name in _PLAIN_CHANGES
         if (value := getattr(changes, name)) is not UNSET
     }
+    moved: dict[str, Any] = {
+        name: value
+        for change, name in _TARGET_CHANGES.items()
+        if (value := getattr(changes, change)) is not UNSET
+    }
+    if moved:
+        first, *others = mapping.targets
+        chosen["targets"] = (replace(first, **moved), *others)
     if not isinstance(changes.expires_in, Unset):
         seconds = changes.expires_in
         chosen["expires_at"] = None if seconds is None else now + seconds

@@ -46,6 +46,8 @@ from gateway.policy.mapping import (
     Mapping,
     MappingChanges,
     MappingWish,
+    Match,
+    Target,
     changed,
     resolve_target_port,
     wants_tunnel,
@@ -420,10 +422,14 @@ class Mappings:
             protocol=wish.protocol,
             port=wish.port,
             listen=wish.listen,
-            target_host=wish.target_host or "",
-            target_port=target_port,
-            use_tunnel=use_tunnel,
-            agent=wish.agent,
+            targets=(
+                Target(
+                    host=wish.target_host or "",
+                    port=target_port,
+                    use_tunnel=use_tunnel,
+                    agent=wish.agent,
+                ),
+            ),
             name=wish.name,
             labels=dict(wish.labels),
             rules=wish.rules,
@@ -553,7 +559,7 @@ class Mappings:
     ) -> MappingView:
         served = self._own(protocol, port)
         try:
-            await self._store.delete(protocol, port)
+            await self._store.delete(Match(protocol, port))
         except StoreError as fault:
             raise StoreFailedError(detail=str(fault)) from fault
         view = served.view()
@@ -691,8 +697,10 @@ class Mappings:
             raise StoreFailedError(detail=str(fault)) from fault
         rows = [one for one in stored.mappings if one.port == port]
         found = next((one for one in rows if one.protocol == protocol), None)
-        if found is None and stored.faults:
-            raise StoreFailedError(detail=stored.faults[0])
+        wanted = str(Match(protocol, port))
+        unreadable = next((one for one in stored.faults if one.match == wanted), None)
+        if unreadable is not None:
+            raise StoreFailedError(detail=unreadable.text)
         if found is None:
             if served is not None:
                 self._withdraw(served, 0.0)
@@ -760,7 +768,7 @@ class Mappings:
             mapping.expires_at is not None and mapping.expires_at <= self._wall_clock()
         )
         if self._served.get(key) is served and due:
-            await self._store.delete(*key)
+            await self._store.delete(mapping.match)
             self.log.info("mapping on port {port} has expired", port=mapping.port)
             self._withdraw(served, 0.0, "expired")
         return served.view()

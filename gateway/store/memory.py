@@ -36,7 +36,7 @@ from gateway.policy.history import (
     step_for,
     sum_up,
 )
-from gateway.policy.mapping import Mapping
+from gateway.policy.mapping import Mapping, Match
 from gateway.store.table import mapping_of, row_of
 
 
@@ -105,11 +105,11 @@ class MemoryMappingStore:
         self._by_id[kept.id] = kept
         return True
 
-    async def delete(self, protocol: str, port: int) -> bool:
+    async def delete(self, match: Match) -> bool:
         """Remove a mapping; False if there was none."""
         self._check_open()
         for mapping in self._by_id.values():
-            if (mapping.protocol, mapping.port) == (protocol, port):
+            if mapping.match == match:
                 del self._by_id[mapping.id]
                 return True
         return False
@@ -210,8 +210,5 @@ class MemoryMappingStore:
 
     def _check_free(self, wanted: Mapping, but: int) -> None:
         for mapping in self._by_id.values():
-            if mapping.id != but and (mapping.protocol, mapping.port) == (
-                wanted.protocol,
-                wanted.port,
-            ):
+            if mapping.id != but and mapping.match == wanted.match:
                 raise PortMappedError(port=wanted.port)

@@ -15,7 +15,7 @@ import sqlite3
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from gateway.store.table import INSERT_UNREADABLE, mapping_of, row_of
+from gateway.store.table import INSERT_UNREADABLE, mapping_of
 
 Statement = tuple[str, Any]  # SQL and its parameters
 
@@ -54,15 +54,16 @@ def lift(connection: sqlite3.Connection, wall_now: int) -> list[Statement]:
     for rowid, *values in cursor.fetchall():
         old = dict(zip(columns, values, strict=True))
         try:
-            mapping = mapping_of(_translate(old, rowid, wall_now))
-            if mapping.port in ports:
-                raise ValueError(f"an earlier row has port {mapping.port}")
+            row = _translate(old, rowid, wall_now)
+            port = mapping_of(_as_now(row)).port
+            if port in ports:
+                raise ValueError(f"an earlier row has port {port}")
         except ValueError as fault:
             kept = (rowid, str(fault), json.dumps(old, default=_plain))
             statements.append((INSERT_UNREADABLE, kept))
         else:
-            ports.add(mapping.port)
-            statements.append((_INSERT, row_of(mapping)))
+            ports.add(port)
+            statements.append((_INSERT, row))
     last = _last_id(connection)
     connection.execute("DROP TABLE mappings")
     statements += [
@@ -78,6 +79,31 @@ def _last_id(connection: sqlite3.Connection) -> int:
     if connection.execute(find).fetchone():
         queries.append("SELECT max(seq) FROM sqlite_sequence WHERE name = 'mappings'")
     return max(connection.execute(query).fetchone()[0] or 0 for query in queries)
+
+
+def _as_now(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of the first schema as the newest one has it, to be judged."""
+    use_tunnel = row["use_tunnel"]
+    if type(use_tunnel) is not int or use_tunnel not in range(2):
+        raise ValueError(f"use_tunnel {use_tunnel!r} is not 0..1")
+    target = {
+        "host": row["target_host"],
+        "port": row["target_port"],
+        "use_tunnel": bool(use_tunnel),
+        "agent": None,
+    }
+    try:
+        targets = json.dumps([target])
+    except TypeError:
+        raise ValueError(f"target {target!r} holds bytes") from None
+    return {
+        **row,
+        "match": f"tcp:{row['port']}",
+        "targets": targets,
+        "rules": "{}",
+        "expires_at": None,
+        "enabled": 1,
+    }
 
 
 def _translate(old: dict[str, Any], rowid: int, wall_now: int) -> dict[str, Any]:
@@ -102,9 +128,6 @@ def _translate(old: dict[str, Any], rowid: int, wall_now: int) -> dict[str, Any]
         "agent": None,
         "name": "",
         "labels": "{}",
-        "rules": "{}",
-        "expires_at": None,
-        "enabled": 1,
         "created_at": created_at,
         "updated_at": created_at,
     }

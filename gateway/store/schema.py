@@ -146,6 +146,60 @@ MIGRATIONS: Final = (
             "INSERT INTO traffic_lifetime VALUES (1, 0, 0, 0, 0)",
         ),
     ),
+    # unique by what a connection must match, and several targets
+    Migration(
+        number=7,
+        lift=None,
+        statements=(
+            "ALTER TABLE mappings RENAME TO mappings_before",
+            """
+            CREATE TABLE mappings (
+                id INTEGER PRIMARY KEY AUTOINCREMENT,
+                match TEXT NOT NULL UNIQUE,
+                protocol TEXT NOT NULL,
+                port INTEGER NOT NULL,
+                listen TEXT NOT NULL,
+                targets TEXT NOT NULL,
+                name TEXT NOT NULL,
+                labels TEXT NOT NULL,
+                rules TEXT NOT NULL,
+                expires_at INTEGER,
+                enabled INTEGER NOT NULL,
+                created_at INTEGER NOT NULL,
+                updated_at INTEGER NOT NULL
+            ) STRICT
+            """,
+            """
+            INSERT INTO mappings
+            SELECT id, protocol || ':' || port, protocol, port, listen,
+                json_array(json_object(
+                    'host', target_host, 'port', target_port,
+                    'use_tunnel', CASE use_tunnel
+                        WHEN 0 THEN json('false') WHEN 1 THEN json('true')
+                        ELSE use_tunnel END,
+                    'agent', agent
+                )),
+                name, labels, rules, expires_at, enabled, created_at, updated_at
+            FROM mappings_before
+            """,
+            # ids that were given once are not given again
+            """
+            UPDATE sqlite_sequence SET seq = (
+                SELECT seq FROM sqlite_sequence WHERE name = 'mappings_before'
+            ) WHERE name = 'mappings' AND EXISTS (
+                SELECT 1 FROM sqlite_sequence WHERE name = 'mappings_before'
+            )
+            """,
+            """
+            INSERT INTO sqlite_sequence (name, seq)
+            SELECT 'mappings', seq FROM sqlite_sequence
+            WHERE name = 'mappings_before' AND NOT EXISTS (
+                SELECT 1 FROM sqlite_sequence WHERE name = 'mappings'
+            )
+            """,
+            "DROP TABLE mappings_before",
+        ),
+    ),
 )
 SCHEMA_VERSION: Final = MIGRATIONS[-1].number
 

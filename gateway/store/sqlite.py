@@ -29,7 +29,7 @@ from gateway.interfaces import (
 from gateway.policy.bans import Ban
 from gateway.policy.credentials import AgentCredential
 from gateway.policy.history import History, Lifetime, TrafficRecord
-from gateway.policy.mapping import Mapping
+from gateway.policy.mapping import Mapping, Match
 from gateway.store import history, keys, records, schema, table
 from gateway.store.copies import checked_copy, put_in_place
 from gateway.store.faults import explain, explain_os, explained
@@ -127,7 +127,11 @@ class SQLiteMappingStore:
         """Return all mappings; unreadable rows become faults."""
         mappings, faults = await self._run(table.load)
         return StoredMappings(
-            mappings, [f"database {self._path}: {fault}" for fault in faults]
+            mappings,
+            [
+                fault._replace(text=f"database {self._path}: {fault.text}")
+                for fault in faults
+            ],
         )
 
     async def insert(self, mapping: Mapping) -> Mapping:
@@ -148,9 +152,9 @@ class SQLiteMappingStore:
         """
         return await self._run(partial(table.update, mapping=mapping))
 
-    async def delete(self, protocol: str, port: int) -> bool:
+    async def delete(self, match: Match) -> bool:
         """Remove a mapping; False if there was none."""
-        return await self._run(partial(table.delete, protocol=protocol, port=port))
+        return await self._run(partial(table.delete, match=match))
 
     async def load_credentials(self) -> StoredCredentials:
         """Return all agents' keys; unreadable rows become faults."""

@@ -8,20 +8,18 @@ from collections.abc import Mapping as Map
 from typing import Any, Final
 
 from gateway.errors import BadRequestError, PortMappedError
-from gateway.interfaces import StoredMappings
+from gateway.interfaces import StoredFault, StoredMappings
 from gateway.policy.addresses import PORTS
-from gateway.policy.mapping import Mapping
+from gateway.policy.mapping import Mapping, Match, Target
 from gateway.policy.visitors import rules_document, rules_of_document
 
 COLUMNS: Final = (
     "id",
+    "match",
     "protocol",
     "port",
     "listen",
-    "target_host",
-    "target_port",
-    "use_tunnel",
-    "agent",
+    "targets",
     "name",
     "labels",
     "rules",
@@ -30,6 +28,7 @@ COLUMNS: Final = (
     "created_at",
     "updated_at",
 )
+_TARGET_KEYS: Final = frozenset({"host", "port", "use_tunnel", "agent"})
 _LAST_SECOND: Final = 253_402_300_799  # of the year 9999, which dates end with
 
 # the parameters of these three are the columns by name
@@ -41,7 +40,7 @@ _UPDATE: Final = (
     f"UPDATE mappings SET {', '.join(f'{name} = :{name}' for name in COLUMNS[1:])} "  # noqa: S608 (constants)
     "WHERE id = :id"
 )
-_DELETE: Final = "DELETE FROM mappings WHERE protocol = ? AND port = ?"
+_DELETE: Final = "DELETE FROM mappings WHERE match = ?"
 _SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM mappings ORDER BY protocol, port"  # noqa: S608 (constants)
 INSERT_UNREADABLE: Final = (
     "INSERT INTO mappings_unreadable (old_id, reason, content) VALUES (?, ?, ?)"
@@ -58,7 +57,8 @@ def row_of(mapping: Mapping) -> dict[str, Any]:
         BadRequestError: the mapping could not be read back.
     """
     row = {name: getattr(mapping, name) for name in COLUMNS}
-    row["use_tunnel"] = int(mapping.use_tunnel)
+    row["match"] = str(mapping.match)
+    row["targets"] = json.dumps([*map(_document, mapping.targets)], ensure_ascii=False)
     row["enabled"] = int(mapping.enabled)
     row["labels"] = json.dumps(dict(mapping.labels), ensure_ascii=False)
     row["rules"] = json.dumps(rules_document(mapping.rules), ensure_ascii=False)
@@ -75,22 +75,15 @@ def mapping_of(row: Map[str, Any]) -> Mapping:
     Raises:
         ValueError: a value is not what it must be; the text says which.
     """
-    target_host = _text(row, "target_host")
-    use_tunnel = bool(_integer(row, "use_tunnel", range(2)))
-    if not use_tunnel and not target_host:
-        raise ValueError("target_host is empty, and the mapping uses no tunnel")
     protocol = _text(row, "protocol")
     if not protocol:
         raise ValueError("protocol is empty")
-    return Mapping(
+    mapping = Mapping(
         id=_integer(row, "id", range(1 << 63)),
         protocol=protocol,
         port=_integer(row, "port", PORTS),
         listen=_text(row, "listen"),
-        target_host=target_host,
-        target_port=_integer(row, "target_port", PORTS),
-        use_tunnel=use_tunnel,
-        agent=None if row["agent"] is None else _text(row, "agent"),
+        targets=_targets(row),
         name=_text(row, "name"),
         labels=_labels(row),
         rules=rules_of_document(_object(row, "rules")),
@@ -100,6 +93,45 @@ def mapping_of(row: Map[str, Any]) -> Mapping:
         enabled=bool(_integer(row, "enabled", range(2))),
         created_at=_integer(row, "created_at", range(_LAST_SECOND + 1)),
         updated_at=_integer(row, "updated_at", range(_LAST_SECOND + 1)),
+    )
+    if _text(row, "match") != str(mapping.match):
+        raise ValueError(f"match {row['match']!r} is not {str(mapping.match)!r}")
+    return mapping
+
+
+def _document(target: Target) -> dict[str, Any]:
+    return {
+        "host": target.host,
+        "port": target.port,
+        "use_tunnel": target.use_tunnel,
+        "agent": target.agent,
+    }
+
+
+def _targets(row: Map[str, Any]) -> tuple[Target, ...]:
+    found = _json(row, "targets")
+    if not isinstance(found, list) or not found:
+        raise ValueError(f"targets {row['targets']!r} are not a list of objects")
+    return tuple(map(_target_of, found))
+
+
+def _target_of(found: object) -> Target:
+    if not isinstance(found, dict) or found.keys() != _TARGET_KEYS:
+        raise ValueError(
+            f"target {found!r} is not an object of {', '.join(sorted(_TARGET_KEYS))}"
+        )
+    target = {f"target_{key}": value for key, value in found.items()}
+    host, agent = _text(target, "target_host"), found["agent"]
+    use_tunnel = found["use_tunnel"]
+    if type(use_tunnel) is not bool:
+        raise ValueError(f"use_tunnel {use_tunnel!r} is not true or false")
+    if not use_tunnel and not host:
+        raise ValueError("target_host is empty, and the mapping uses no tunnel")
+    return Target(
+        host=host,
+        port=_integer(target, "target_port", PORTS),
+        use_tunnel=use_tunnel,
+        agent=None if agent is None else _text(target, "target_agent"),
     )
 
 
@@ -123,9 +155,9 @@ def update(connection: sqlite3.Connection, mapping: Mapping) -> bool:
     return _write(connection, _UPDATE, row_of(mapping)).rowcount > 0
 
 
-def delete(connection: sqlite3.Connection, protocol: str, port: int) -> bool:
+def delete(connection: sqlite3.Connection, match: Match) -> bool:
     """Remove a mapping; False if there was none."""
-    return port in PORTS and connection.execute(_DELETE, (protocol, port)).rowcount > 0
+    return connection.execute(_DELETE, (str(match),)).rowcount > 0
 
 
 def load(connection: sqlite3.Connection) -> StoredMappings:
@@ -136,16 +168,18 @@ def load(connection: sqlite3.Connection) -> StoredMappings:
         try:
             mappings.append(mapping_of(row))
         except ValueError as fault:
-            faults.append(
+            text = (
                 f"the mapping with id {row['id']} (port {row['port']!r}) cannot be "
                 f"read: {fault}; correct or delete its row in table mappings"
             )
+            faults.append(StoredFault(str(row["match"]), text))
     for old_id, reason, content in connection.execute(_SELECT_UNREADABLE):
-        faults.append(
+        text = (
             f"the mapping with id {old_id} of an older release could not be taken "
-            f"over: {reason}; create it anew, then delete what is kept of it in table "
+            f"over: {reason}; create it again, then delete what is kept of it in table "
             f"mappings_unreadable: {content}"
         )
+        faults.append(StoredFault("", text))
     return StoredMappings(mappings, faults)
 
 
@@ -196,11 +230,15 @@ def _labels(row: Map[str, Any]) -> dict[str, str]:
 
 
 def _object(row: Map[str, Any], name: str) -> dict[str, Any]:
+    found = _json(row, name)
+    if not isinstance(found, dict):
+        raise ValueError(f"{name} {row[name]!r} are not an object")
+    return found
+
+
+def _json(row: Map[str, Any], name: str) -> object:
     raw = _text(row, name)
     try:
-        found = json.loads(raw)
+        return json.loads(raw)
     except (ValueError, RecursionError):
         raise ValueError(f"{name} {raw!r} are not JSON") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{name} {raw!r} are not an object")
-    return found

@@ -34,6 +34,7 @@ from gateway.policy.limits import Slots
 from gateway.policy.mapping import (
     Mapping,
     MappingChanges,
+    Target,
     changed,
     resolve_target_port,
     wants_tunnel,
@@ -121,10 +122,14 @@ class FakeMappings:
             id=self._next_id,
             port=port,
             listen=wish.listen,
-            target_host=wish.target_host or "",
-            target_port=resolve_target_port(wish, use_tunnel=use_tunnel, offset=10000),
-            use_tunnel=use_tunnel,
-            agent=wish.agent,
+            targets=(
+                Target(
+                    host=wish.target_host or "",
+                    port=resolve_target_port(wish, use_tunnel=use_tunnel, offset=10000),
+                    use_tunnel=use_tunnel,
+                    agent=wish.agent,
+                ),
+            ),
             name=wish.name,
             labels=dict(wish.labels),
             rules=wish.rules,

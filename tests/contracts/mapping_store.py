@@ -28,8 +28,9 @@ from gateway.policy.history import (
     Point,
     TrafficRecord,
 )
-from gateway.policy.mapping import Mapping
+from gateway.policy.mapping import Mapping, Match, Target
 from gateway.policy.visitors import VisitorRules
+from tests.mappings import a_target
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase as _Test
@@ -41,9 +42,7 @@ def a_mapping(port: int = 10022, **changes: Any) -> Mapping:
     """Return a tunnel mapping that only its port tells from others."""
     plain = Mapping(
         port=port,
-        target_host="",
-        target_port=22,
-        use_tunnel=True,
+        targets=(a_target(changes, port=22),),
         created_at=1_700_000_000,
         updated_at=1_700_000_001,
     )
@@ -54,10 +53,10 @@ FULL = Mapping(
     protocol="tcp",
     port=65535,
     listen="::1",
-    target_host="büro.example",
-    target_port=1,
-    use_tunnel=False,
-    agent="家",
+    targets=(
+        Target(host="büro.example", port=1, use_tunnel=False, agent="家"),
+        Target(host="", port=65535, use_tunnel=True),
+    ),
     name="端口 \N{CAT} 'quoted\" \\ \n line",
     labels={"": "", "ключ": "значение", 'a"b': "c\td"},
     rules=VisitorRules(
@@ -147,7 +146,7 @@ class MappingStoreContract(_Test):
         """The id of a removed mapping is not given to another."""
         store = await self.opened()
         first = await store.insert(a_mapping(1))
-        await store.delete("tcp", 1)
+        await store.delete(Match("tcp", 1))
         second = await store.insert(a_mapping(1))
         self.assertGreater(second.id, first.id)
 
@@ -214,7 +213,7 @@ class MappingStoreContract(_Test):
             ("tcp", 1, True),
             ("tcp", 1, False),
         ]:
-            self.assertIs(await store.delete(protocol, port), expected)
+            self.assertIs(await store.delete(Match(protocol, port)), expected)
         self.assertEqual((await store.load()).mappings, [kept])
 
     async def test_values_that_could_not_be_read_back_are_refused(self):
@@ -236,7 +235,7 @@ class MappingStoreContract(_Test):
             {"updated_at": 1 << 60},
         ]
         for changes in wrong:
-            bad = replace(a_mapping(2), **changes)
+            bad = a_mapping(**{"port": 2, **changes})
             await self.fails(BadRequestError, store.insert(bad))
             await self.fails(BadRequestError, store.update(replace(bad, id=stored.id)))
         self.assertEqual((await store.load()).mappings, [stored])
@@ -272,7 +271,7 @@ class MappingStoreContract(_Test):
                 store.ping,
                 lambda: store.insert(a_mapping()),
                 lambda: store.update(a_mapping(id=1)),
-                lambda: store.delete("tcp", 1),
+                lambda: store.delete(Match("tcp", 1)),
             ]:
                 error = await self.fails(StoreError, call())
                 self.assertIn("not open", str(error))
@@ -319,7 +318,9 @@ class MappingStoreContract(_Test):
                     if wish.id in model:
                         model[wish.id] = wish
                 case "delete":
-                    self.assertEqual(await store.delete("tcp", port), port in taken)
+                    self.assertEqual(
+                        await store.delete(Match("tcp", port)), port in taken
+                    )
                     model.pop(taken.get(port, 0), None)
         expected = sorted(model.values(), key=lambda m: m.port)
         self.assertEqual(await store.load(), (expected, []))

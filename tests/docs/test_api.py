@@ -27,7 +27,7 @@ from gateway.api.reading import SPELLINGS
 from gateway.api.site import make_site
 from gateway.ops.health import CheckResult, HealthChecks, HealthStatus
 from gateway.ops.recent import RecentLines
-from gateway.policy.mapping import Mapping
+from gateway.policy.mapping import Mapping, Target
 from gateway.server.links import AgentView
 from tests.api.calls import ApiTestCase
 from tests.api.fakes import NOON, FakeMappings, build_api, busy_edge
@@ -54,9 +54,7 @@ AGENT = AgentView(
 BUSY = Mapping(
     id=9,
     port=30009,
-    target_host="127.0.0.1",
-    target_port=22,
-    use_tunnel=True,
+    targets=(Target(host="127.0.0.1", port=22, use_tunnel=True),),
     name="ssh",
     created_at=NOON,
     updated_at=NOON,

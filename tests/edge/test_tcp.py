@@ -13,16 +13,14 @@ from gateway.edge.tcp import Crowd, TcpEdge
 from gateway.interfaces import IPaced
 from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
-from gateway.policy.mapping import Mapping
+from gateway.policy.mapping import Mapping, Target
 from gateway.policy.visitors import Addresses, VisitorRules
 from gateway.relay.deadlines import Deadlines
 from gateway.wire.proxy import Place, encode
 
 MAPPING = Mapping(
     port=10080,
-    target_host="",
-    target_port=80,
-    use_tunnel=True,
+    targets=(Target(host="", port=80, use_tunnel=True),),
     created_at=0,
     updated_at=0,
 )

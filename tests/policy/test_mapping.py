@@ -10,6 +10,7 @@ from gateway.policy.mapping import (
     Mapping,
     MappingChanges,
     MappingWish,
+    Target,
     Unset,
     resolve_target_port,
     wants_tunnel,
@@ -83,9 +84,7 @@ class ValueTests(SynchronousTestCase):
     def test_mappings_do_not_change(self):
         mapping = Mapping(
             port=1,
-            target_host="",
-            target_port=2,
-            use_tunnel=True,
+            targets=(Target(host="", port=2, use_tunnel=True),),
             created_at=0,
             updated_at=0,
         )

@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from gateway.edge.tcp import Crowd
 from gateway.errors import StoreError
-from gateway.interfaces import IListening, INetwork
+from gateway.interfaces import IListening, INetwork, StoredFault
 from gateway.link.protocol import LinkSettings
 from gateway.mux.core import SessionSettings
 from gateway.ops.events import TOPICS, Events
@@ -110,6 +110,7 @@ class FragileStore(MemoryMappingStore):
 
     Attributes:
         fault: what the next calls raise, or None.
+        unreadable: rows that `load` cannot read.
         opens: how often it was opened.
         closes: how often it was closed.
         record_fault: what records of traffic raise, or None.
@@ -119,6 +120,7 @@ class FragileStore(MemoryMappingStore):
     def __init__(self):
         super().__init__()
         self.fault: Exception | None = None
+        self.unreadable: list[StoredFault] = []
         self._gate: Deferred[None] | None = None
         self.opens = self.closes = 0
         self.record_fault: Exception | None = None
@@ -197,14 +199,14 @@ class FragileStore(MemoryMappingStore):
 
     async def load(self):
         await self._pass()
-        return await super().load()
+        return (await super().load())._replace(faults=self.unreadable)
 
     async def insert(self, mapping):
         stored = await super().insert(mapping)  # a cancelled call is carried out
         try:
             await self._pass()
         except StoreError:
-            await super().delete(mapping.protocol, mapping.port)
+            await super().delete(mapping.match)
             raise
         return stored
 
@@ -212,9 +214,9 @@ class FragileStore(MemoryMappingStore):
         await self._pass()
         return await super().update(mapping)
 
-    async def delete(self, protocol, port):
+    async def delete(self, match):
         await self._pass()
-        return await super().delete(protocol, port)
+        return await super().delete(match)
 
 
 class Agent(FarEnd):

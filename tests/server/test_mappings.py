@@ -28,22 +28,21 @@ from gateway.errors import (
     TunnelDisabledError,
     UnresolvableError,
 )
-from gateway.policy.mapping import Mapping, MappingChanges, MappingWish
+from gateway.interfaces import StoredFault
+from gateway.policy.mapping import Mapping, MappingChanges, MappingWish, Match
 from gateway.policy.visitors import VisitorRules
 from gateway.wire import frames
+from tests.mappings import a_target
 from tests.server.rig import NOON, GatewayCase, opened
 from tests.strategies import json_frame
 
 
 def a_mapping(port=10080, **fields):
-    usual = {
-        "target_host": "",
-        "target_port": 80,
-        "use_tunnel": True,
-        "created_at": NOON,
-        "updated_at": NOON,
-    }
-    return Mapping(port=port, **{**usual, **fields})
+    return Mapping(
+        port=port,
+        targets=(a_target(fields),),
+        **{"created_at": NOON, "updated_at": NOON, **fields},
+    )
 
 
 def os_error(code):
@@ -493,10 +492,16 @@ class ReloadTests(MappingsCase):
         self.assertEqual([10080, 10081], self.network.served_ports())
 
     def test_one_that_is_gone_is_closed(self):
-        self.successResultOf(self.ensure(self.store.delete("tcp", 10080)))
+        self.successResultOf(self.ensure(self.store.delete(Match("tcp", 10080))))
         self.failureResultOf(self.reloading(), MappingMissingError)
         self.assertEqual([], self.network.open_ports())
         self.failureResultOf(self.reloading(), MappingMissingError)
+
+    def test_an_unreadable_row_harms_only_itself(self):
+        self.store.unreadable = [StoredFault("tcp:10085", "id 7 cannot be read")]
+        self.failureResultOf(self.reloading(10086), MappingMissingError)
+        fault = self.failureResultOf(self.reloading(10085), StoreFailedError).value
+        self.assertIn("id 7 cannot be read", str(fault))
 
     def test_there_are_no_more_than_may_be(self):
         mapping = replace(self.stored()[10080], port=10081)
@@ -549,7 +554,7 @@ class UpdateTests(MappingsCase):
         self.assertEqual(80, self.mappings.get(10080).mapping.target_port)
 
     def test_a_row_that_has_vanished_is_said(self):
-        self.successResultOf(self.ensure(self.store.delete("tcp", 10080)))
+        self.successResultOf(self.ensure(self.store.delete(Match("tcp", 10080))))
         self.failureResultOf(self.updating(target_port=81), StoreFailedError)
         self.assertEqual(80, self.mappings.get(10080).mapping.target_port)
 

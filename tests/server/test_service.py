@@ -7,7 +7,7 @@ from typing import Any, cast
 from gateway.errors import StoreError
 from gateway.ops.certificates import CertificateWatch
 from gateway.ops.repeating import Repeating
-from gateway.policy.mapping import Mapping
+from gateway.policy.mapping import Mapping, Target
 from gateway.relay.memory import MemoryWatch
 from gateway.server.recorder import Recorder, RecorderSettings
 from gateway.server.sampling import Sampler
@@ -392,9 +392,7 @@ class StopTests(ServiceCase):
 def _forward(port):
     return Mapping(
         port=port,
-        target_host="192.0.2.7",
-        target_port=80,
-        use_tunnel=False,
+        targets=(Target(host="192.0.2.7", port=80, use_tunnel=False),),
         created_at=NOON,
         updated_at=NOON,
     )

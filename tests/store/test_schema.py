@@ -7,7 +7,7 @@ import sqlite3
 from unittest.mock import patch
 
 from gateway.errors import StoreError
-from gateway.policy.mapping import Mapping
+from gateway.policy.mapping import Mapping, Target
 from gateway.policy.visitors import NO_RULES
 from gateway.store import schema
 from tests.contracts.mapping_store import a_mapping
@@ -29,9 +29,7 @@ def older(number, port, host, target_port, use_tunnel, created_at=1_700_000_000)
     return Mapping(
         id=number,
         port=port,
-        target_host=host,
-        target_port=target_port,
-        use_tunnel=use_tunnel,
+        targets=(Target(host=host, port=target_port, use_tunnel=use_tunnel),),
         created_at=created_at,
         updated_at=created_at,
     )
@@ -153,7 +151,7 @@ class MigrationTests(StoreTestCase):
         self.assertEqual(loaded.mappings, [older(8, 8, "", 22, True)])
         self.assertEqual(len(loaded.faults), 7)
         for word in ["70000", "'ssh'", "target_port None", "yesterday", "00ff", "-7"]:
-            self.assertEqual(sum(word in fault for fault in loaded.faults), 1, word)
+            self.assertEqual(sum(word in one.text for one in loaded.faults), 1, word)
         await store.close()
         await store.open()
         self.assertEqual(await store.load(), loaded)
@@ -168,7 +166,7 @@ class MigrationTests(StoreTestCase):
             f"INSERT INTO mappings VALUES (2, 1, '', 23, '{DATE}')",
         )
         self.assertEqual(mappings, [older(1, 1, "", 22, True)])
-        self.assertIn("an earlier row has port 1", faults[0])
+        self.assertIn("an earlier row has port 1", faults[0].text)
 
     async def test_older_file_is_kept_beside_the_new_one(self):
         """The way back to the older release stays open."""
@@ -193,6 +191,41 @@ class MigrationTests(StoreTestCase):
         self.assertEqual((mapping.id, mapping.name, mapping.port), (7, "ssh", 10022))
         self.assertEqual((mapping.rules, mapping.expires_at), (NO_RULES, None))
         self.assertTrue(mapping.enabled)
+
+    async def test_targets_of_the_sixth_schema_become_a_list(self):
+        """Nothing of a mapping is lost, and ids go on where they stood."""
+        with patch.object(schema, "MIGRATIONS", schema.MIGRATIONS[:6]):
+            connection = sqlite3.connect(self.path, isolation_level=None)
+            schema.migrate(connection, 0, NOW)
+            for number, port, host, use_tunnel, agent in (
+                (3, 22, 'büro "1"', 1, "家"),
+                (5, 80, "10.0.0.7", 0, None),
+                (7, 81, "", 2, None),
+                (9, 82, "", 1, None),
+            ):
+                connection.execute(
+                    "INSERT INTO mappings VALUES "
+                    "(?, 'tcp', ?, '::', ?, 8080, ?, ?, 'n', '{\"a\": \"b\"}', 1, 2, "
+                    "'{\"max_connections\": 3}', 99, 0)",
+                    (number, port, host, use_tunnel, agent),
+                )
+            connection.execute("DELETE FROM mappings WHERE id = 9")
+            connection.close()
+        store = await self.opened()
+        loaded = await store.load()
+        tunnel = Target(host='büro "1"', port=8080, use_tunnel=True, agent="家")
+        direct = Target(host="10.0.0.7", port=8080, use_tunnel=False)
+        self.assertEqual(
+            [(one.id, one.port, one.targets) for one in loaded.mappings],
+            [(3, 22, (tunnel,)), (5, 80, (direct,))],
+        )
+        first = loaded.mappings[0]
+        self.assertEqual((first.listen, first.labels), ("::", {"a": "b"}))
+        self.assertEqual(first.rules.max_connections, 3)
+        self.assertEqual((first.expires_at, first.enabled), (99, False))
+        (fault,) = loaded.faults
+        self.assertEqual(fault.match, "tcp:81")
+        self.assertEqual((await store.insert(a_mapping())).id, 10)
 
     async def test_new_and_current_files_need_no_copy(self):
         """Only what is migrated is copied."""
@@ -248,5 +281,5 @@ class MigrationTests(StoreTestCase):
         with self.assertRaisesRegex(sqlite3.IntegrityError, "TEXT value in INTEGER"):
             connection.execute(
                 "INSERT INTO mappings VALUES "
-                "(1, 'tcp', 'ssh', '', '', 1, 1, NULL, '', '{}', 0, 0, '{}', NULL, 1)"
+                "(1, 'tcp:1', 'tcp', 'ssh', '', '[]', '', '{}', '{}', NULL, 1, 0, 0)"
             )

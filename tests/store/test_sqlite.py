@@ -286,7 +286,7 @@ class RunningTests(StoreTestCase):
             ("labels = '[]'", 3),
             ("created_at = -5", 4),
             ("name = CAST(x'ff' AS TEXT)", 5),
-            ("use_tunnel = 0", 6),
+            ("targets = replace(targets, 'true', 'false')", 6),
         ]:
             ask(self.path, f"UPDATE mappings SET {change} WHERE port = ?", port)
         await store.close()
@@ -295,9 +295,12 @@ class RunningTests(StoreTestCase):
         self.assertEqual([m.port for m in mappings], [7])
         self.assertEqual(len(faults), 6)
         for word in ["port 70000", "not JSON", "object", "-5", "Unicode", "no tunnel"]:
-            self.assertEqual(sum(word in fault for fault in faults), 1, word)
+            self.assertEqual(sum(word in one.text for one in faults), 1, word)
         for fault in faults:
-            self.assertIn(self.path, fault)
+            self.assertIn(self.path, fault.text)
+        self.assertEqual(
+            {one.match for one in faults}, {f"tcp:{port}" for port in range(1, 7)}
+        )
 
     async def test_waiting_is_done_beside_the_reactor(self):
         """A lock that lasts does not stop other stores from answering."""

@@ -14,22 +14,26 @@ from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.errors import BadRequestError, PortMappedError
-from gateway.policy.mapping import Mapping
+from gateway.policy.mapping import Mapping, Match, Target
 from gateway.store import schema, table
 from gateway.store.memory import MemoryMappingStore
 
 TEXT = st.text(max_size=20)
 SECONDS = st.integers(0, 253_402_300_799)
+TARGETS = st.builds(
+    Target,
+    host=TEXT.map(lambda text: text or "host"),
+    port=st.integers(1, 65535),
+    use_tunnel=st.booleans(),
+    agent=st.none() | TEXT,
+)
 MAPPINGS = st.builds(
     Mapping,
     id=st.integers(0, 6),
     protocol=st.sampled_from(["tcp", "udp"]),
     port=st.integers(1, 4),
     listen=TEXT,
-    target_host=TEXT.map(lambda text: text or "host"),
-    target_port=st.integers(1, 65535),
-    use_tunnel=st.booleans(),
-    agent=st.none() | TEXT,
+    targets=st.lists(TARGETS, min_size=1, max_size=3).map(tuple),
     name=TEXT,
     labels=st.dictionaries(TEXT, TEXT, max_size=3),
     created_at=SECONDS,
@@ -90,8 +94,8 @@ class TableMachine(RuleBasedStateMachine):
     @rule(protocol=st.sampled_from(["tcp", "udp"]), port=st.integers(-1, 5))
     def delete(self, protocol, port):
         """Remove a mapping, missing ones included."""
-        asked = lambda: table.delete(self.connection, protocol, port)  # noqa: E731
-        self.agree(asked, self.model.delete(protocol, port))
+        asked = lambda: table.delete(self.connection, Match(protocol, port))  # noqa: E731
+        self.agree(asked, self.model.delete(Match(protocol, port)))
 
     def teardown(self):
         self.connection.close()
@@ -142,9 +146,7 @@ class TableTests(SynchronousTestCase):
         row = {"labels": "[" * 100_000}
         good = Mapping(
             port=1,
-            target_host="h",
-            target_port=1,
-            use_tunnel=True,
+            targets=(Target(host="h", port=1, use_tunnel=True),),
             created_at=0,
             updated_at=0,
         )
