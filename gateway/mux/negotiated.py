@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.errors import PayloadError, ProtocolError
 from gateway.mux.core import Core
-from gateway.mux.credit import ReceiveCredit, SendCredit
+from gateway.mux.credit import PRESUMED_SHARE, ReceiveCredit, SendCredit
 from gateway.mux.stream import (
     FIN_IS_RECEIVED,
     FIN_IS_SENT,
@@ -116,8 +116,8 @@ class Negotiated:
     def repay(self, stream: Stream, held: int) -> None:
         """Grant what has left for the near socket's kernel, in half windows.
 
-        A window that slows its stream down grows first.  Where memory is tight a
-        stream gets its first window only, and nothing while it holds much.
+        The window is fitted to the path first.  Where memory is tight a stream gets
+        its first window only, and nothing while it holds much.
         """
         receiving = stream.receiving
         if receiving.unspent + held > receiving.mark:
@@ -130,14 +130,30 @@ class Negotiated:
             if held > min(PAUSE_MARK, settings.window // 2):
                 return  # the near socket was paused and tells when it has room
             settings.memory.shrink(receiving.narrow(held))
-        elif receiving.limits(held, core.now, core.round_trip):
-            size = min(receiving.window, settings.max_window - receiving.window)
-            if size > 0 and settings.memory.grow(size):
-                receiving.widen(size)
-        receiving.since = core.now
+        else:
+            self._fit(receiving, held)
         due = receiving.due(held)
         if due:
+            receiving.since = core.now
             self._outbox.urgent(messages.encode_window(stream.id, due))
+
+    def _fit(self, receiving: ReceiveCredit, held: int) -> None:
+        """Widen a window that slows its stream down, or narrow one that is idle."""
+        core = self._core
+        memory, now, round_trip = core.settings.memory, core.now, core.round_trip
+        trial = receiving.trial
+        if trial is not None:
+            trial.judge(receiving, now, round_trip)
+            if trial.goal:
+                memory.shrink(receiving.narrow(held, trial.goal))
+                if receiving.window > trial.goal:
+                    return
+                trial.goal = 0
+        most = memory.room // PRESUMED_SHARE
+        wanted = receiving.wanted(held, now, round_trip, most)
+        size = min(wanted, core.settings.max_window) - receiving.window
+        if size > 0 and memory.grow(size):
+            receiving.widen(size, now, round_trip)
 
     def lost(self) -> None:
         """End every stream; a direction whose FIN has arrived is flushed."""

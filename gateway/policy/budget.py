@@ -63,6 +63,11 @@ class Budget:
         return self.held + self.grown
 
     @property
+    def room(self) -> int:
+        """Bytes by which windows may still grow."""
+        return max(0, self._growth_end - self.held - self.grown)
+
+    @property
     def tight(self) -> bool:
         """Whether credit is repaid sparingly."""
         return self.held + self.grown > self._tight_at

@@ -545,14 +545,16 @@ class LossTests(SynchronousTestCase):
         self.assertEqual(bytes(end.received), b"")
 
 
-class GrowthTests(SynchronousTestCase):
-    """Windows that grow, on a link with a round trip of 100 ms."""
+class GrowthCase(SynchronousTestCase):
+    """A stream whose window may grow."""
+
+    round_trip: float
 
     def start(self, memory=0, most=8 * WINDOW):
         """Open a stream at the agent; the peer has the whole window to send."""
         self.budget = Budget(memory)
         self.side = negotiated_agent(max_window=most, memory=self.budget)
-        self.side.core.round_trip = 0.1
+        self.side.core.round_trip = self.round_trip
         self.side.hear(OPEN)
         self.end = self.side.observer.ends[0]
         self.side.rules.answer(self.end.stream, 0)
@@ -572,40 +574,46 @@ class GrowthTests(SynchronousTestCase):
             self.left += struct.unpack("!I", payload[4:])[0]
         return self.left
 
+
+class GrowthTests(GrowthCase):
+    """Windows that grow, on a link with a round trip of 1 ms."""
+
+    round_trip = 0.001
+
     def test_a_window_used_up_in_a_round_trip_doubles_until_it_may_not(self):
         self.start()
-        found = [self.arrive(0.1) for _ in range(5)]
+        found = [self.arrive(0.001) for _ in range(5)]
         self.assertEqual(found, [n * WINDOW for n in (2, 4, 8, 8, 8)])
         self.assertEqual(self.budget.grown, 7 * WINDOW)
 
     def test_a_window_that_lasts_longer_stays(self):
         self.start()
-        self.assertEqual(self.arrive(0.21), WINDOW)
+        self.assertEqual(self.arrive(0.0021), WINDOW)
         self.assertEqual(self.budget.grown, 0)
 
     def test_a_pause_before_a_burst_is_not_counted_for_it(self):
         self.start()
         self.assertEqual(self.arrive(3600.0), WINDOW)
-        self.assertEqual(self.arrive(0.1), 2 * WINDOW)
+        self.assertEqual(self.arrive(0.001), 2 * WINDOW)
 
     def test_a_reader_that_falls_behind_gets_no_larger_window(self):
         self.start()
-        self.assertEqual(self.arrive(0.1, held=WINDOW // 2), WINDOW // 2)
+        self.assertEqual(self.arrive(0.001, held=WINDOW // 2), WINDOW // 2)
         self.assertEqual(self.budget.grown, 0)
 
     def test_memory_that_is_short_ends_growth(self):
         self.start(memory=8 * WINDOW)
-        self.assertEqual(self.arrive(0.1), 2 * WINDOW)
-        self.assertEqual(self.arrive(0.1), 4 * WINDOW)
-        self.assertEqual(self.arrive(0.1), 4 * WINDOW)
+        self.assertEqual(self.arrive(0.001), 2 * WINDOW)
+        self.assertEqual(self.arrive(0.001), 4 * WINDOW)
+        self.assertEqual(self.arrive(0.001), 4 * WINDOW)
         self.assertEqual(self.budget.grown, 3 * WINDOW)
 
     def test_where_memory_is_tight_windows_shrink(self):
         """Nothing granted is taken back; the next grant is of the first window."""
         self.start(memory=8 * WINDOW)
-        self.assertEqual(self.arrive(0.1), 2 * WINDOW)
+        self.assertEqual(self.arrive(0.001), 2 * WINDOW)
         self.budget.hold(6 * WINDOW)
-        self.assertEqual(self.arrive(0.1), WINDOW)
+        self.assertEqual(self.arrive(0.001), WINDOW)
         self.assertEqual(
             (self.end.stream.receiving.window, self.budget.grown), (WINDOW, 0)
         )
@@ -613,13 +621,112 @@ class GrowthTests(SynchronousTestCase):
     def test_where_memory_is_tight_who_holds_much_is_not_repaid(self):
         self.start(memory=8 * WINDOW)
         self.budget.hold(7 * WINDOW)
-        self.assertEqual(self.arrive(0.1, held=WINDOW // 2 + 1), 0)
+        self.assertEqual(self.arrive(0.001, held=WINDOW // 2 + 1), 0)
         self.side.rules.repay(self.end.stream, WINDOW // 2)
         self.assertEqual([kind for kind, _ in self.side.said()], [0x13])
 
     def test_a_stream_that_ends_gives_back_what_it_had_grown(self):
         self.start()
-        self.arrive(0.1)
+        self.arrive(0.001)
         self.assertEqual(self.budget.grown, WINDOW)
         self.side.hear(RESET)
         self.assertEqual(self.budget.grown, 0)
+
+
+class LongPathTests(GrowthCase):
+    """Windows on a link with a round trip of 100 ms."""
+
+    round_trip = 0.1
+    presumed = 4_000_000
+
+    def start(self, memory=0, most=1 << 24):
+        super().start(memory, most)
+
+    @property
+    def window(self):
+        return self.end.stream.receiving.window
+
+    def flow(self, rate, seconds, step=0.01):
+        """Let bytes arrive at a rate, as far as they were granted."""
+        for _ in range(round(seconds / step)):
+            self.side.now += step
+            size = min(self.left, round(rate * step))
+            for start in range(0, size, 16384):
+                part = bytes(min(16384, size - start))
+                self.side.hear(with_id(0x03, 1, part))
+                self.side.rules.repay(self.end.stream, 0)
+            self.left -= size
+            for _, payload in self.side.said():
+                self.left += struct.unpack("!I", payload[4:])[0]
+
+    def test_a_used_window_becomes_what_a_fast_path_needs(self):
+        self.start()
+        self.assertEqual(self.arrive(0.1), 2 * WINDOW)
+        self.assertEqual(self.arrive(0.1), self.presumed)
+        self.assertEqual(self.budget.grown, self.presumed - WINDOW)
+
+    def test_a_wait_for_a_lost_packet_does_not_prevent_it(self):
+        self.start()
+        self.assertEqual(self.arrive(0.39), 2 * WINDOW)
+        self.assertEqual(self.arrive(0.39), self.presumed)
+
+    def test_a_stream_that_is_not_bulk_keeps_its_window(self):
+        self.start()
+        self.assertEqual(self.arrive(0.41), WINDOW)
+
+    def test_a_reader_that_falls_behind_gets_no_larger_window(self):
+        self.start()
+        self.assertEqual(self.arrive(0.1, held=WINDOW // 2), WINDOW // 2)
+        self.assertEqual(self.budget.grown, 0)
+
+    def test_the_largest_window_bounds_it(self):
+        self.start(most=8 * WINDOW)
+        self.arrive(0.1)
+        self.assertEqual(self.arrive(0.1), 8 * WINDOW)
+
+    def test_one_stream_takes_a_sixteenth_of_the_room_for_growth_only(self):
+        """Half of the memory is for growth."""
+        limit = 32_000_000
+        self.start(memory=limit)
+        self.arrive(0.1)
+        self.assertEqual(self.arrive(0.1), (limit // 2 - WINDOW) // 16)
+
+    def test_a_fast_stream_grows_further(self):
+        self.start()
+        self.arrive(0.1)
+        self.arrive(0.1)
+        self.assertEqual(self.arrive(0.1), 2 * self.presumed)
+
+    def test_a_slow_path_is_not_filled_with_queued_bytes_for_long(self):
+        """2 MB/s need 200 kB; four times as much is left, and stays."""
+        self.start()
+        self.flow(2_000_000, 0.2)
+        self.assertEqual(self.window, self.presumed)
+        self.flow(2_000_000, 6.0)
+        self.assertLess(self.window, 820_000)
+        self.assertGreater(self.window, 700_000)
+        self.assertEqual(self.budget.grown, self.window - WINDOW)
+        window = self.window
+        self.flow(2_000_000, 6.0)
+        self.assertEqual(self.window, window)
+
+    def test_a_path_that_turns_out_slow_never_stops(self):
+        self.start()
+        self.flow(2_000_000, 12.0)
+        self.assertGreater(self.end.stream.receiving.unspent, 100_000)
+        self.assertGreater(len(self.end.received), 23_000_000)
+
+    def test_a_stream_that_waits_for_lost_packets_keeps_its_window(self):
+        """Bytes at 10 MB/s, of which every second round trip brings none."""
+        self.start()
+        for _ in range(40):
+            self.flow(0, 0.1)
+            self.flow(10_000_000, 0.1)
+        self.assertGreaterEqual(self.window, self.presumed)
+
+    def test_a_stream_that_grew_late_is_judged_by_its_best_rate(self):
+        """A connection begins slowly, on a fast path too."""
+        self.start()
+        self.flow(1_000_000, 2.0)
+        self.flow(10_000_000, 4.0)
+        self.assertGreaterEqual(self.window, self.presumed)
