@@ -26,6 +26,7 @@ from gateway.errors import (
     SlowRequestError,
 )
 from gateway.policy.limits import Slots
+from gateway.policy.shares import Shares
 from gateway.texts import Language
 
 LINGER_SECONDS: Final = 2.0  # so that a refusal is read before the close
@@ -91,7 +92,7 @@ class ApiChannel(http.HTTPChannel):
     def connectionMade(self) -> None:
         """Note the connection as open."""
         self.site.channels.add(self)
-        self.site.waiting[self] = None
+        self.site.await_request(self)
         super().connectionMade()
 
     @override
@@ -146,14 +147,14 @@ class ApiChannel(http.HTTPChannel):
         """Serve the request, which is complete."""
         if self._lingering is None:
             self._receiving = False
-            self.site.waiting.pop(self, None)
+            self.site.waiting.discard(self)
             super().allContentReceived()
 
     @override
     def requestDone(self, request: http.Request) -> None:
         """Go on to the next request, or see that the last answer leaves in time."""
         if self in self.site.channels:
-            self.site.waiting[self] = None
+            self.site.await_request(self)
         if not self.persistent:
             self._linger(self.site.timeout_seconds)
         super().requestDone(request)
@@ -203,13 +204,13 @@ class _ApiRequest(Request):
 class ApiSite(Site):
     """The server: no access log, HTTP/1.1, and at most so many connections.
 
-    Those that send requests slowly, or none, keep nobody out: the oldest of them gives
-    way when there is no room.
+    Those that send requests slowly, or none, keep nobody out: when there is no room the
+    oldest of them gives way, of the address that has the most of them.
 
     Attributes:
         api: what is served.
         channels: the connections that are open.
-        waiting: those of them without a complete request, longest waiting first.
+        waiting: those of them without a complete request.
         timeout_seconds: for a request to arrive.
         body_limit_bytes: longest body accepted.
     """
@@ -228,7 +229,7 @@ class ApiSite(Site):
             reactor=clock,
         )
         self.channels: set[ApiChannel] = set()
-        self.waiting: dict[ApiChannel, None] = {}
+        self.waiting: Shares[ApiChannel] = Shares()
         self.timeout_seconds = settings.request_timeout_seconds
         self.body_limit_bytes = settings.body_limit_bytes
         self.api: Final = api
@@ -241,9 +242,8 @@ class ApiSite(Site):
         """Return the channel of a new connection; None closes it at once."""
         if not self.api.connections.acquire():
             self._say_full()
-            if not self.waiting:
+            if not self._make_room(getattr(addr, "host", "?")):
                 return None
-            self._drop_longest_waiting()
             self.api.connections.acquire()
         channel: ApiChannel | None = super().buildProtocol(addr)
         return channel
@@ -280,12 +280,21 @@ class ApiSite(Site):
         if channel in self.channels:
             self.channels.discard(channel)
             self.api.connections.release()
-        self.waiting.pop(channel, None)
+        self.waiting.discard(channel)
 
-    def _drop_longest_waiting(self) -> None:
-        channel = next(iter(self.waiting))
+    def await_request(self, channel: ApiChannel) -> None:
+        """Note that a connection has no complete request from now on."""
+        host = getattr(channel.transport.getPeer(), "host", "?")
+        self.waiting.add(channel, host, self.reactor.seconds())
+
+    def _make_room(self, host: str) -> bool:
+        """Drop a connection that must give way to one from `host`, if any must."""
+        channel = self.waiting.victim(host, self.reactor.seconds())
+        if channel is None:
+            return False
         self.forget(channel)  # its end comes later, after more have been accepted
         channel.transport.abortConnection()
+        return True
 
     def abort_connections(self) -> None:
         """End all connections at once, but for those that part already.

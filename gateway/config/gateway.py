@@ -344,11 +344,11 @@ class LimitsConfig(Block):
     streams_per_tunnel: Annotated[int, Field(ge=0, le=1000000)] = 10000
     """Visitors on one link at one time; 0 = unlimited."""
     api_connections: Annotated[int, Field(ge=0, le=100000)] = 200
-    """Connections to the API at one time; the one that has gone longest without a whole
-    request makes room; 0 = unlimited."""
+    """Connections to the API at one time; one without a whole request makes room, of the
+    address that has the most of them; 0 = unlimited."""
     handshakes: Annotated[int, Field(ge=0, le=100000)] = 200
-    """TLS handshakes under way at one time on one port; the oldest makes room; 0 =
-    unlimited."""
+    """TLS handshakes under way at one time on one port; the oldest of the address that
+    has the most makes room; 0 = unlimited."""
     memory: MemoryBytes = 268435456
     """Bytes that may wait in this process, and that grown windows may bring; near it
     windows stop growing, then shrink, then no visitor is admitted; 0 = unlimited."""

@@ -243,6 +243,7 @@ class TLSConnecting(Connecting):
             self._poller,
             self._clock,
             secure,
+            peer,
             self._tls.seconds,
             self._shaken,
             self._not_shaken,

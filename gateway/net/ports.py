@@ -20,6 +20,7 @@ from gateway.net.splice import PipePool
 from gateway.net.tls import Handshake, ServerTLS, TLSTransport
 from gateway.net.transports import READ_SIZE, TCPTransport
 from gateway.policy.budget import Budget
+from gateway.policy.shares import Shares
 
 _BACKLOG: Final = 4096
 _ACCEPTS: Final = 64  # connections of one event
@@ -27,6 +28,7 @@ _PAUSE_SECONDS: Final = 0.2  # after the process ran out of descriptors or memor
 _LOG_SECONDS: Final = 10.0  # between two lines that say so
 _NOT_THIS_ONE: Final = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM})
 _NO_DESCRIPTOR: Final = frozenset({errno.EMFILE, errno.ENFILE})
+_CROWDED: Final = "too many were under way"
 _NO_IPV6: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
 
@@ -240,8 +242,9 @@ class TCPListening:
 class TLSListening(TCPListening):
     """One listening socket whose connections shake hands first.
 
-    When too many handshakes are under way the oldest makes room: an honest one takes
-    milliseconds, so those that stall keep nobody out.
+    When too many handshakes are under way the oldest of the address with the most of
+    them makes room. An honest one takes milliseconds, so neither those that stall nor
+    a flood from another address keeps it out.
     """
 
     def __init__(
@@ -266,27 +269,26 @@ class TLSListening(TCPListening):
             memory=memory,
         )
         self._tls = tls
-        self._under_way: dict[Handshake, TCPAddress] = {}  # the oldest comes first
+        self._under_way: Shares[Handshake] = Shares()
 
     def stopListening(self) -> None:
         """Release the port, and give up what has not shaken hands."""
         super().stopListening()
-        waiting, self._under_way = self._under_way, {}
+        waiting, self._under_way = self._under_way, Shares()
         self._tls.active -= len(waiting)
         for handshake in waiting:
             handshake.cancel()
 
     def _accepted(self, sock: socket.SocketType, peer: TCPAddress) -> None:
         tls = self._tls
-        if not tls.admits(peer.host):
+        why = None if tls.admits(peer.host) else "it is banned"
+        if why is None and not self._make_room(peer.host):
+            why = f"TLS handshake: {_CROWDED}"
+        if why is not None:
             tls.rejected += 1
-            tls.refused(peer.host, "it is banned")
+            tls.refused(peer.host, why)
             reset(sock)
             return
-        if tls.limit and len(self._under_way) >= tls.limit:
-            oldest = next(iter(self._under_way))
-            tls.rejected += 1
-            self._give_up(oldest, "it stalled while too many shook hands")
         try:
             sock.setblocking(False)
             secure = tls.secure(sock)
@@ -295,28 +297,44 @@ class TLSListening(TCPListening):
             reset(sock)
             return
         handshake = Handshake(
-            self._poller, self._clock, secure, tls.seconds, self._done, self._failed
+            self._poller,
+            self._clock,
+            secure,
+            peer,
+            tls.seconds,
+            self._done,
+            self._failed,
         )
-        self._under_way[handshake] = peer
+        self._under_way.add(handshake, peer.host, self._clock.seconds())
         tls.total += 1
         tls.active += 1
         handshake.begin()
 
-    def _take_out(self, handshake: Handshake) -> TCPAddress:
-        self._tls.active -= 1
-        return self._under_way.pop(handshake)
+    def _make_room(self, host: str) -> bool:
+        """Give up a handshake if one must, for one from `host`; False = none may."""
+        tls = self._tls
+        if not tls.limit or len(self._under_way) < tls.limit:
+            return True
+        victim = self._under_way.victim(host, self._clock.seconds())
+        if victim is None:
+            return False
+        tls.rejected += 1
+        self._take_out(victim)
+        victim.cancel()
+        tls.refused(victim.peer.host, f"TLS handshake: {_CROWDED}")
+        return True
 
-    def _give_up(self, handshake: Handshake, why: str) -> None:
-        peer = self._take_out(handshake)
-        handshake.cancel()
-        self._tls.refused(peer.host, f"TLS handshake: {why}")
+    def _take_out(self, handshake: Handshake) -> None:
+        self._tls.active -= 1
+        self._under_way.discard(handshake)
 
     def _failed(self, handshake: Handshake, fault: OSError) -> None:
-        peer = self._take_out(handshake)
-        self._tls.refused(peer.host, f"TLS handshake: {fault}")
+        self._take_out(handshake)
+        self._tls.refused(handshake.peer.host, f"TLS handshake: {fault}")
 
     def _done(self, handshake: Handshake, mask: int) -> None:
-        peer = self._take_out(handshake)
+        self._take_out(handshake)
+        peer = handshake.peer
         try:
             protocol = self._factory.buildProtocol(peer)
         except BaseException:  # noqa: BLE001 - a bug costs this connection only

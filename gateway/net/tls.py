@@ -165,6 +165,7 @@ class Handshake:
     Attributes:
         fd: descriptor of the socket.
         secure: the socket.
+        peer: address of the far end.
     """
 
     __slots__ = (
@@ -177,6 +178,7 @@ class Handshake:
         "_seconds",
         "_timeout",
         "fd",
+        "peer",
         "secure",
     )
 
@@ -185,6 +187,7 @@ class Handshake:
         poller: TurnPoller,
         clock: IReactorTime,
         secure: SecureSocket,
+        peer: TCPAddress,
         seconds: float,
         done: Callable[[Handshake, int], None],
         failed: Callable[[Handshake, OSError], None],
@@ -196,6 +199,7 @@ class Handshake:
             poller: watches the socket.
             clock: for the deadline.
             secure: the socket.
+            peer: address of the far end.
             seconds: until it fails.
             done: called with what the poller watches the socket for; the transport
                 takes this handshake's place there.
@@ -205,6 +209,7 @@ class Handshake:
         self._poller = poller
         self._clock = clock
         self.secure = secure
+        self.peer = peer
         self.fd = secure.fileno()
         self._seconds = seconds
         self._done = done
@@ -301,7 +306,7 @@ class ServerTLS:
         admits: tells whether an address may begin one.
         active: handshakes under way now.
         total: handshakes ever begun.
-        rejected: those that had to make room, or were not admitted.
+        rejected: those that had to make room, found none, or were not admitted.
     """
 
     def __init__(

@@ -31,6 +31,7 @@ from gateway.policy.credentials import AgentCredential, AgentScope
 from gateway.policy.expiry import Expiries
 from gateway.policy.limits import Slots
 from gateway.policy.rates import Bucket
+from gateway.policy.shares import Shares
 from gateway.relay.linger import Linger
 from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
@@ -54,6 +55,7 @@ NONCE_BYTES: Final = 16
 LONGEST_LOOK_SECONDS: Final = 3600.0
 PEPPER_BYTES: Final = 32
 FEATURES: Final = frozenset({"register"})
+_CROWDED: Final = "too many connections have not said who they are"
 
 
 class AgentView(NamedTuple):
@@ -251,7 +253,7 @@ class Links:
         self.made = self.given = self.given_again = 0
         self.waits = Histogram(LATENCY_BOUNDS)
         self._empty: list[Deferred[None]] = []
-        self._unproven: dict[LinkProtocol, None] = {}  # those without a name
+        self._unproven: Shares[LinkProtocol] = Shares()  # those without a name
         word = "Dropped" if settings.session.allow_legacy else "Unauthorized"
         self._refusals = RefusalLog(clock, "link", word, emit)
         self._offences = RefusalLog(clock, "link", emit=emit)  # wrong credentials
@@ -389,8 +391,9 @@ class Links:
     def build_link(self, address: IAddress | None) -> LinkProtocol | None:
         """Return the protocol for an accepted connection, or None = reset it.
 
-        When too many connections have not said who they are, the oldest of them
-        makes room: an agent says HELLO at once, so a scan keeps nobody out.
+        When too many connections have not said who they are, the oldest of the
+        address with the most of them makes room. An agent says HELLO at once, so
+        neither a scan nor a flood from another address keeps it out.
         """
         if self._leaving:
             return None
@@ -398,8 +401,9 @@ class Links:
         if not self._bans.admits(host):
             self._refusals.note(host, "it is banned")
             return None
-        if len(self._unproven) >= MAX_UNDECIDED:
-            self._drop_oldest_unproven()
+        if len(self._unproven) >= MAX_UNDECIDED and not self._make_room(host):
+            self._refusals.note(host, _CROWDED)
+            return None
         link = LinkProtocol(self._clock, self._settings.link, self.linger, self)
         settings = self._settings.session
         if settings.allow_legacy and self._credentials:
@@ -412,16 +416,23 @@ class Links:
         )
         return link
 
-    def _drop_oldest_unproven(self) -> None:
-        oldest = next(iter(self._unproven))
-        del self._unproven[oldest]
-        self._refusals.note(oldest.host, "too many connections say nothing")
-        oldest.abort("too many connections have not said who they are")
+    def _make_room(self, host: str) -> bool:
+        """Drop a connection that must give way to one from `host`, if any must."""
+        victim = self._unproven.victim(host, self._clock.seconds())
+        if victim is None:
+            return False
+        self._unproven.discard(victim)
+        self._refusals.note(victim.host, _CROWDED)
+        victim.abort(_CROWDED)
+        return True
+
+    def _add_unproven(self, link: LinkProtocol) -> None:
+        self._unproven.add(link, link.host, self._clock.seconds())
 
     def link_made(self, link: LinkProtocol) -> None:
         """Count it; it is nobody's until it is decided."""
         self._connections[link] = None
-        self._unproven[link] = None
+        self._add_unproven(link)
 
     def link_hello(self, link: LinkProtocol, hello: Hello) -> None:
         """Check the credential, then the name."""
@@ -579,7 +590,7 @@ class Links:
         self._place[link] = (name, number)
         link.agent, link.tally = name, self._tally(name)
         self.made += 1
-        self._unproven.pop(link, None)
+        self._unproven.discard(link)
         if arrived:
             self._emit("link", "arrived", agent=name, software=agent.software)
             self._events.agent_arrived(name)
@@ -631,7 +642,7 @@ class Links:
         place = self._place.pop(link, None)
         if place is None:
             return
-        self._unproven[link] = None
+        self._add_unproven(link)
         self._slots.release()
         name, number = place
         self.log.info(
@@ -767,7 +778,7 @@ class Links:
     def link_closed(self, link: LinkProtocol) -> None:
         """Forget the connection."""
         self._connections.pop(link, None)
-        self._unproven.pop(link, None)
+        self._unproven.discard(link)
         self._gone_sent += link.sent_bytes
         self._gone_received += link.received_bytes
         if not self._connections:

@@ -19,10 +19,12 @@ from zope.interface import directlyProvides
 
 from gateway.api.settings import ApiSettings
 from gateway.api.site import LINGER_BYTES, make_site
+from gateway.policy.shares import HOLD_SECONDS
 from tests.api.fakes import FakeMappings, build_api
 
 reactor: Any = global_reactor
 PEER = IPv4Address("TCP", "127.0.0.1", 40000)
+ELSEWHERE = IPv4Address("TCP", "127.0.0.2", 40000)
 BODY = b'{"port": 10001}'
 HEAD = (
     b"POST /api/mapping/create HTTP/1.1\r\nHost: localhost\r\n"
@@ -81,12 +83,12 @@ class ChannelTests(SynchronousTestCase):
         self.wire: Any = None
         self.connect()
 
-    def connect(self):
+    def connect(self, peer=PEER):
         """Take the place of the test's connection, if there is one."""
         if self.wire is not None:
             self.wire.abortConnection()
-        self.channel = self.site.buildProtocol(PEER)
-        self.wire = Wire(hostAddress=PEER, peerAddress=PEER)
+        self.channel = self.site.buildProtocol(peer)
+        self.wire = Wire(hostAddress=PEER, peerAddress=peer)
         directlyProvides(self.wire, ITCPTransport)
         self.wire.protocol = self.channel
         self.channel.makeConnection(self.wire)
@@ -294,6 +296,11 @@ class ChannelTests(SynchronousTestCase):
             wires.append(self.wire)
         return wires
 
+    def flood(self, count):
+        """Open connections that ask for nothing yet, a while after any others."""
+        self.clock.advance(HOLD_SECONDS)
+        return self.crowd(count, LIVEZ[:20])
+
     def test_connections_beyond_those_being_served_are_closed_at_once(self):
         self.mappings.hold()
         served = [self.wire, *self.crowd(199, POST)]
@@ -305,12 +312,14 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual(status(self.wire.value()), 200)
         self.site.abort_connections()
         self.assertEqual(self.site.channels, set())
-        self.assertEqual(self.site.waiting, {})
+        self.assertEqual(len(self.site.waiting), 0)
 
     def test_slow_requests_keep_nobody_out(self):
         """Whatever of a request is there, the one that waits longest gives way."""
+        self.wire.abortConnection()
         for sent in (b"", LIVEZ[:20], LIVEZ, POST[:-1], b"garbage\r\n\r\n"):
             slow = self.crowd(200, sent)
+            self.clock.advance(HOLD_SECONDS)
             self.crowd(1, LIVEZ)
             self.assertEqual(status(self.wire.value()), 200, sent)
             self.assertTrue(slow[0].aborted)
@@ -319,9 +328,23 @@ class ChannelTests(SynchronousTestCase):
             self.site.abort_connections()
         self.assertGone()
 
+    def test_a_flood_gives_way_to_a_caller_from_elsewhere_at_once(self):
+        flood = [self.wire, *self.crowd(199)]
+        self.assertIsNone(self.site.buildProtocol(PEER))
+        self.wire = None
+        self.connect(ELSEWHERE)
+        self.channel.dataReceived(LIVEZ[:20])
+        caller, channel = self.wire, self.channel
+        self.clock.advance(HOLD_SECONDS)
+        self.crowd(199)
+        channel.dataReceived(LIVEZ[20:])
+        self.assertEqual(status(caller.value()), 200)
+        self.assertTrue(all(wire.aborted for wire in flood))
+
     def test_places_are_counted_and_given_back(self):
         places = self.site.api.connections
-        self.crowd(299, LIVEZ[:20])
+        self.crowd(199)
+        self.flood(100)
         self.assertEqual((places.limit, places.active), (200, 200))
         self.assertEqual((places.total, places.rejected), (300, 100))
         self.site.abort_connections()
@@ -336,7 +359,7 @@ class ChannelTests(SynchronousTestCase):
         first = self.wire
         slow = self.crowd(199, LIVEZ[:20])
         first.protocol.dataReceived(LIVEZ)
-        self.crowd(199, LIVEZ[:20])
+        self.flood(199)
         self.assertTrue(all(wire.aborted for wire in slow))
         self.assertFalse(first.aborted)
 
@@ -344,7 +367,8 @@ class ChannelTests(SynchronousTestCase):
         go_on = self.mappings.hold()
         self.channel.dataReceived(POST)
         served = self.wire
-        self.crowd(450, LIVEZ[:20])
+        self.crowd(199)
+        self.flood(199)
         self.assertEqual(len(self.site.channels), 200)
         go_on.callback(None)
         self.assertEqual(status(served.value()), 200)
@@ -396,9 +420,11 @@ class SocketTests(TestCase):
         self.addCleanup(site.abort_connections)
         self.port = port.getHost().port
 
-    async def call(self, *pieces, pause=0.05):
+    async def call(self, *pieces, pause=0.05, source="127.0.0.1"):
         caller = Caller(pieces, pause)
-        point = TCP4ClientEndpoint(reactor, "127.0.0.1", self.port)
+        point = TCP4ClientEndpoint(
+            reactor, "127.0.0.1", self.port, bindAddress=(source, 0)
+        )
         await connectProtocol(point, caller)
         return await caller.ended
 
@@ -434,7 +460,7 @@ class SocketTests(TestCase):
         self.assertEqual(status(await Deferred.fromCoroutine(good)), 200)
 
     async def test_a_burst_of_unfinished_heads_keeps_nobody_out(self):
-        """More at once than the loop accepts in a turn."""
+        """More at once than the loop accepts in a turn, from another address."""
         self.listen()
         slow = []
         for _ in range(250):
@@ -442,7 +468,8 @@ class SocketTests(TestCase):
             self.addCleanup(client.close)
             client.sendall(LIVEZ[:20])
             slow.append(client)
-        answer = await self.call(LIVEZ[:-2] + b"Connection: close\r\n\r\n")
+        request = LIVEZ[:-2] + b"Connection: close\r\n\r\n"
+        answer = await self.call(request, source="127.0.0.2")
         self.assertEqual(status(answer), 200)
 
     def test_a_plain_blocking_client_gets_its_answers(self):

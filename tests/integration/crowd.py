@@ -4,10 +4,14 @@
     python -m tests.integration.crowd source PORT
     python -m tests.integration.crowd sink PORT
     python -m tests.integration.crowd visit PORT COUNT
+    python -m tests.integration.crowd flood PORT RATE
 
 `echo` sends back what it hears, `source` sends for ever, `sink` takes everything.
 `visit` opens COUNT connections, exchanges one byte on each and says "here"; at each
 SIGUSR1 it does so again.
+`flood` opens RATE connections a second from an address of its own, says nothing on them
+and keeps the last FLOOD_OPEN; it says "ready" after a second, and then each second
+"opened COUNT".
 """
 
 import contextlib
@@ -15,13 +19,19 @@ import resource
 import selectors
 import signal
 import socket
+import struct
 import sys
 import threading
+import time
+from collections import deque
 from typing import Any
 
 BATCH = 200
 PATIENCE_SECONDS = 60
 PIECE = bytes(1 << 18)
+FLOODER = "127.0.0.2"
+FLOOD_OPEN = 15000
+FLOOD_TICK_SECONDS = 0.005
 
 
 def raise_limit():
@@ -122,6 +132,37 @@ def visit(port, count):
         say("here")
 
 
+def intrude(port):
+    """Return a connection that is being made from `FLOODER`."""
+    sock = socket.socket()
+    sock.setblocking(False)
+    reset = struct.pack("ii", 1, 0)  # leaves no port behind that waits
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
+    sock.bind((FLOODER, 0))
+    sock.connect_ex(("127.0.0.1", port))
+    return sock
+
+
+def flood(port, rate):
+    """Come, say nothing, and come again."""
+    kept = deque()
+    made, begun = 0, time.monotonic()
+    said = begun
+    while True:
+        now = time.monotonic()
+        # what could not be opened in time is not made up for
+        due = min(int((now - begun) * rate) - made, int(rate * FLOOD_TICK_SECONDS * 4))
+        for _ in range(due):
+            kept.append(intrude(port))
+            if len(kept) > FLOOD_OPEN:
+                kept.popleft().close()
+        made += due
+        if now - said >= 1.0:
+            say("ready" if said == begun else f"opened {made}")
+            said = now
+        time.sleep(FLOOD_TICK_SECONDS)
+
+
 if __name__ == "__main__":
     raise_limit()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
@@ -131,5 +172,6 @@ if __name__ == "__main__":
         "source": source,
         "sink": sink,
         "visit": visit,
+        "flood": flood,
     }
     modes[name](*map(int, numbers))

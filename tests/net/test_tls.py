@@ -17,6 +17,7 @@ from gateway.net.certificates import CertificateFiles
 from gateway.net.keys import CertificateError
 from gateway.net.sealed import RECORD_BYTES
 from gateway.net.tls import ClientTLS, ServerTLS, TLSTransport
+from gateway.policy import shares
 from tests.certificates import Authority, rsa_key
 from tests.contracts.network import HalfRecorder, Recorder, RecordingFactory
 from tests.net.real import RealSocketsCase
@@ -85,8 +86,8 @@ class TLSCase(RealSocketsCase):
         for word in words:
             self.assertIn(word, str(failure))
 
-    def plain(self):
-        peer = socket.create_connection((ADDRESS, self.port), 5)
+    def plain(self, source=ADDRESS):
+        peer = socket.create_connection((ADDRESS, self.port), 5, (source, 0))
         self.addCleanup(peer.close)
         return peer
 
@@ -421,19 +422,45 @@ class ListenerTests(TLSCase):
         with self.assertRaises(ConnectionResetError):
             peer.recv(1)
 
-    async def test_the_oldest_makes_room_and_an_honest_one_comes_through(self):
+    async def stall(self, build=Recorder):
+        """Fill the places of handshakes from one address."""
         self.tls = self.server(limit=3)
-        self.listen(self.tls)
+        self.listen(self.tls, build)
         stalling = [self.plain() for _ in range(3)]
-        await self.settle()
+        await self.until(lambda: self.tls.active == 3)
         self.assertEqual(self.refused, [])
-        near = await self.connect(self.client())
-        self.assertIn("it stalled while too many shook hands", self.refused[0][1])
-        await self.until(lambda: self.tls.active == 2)
+        return stalling
+
+    def assert_gave_way(self, peer):
+        self.assertEqual(
+            self.refused, [(ADDRESS, "TLS handshake: too many were under way")]
+        )
         self.assertEqual((self.tls.total, self.tls.rejected), (4, 1))
         with self.assertRaises(ConnectionResetError):
-            stalling[0].recv(1)
+            peer.recv(1)
+
+    async def test_those_of_one_address_make_room_for_another_at_once(self):
+        stalling = await self.stall(Greeter)
+        context = ssl.create_default_context(cafile=self.authority.ca_file)
+        honest = self.plain("127.0.0.2")
+        await deferToThread(_save_session, honest, context, None)
+        self.assert_gave_way(stalling[0])
+
+    async def test_the_oldest_makes_room_for_its_own_address_after_a_while(self):
+        stalling = await self.stall()
+        self.patch(shares, "HOLD_SECONDS", 0.0)
+        near = await self.connect(self.client())
+        self.assert_gave_way(stalling[0])
         await self.end(near)
+
+    async def test_those_that_have_just_begun_make_no_room_for_their_own_address(self):
+        self.patch(shares, "HOLD_SECONDS", 60.0)
+        await self.stall()
+        with self.assertRaises(OSError):
+            await self.connect(self.client())
+        self.assertIn("too many were under way", self.refused[0][1])
+        counts = (self.tls.active, self.tls.total, self.tls.rejected)
+        self.assertEqual(counts, (3, 3, 1))
 
     async def test_a_banned_address_does_not_even_begin(self):
         tls = self.server()

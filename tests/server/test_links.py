@@ -5,6 +5,7 @@ import json
 from twisted.internet.defer import Deferred, fail
 
 from gateway import SOFTWARE
+from gateway.policy.shares import HOLD_SECONDS
 from gateway.server.links import MAX_UNDECIDED
 from gateway.wire import frames
 from gateway.wire.hello import Register
@@ -181,12 +182,41 @@ class AdmissionTests(GatewayCase):
     def test_a_scan_makes_its_own_oldest_connections_give_way(self):
         """Who has not said who it is; an agent that speaks at once gets in."""
         silent = [self.connect() for _ in range(MAX_UNDECIDED)]
+        self.clock.advance(HOLD_SECONDS)
         agent = self.agent("web")
         self.assertEqual(
             [one.transport.aborted for one in silent],
             [True] + [False] * (MAX_UNDECIDED - 1),
         )
         self.assertFalse(agent.transport.aborted)
+
+    def test_a_flood_gives_way_to_an_agent_from_elsewhere_at_once(self):
+        flood = [self.connect("198.51.100.66") for _ in range(MAX_UNDECIDED)]
+        slow = self.connect("198.51.100.1")
+        self.assertTrue(flood[0].transport.aborted)
+        flood += [self.connect("198.51.100.66") for _ in range(MAX_UNDECIDED)]
+        self.clock.advance(HOLD_SECONDS)
+        flood += [self.connect("198.51.100.66") for _ in range(MAX_UNDECIDED)]
+        slow.says(hello(agent="web"))
+        self.assertTrue(self.links.has("web"))
+        left = [one for one in flood if one and not one.transport.aborted]
+        self.assertLess(len(left), MAX_UNDECIDED)
+
+    def test_a_flood_is_rejected_before_anything_is_made_for_it(self):
+        for _ in range(MAX_UNDECIDED + 1):
+            self.connect()
+        made = len(self.links.named())
+        calls = len(self.clock.getDelayedCalls())
+        self.assertIsNone(self.connect())
+        self.assertEqual(len(self.links.named()), made)
+        self.assertEqual(len(self.clock.getDelayedCalls()), calls)
+        self.assertEqual(1, len(self.lines("have not said who they are")))
+
+    def test_neighbours_in_ipv6_are_one_flood(self):
+        for number in range(MAX_UNDECIDED):
+            self.connect(f"2001:db8::{number:x}")
+        self.assertIsNone(self.connect("2001:db8::ffff"))
+        self.assertIsNotNone(self.connect("2001:db8:0:1::1"))
 
     def test_a_decided_link_never_gives_way(self):
         agent = self.agent("web")
@@ -199,6 +229,7 @@ class AdmissionTests(GatewayCase):
         self.build(token=TOKEN)
         for _ in range(MAX_UNDECIDED):
             self.connect().says(b"GET / HTTP/1.0\r\n\r\n")
+        self.clock.advance(HOLD_SECONDS)
         self.agent("web", token=TOKEN)
         self.assertTrue(self.links.has("web"))
 
