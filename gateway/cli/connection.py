@@ -164,14 +164,14 @@ def _show(
     context: ssl.SSLContext, cert_file: str, key_file: str, password_file: str | None
 ) -> None:
     load_certificates(cert_file)
+    # without a callback OpenSSL would ask on the terminal
+    password = b"" if password_file is None else read_password(password_file)
     load_private_key(
         key_file,
         password_file,
         allow_readable=True,
         remedy="give --cert-key-password-file",
     )
-    # without a callback OpenSSL would ask on the terminal
-    password = b"" if password_file is None else read_password(password_file)
     try:
         context.load_cert_chain(cert_file, key_file, lambda: password)
     except OSError as fault:  # SSLError is one

@@ -37,8 +37,7 @@ def load_private_key(
     Args:
         file: may also hold certificates.
         password_file: holds the password in one line; ignored for a plain key.
-        allow_readable: accept a file that other users of this machine can read; the
-            password file must be private in any case.
+        allow_readable: accept files that other users of this machine can read.
         remedy: advice to whoever gave an encrypted key and no password.
 
     Raises:
@@ -60,7 +59,7 @@ def load_private_key(
         ) from None
     if password_file is None:
         raise CertificateError(f"{file} is encrypted: decrypt it, or {remedy}")
-    password = read_password(password_file)
+    password = read_password(password_file, allow_readable=allow_readable)
     try:
         return load_pem_private_key(content, password)
     except (TypeError, ValueError, UnsupportedAlgorithm):
@@ -69,14 +68,18 @@ def load_private_key(
         ) from None
 
 
-def read_password(file: str) -> bytes:
+def read_password(file: str, *, allow_readable: bool = False) -> bytes:
     """Return the password in a file.
+
+    Args:
+        file: holds it in one line.
+        allow_readable: accept a file that other users of this machine can read.
 
     Raises:
         CertificateError: it cannot be read, or other users can read it.
     """
     try:
-        return read_secret(file, read_at_once).encode()
+        return read_secret(file, read_at_once, allow_exposed=allow_readable).encode()
     except ConfigError as fault:
         raise CertificateError(f"password of a private key: {fault}") from None
 

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from gateway.interfaces import IListening
 from gateway.net.addresses import TCPAddress, address_of, family_of
 from gateway.net.poller import READABLE, TurnPoller
-from gateway.net.sockets import queue_little, reset, set_options
+from gateway.net.sockets import acceptor, queue_little, reset, set_options
 from gateway.net.splice import PipePool
 from gateway.net.tls import Handshake, ServerTLS, TLSTransport
 from gateway.net.transports import READ_SIZE, TCPTransport
@@ -102,7 +102,7 @@ class TCPListening:
         self._poller = poller
         self._clock = clock
         self._socket = sock
-        self._family = int(sock.family)  # an enum would be looked up each time
+        self._accept = acceptor(sock)
         self.fd = sock.fileno()
         self._factory = factory
         self._gathered = gathered
@@ -150,11 +150,10 @@ class TCPListening:
 
     def handle(self, events: int) -> None:
         """Accept a bounded number of connections."""
-        # what `accept` does in Python costs more than the system's part of it
-        accept, family = self._socket._accept, self._family  # type: ignore[attr-defined]
+        accept = self._accept
         for _ in range(_ACCEPTS):
             try:
-                fd, name = accept()
+                sock, name = accept()
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as fault:
@@ -162,7 +161,6 @@ class TCPListening:
                     continue
                 self._exhausted(fault)
                 return
-            sock = socket.SocketType(family, socket.SOCK_STREAM, 0, fd)
             self._accepted(sock, address_of(name))
             if not self._accepting:
                 return

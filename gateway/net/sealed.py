@@ -4,28 +4,85 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, NoReturn, cast
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any, Final, NamedTuple, NoReturn, cast
 
 from OpenSSL import SSL
-from OpenSSL._util import ffi, lib
 
 from gateway.net.outgoing import Chunk
 from gateway.net.pacing import PacedSocket
 from gateway.net.poller import READABLE, WRITABLE
 
-# What `Connection.send` and `recv_into` do around these takes longer than to seal a
-# record.  Both are asked whenever these fail, and say why.
-ssl_write: Final = lib.SSL_write
-ssl_read: Final = lib.SSL_read
-ssl_error: Final = lib.SSL_get_error
-WANT_READ: Final = lib.SSL_ERROR_WANT_READ
-from_buffer: Final = ffi.from_buffer
-
 RECORD_BYTES: Final = 16384  # RFC 8446, section 5.1
 RUN_BYTES: Final = 4 * RECORD_BYTES  # of one call; also how finely progress is seen
 _DISCARD_BYTES: Final = 65536
 _CORK: Final[int | None] = getattr(socket, "TCP_CORK", None)
+
+
+class PrivateParts(NamedTuple):
+    """Parts of pyOpenSSL that it does not document.
+
+    What `Connection.send` and `recv_into` do around these takes longer than to encrypt
+    a record.
+
+    Attributes:
+        write: SSL_write, of a `Connection._ssl`, a buffer and its length.
+        read: SSL_read, of the same.
+        error: SSL_get_error, of a `Connection._ssl` and a result.
+        want_read: the error that says that nothing has arrived.
+        from_buffer: makes a buffer of bytes or of a view.
+        clear_modes: makes reads end behind each record, and one call write all of a
+            run or be made again.
+    """
+
+    write: Callable[[Any, Any, int], int]
+    read: Callable[[Any, Any, int], int]
+    error: Callable[[Any, int], int]
+    want_read: int
+    from_buffer: Callable[[Any], Any]
+    clear_modes: Callable[[Any], None]
+
+
+@cache
+def private_parts() -> PrivateParts | None:
+    """Return what this version of pyOpenSSL has; None if any part is missing."""
+    try:
+        from OpenSSL._util import ffi, lib
+
+        clear_mode = lib.SSL_clear_mode
+        # else one read goes on for as long as the far end sends what is no data, such
+        # as updates of its key, and everybody waits
+        auto_retry = lib.SSL_MODE_AUTO_RETRY
+        partial_write = lib.SSL_MODE_ENABLE_PARTIAL_WRITE
+
+        def clear_modes(ssl: Any) -> None:  # noqa: ANN401 - pyOpenSSL gives it no type
+            clear_mode(ssl, auto_retry)
+            clear_mode(ssl, partial_write)
+
+        clear_modes(SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)._ssl)
+        return PrivateParts(
+            write=lib.SSL_write,
+            read=lib.SSL_read,
+            error=lib.SSL_get_error,
+            want_read=lib.SSL_ERROR_WANT_READ,
+            from_buffer=ffi.from_buffer,
+            clear_modes=clear_modes,
+        )
+    except (ImportError, AttributeError, TypeError):
+        return None
+
+
+def secure_socket(sock: socket.SocketType, context: SSL.Context) -> SecureSocket:
+    """Return a connected socket as one under TLS, before its handshake."""
+    parts = private_parts()
+    if parts is not None:
+        connection = SSL.Connection(context, cast("socket.socket", sock))
+        return DirectSocket(sock, connection, parts)
+    from gateway.net.buffered import BufferedSocket
+
+    return BufferedSocket(sock, SSL.Connection(context, None))
 
 
 class SecureSocket:
@@ -39,17 +96,13 @@ class SecureSocket:
         awaits: what must happen before the next read: `READABLE` as a rule, `WRITABLE`
             if TLS has an answer of its own to send first, 0 if nothing must, because
             there is more to read that no poll announces.
-        owed: bytes that the next send must begin with, cut as they like; OpenSSL has
-            begun to send them.
+        owed: bytes that the next send must begin with, cut as they like; they have been
+            begun to be sent.
         fault: what broke the connection, in words; empty = nothing did.
     """
 
     __slots__ = (
-        "_recv",
-        "_recv_into",
-        "_seal",
         "_socket",
-        "_ssl",
         "awaits",
         "close",
         "connection",
@@ -66,15 +119,6 @@ class SecureSocket:
     def __init__(self, sock: socket.SocketType, connection: SSL.Connection) -> None:
         self._socket = sock
         self.connection = connection
-        self._seal = connection.send
-        self._recv = connection.recv
-        self._recv_into = connection.recv_into
-        self._ssl = connection._ssl
-        # else one read goes on for as long as the far end sends what is no data,
-        # such as updates of its key, and everybody waits
-        lib.SSL_clear_mode(self._ssl, lib.SSL_MODE_AUTO_RETRY)
-        # one call writes several records, or is made again with what it began
-        lib.SSL_clear_mode(self._ssl, lib.SSL_MODE_ENABLE_PARTIAL_WRITE)
         self.owed = 0
         self.awaits = READABLE
         self.fault = ""
@@ -85,6 +129,31 @@ class SecureSocket:
         self.getsockopt = sock.getsockopt
         self.setsockopt = sock.setsockopt
         self.shutdown = sock.shutdown
+
+    @abstractmethod
+    def do_handshake(self) -> None:
+        """Go on with the handshake; return when it is over.
+
+        Raises:
+            SSL.Error: `WantReadError` and `WantWriteError` say what it waits for,
+                others why it has failed.
+        """
+
+    @abstractmethod
+    def recv(self, size: int) -> bytes:
+        """Read what there is, up to `size` bytes; nothing = the far end has ended."""
+
+    @abstractmethod
+    def recv_into(self, view: memoryview, size: int) -> int:
+        """Do the same into `view`; return how much it was."""
+
+    @abstractmethod
+    def say_goodbye(self) -> bool:
+        """Tell the far end that nothing more comes; False = try again later."""
+
+    @abstractmethod
+    def _send_run(self, run: Chunk) -> int:
+        """Encrypt and send all of a run."""
 
     def send(self, data: Chunk) -> int:
         """Send what the kernel takes; return how much that was.
@@ -122,10 +191,86 @@ class SecureSocket:
         if _CORK is not None:
             self.setsockopt(socket.IPPROTO_TCP, _CORK, on)
 
+    def _ends(self, fault: SSL.Error, *, before: bool) -> bool:
+        """Return whether the far end has ended in order; `before`: bytes came first.
+
+        Raises:
+            BlockingIOError: there is nothing for now, and was nothing before.
+            OSError: the connection is broken, and nothing was before.
+        """
+        if isinstance(fault, SSL.WantWriteError):
+            self.awaits = WRITABLE
+        elif not isinstance(fault, SSL.WantReadError):
+            if before:
+                self.awaits = 0  # the next read tells the end
+                return False
+            if isinstance(fault, SSL.ZeroReturnError):
+                return True
+            self._break(fault)
+        if not before:
+            raise BlockingIOError from None
+        return False
+
+    def _break(self, fault: SSL.Error) -> NoReturn:
+        self.fault = words_of(fault)
+        raise ConnectionResetError(self.fault) from None
+
+    def unread(self) -> bool:
+        """Return whether the kernel has something for us, be it the end."""
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return False
+        return True
+
+    def discard(self) -> None:
+        """Throw away what has arrived, before an orderly close.
+
+        OpenSSL's servers send session tickets that nobody asked for; closing on top
+        of those would reset the connection, and what was sent last would be lost.
+        """
+        with contextlib.suppress(OSError):
+            self._socket.recv(_DISCARD_BYTES)
+
+
+class DirectSocket(SecureSocket):
+    """OpenSSL reads and writes the socket itself."""
+
+    __slots__ = (
+        "_error",
+        "_from_buffer",
+        "_read",
+        "_recv",
+        "_recv_into",
+        "_seal",
+        "_ssl",
+        "_want_read",
+        "_write",
+    )
+
+    def __init__(
+        self, sock: socket.SocketType, connection: SSL.Connection, parts: PrivateParts
+    ) -> None:
+        super().__init__(sock, connection)
+        self._ssl = connection._ssl
+        parts.clear_modes(self._ssl)
+        self._write = parts.write
+        self._read = parts.read
+        self._error = parts.error
+        self._want_read = parts.want_read
+        self._from_buffer = parts.from_buffer
+        # asked whenever these fail, to say why
+        self._seal = connection.send
+        self._recv = connection.recv
+        self._recv_into = connection.recv_into
+
+    def do_handshake(self) -> None:
+        """Go on with the handshake; return when it is over."""
+        self.connection.do_handshake()
+
     def _send_run(self, run: Chunk) -> int:
-        """Seal and send all of a run."""
         size = len(run)
-        if ssl_write(self._ssl, from_buffer(run), size) != size:
+        if self._write(self._ssl, self._from_buffer(run), size) != size:
             try:
                 # to try once more says what the matter is
                 self._seal(run)
@@ -178,15 +323,15 @@ class SecureSocket:
             data = self._recv_part(size)
             view[: len(data)] = data
             return len(data)
-        ssl = self._ssl
-        start = from_buffer(view)
+        ssl, read = self._ssl, self._read
+        start = self._from_buffer(view)
         filled = 0
         last = size - RECORD_BYTES
         while filled <= last:
             # that is one record at most
-            count: int = ssl_read(ssl, start + filled, size - filled)
+            count: int = read(ssl, start + filled, size - filled)
             if count <= 0:
-                if filled and ssl_error(ssl, count) == WANT_READ:
+                if filled and self._error(ssl, count) == self._want_read:
                     return filled
                 try:
                     count = self._recv_into(view[filled:], RECORD_BYTES)
@@ -200,47 +345,6 @@ class SecureSocket:
                 return count
             filled += count
         return filled
-
-    def _ends(self, fault: SSL.Error, *, before: bool) -> bool:
-        """Return whether the far end has ended in order; `before`: bytes came first.
-
-        Raises:
-            BlockingIOError: there is nothing for now, and was nothing before.
-            OSError: the connection is broken, and nothing was before.
-        """
-        if isinstance(fault, SSL.WantWriteError):
-            self.awaits = WRITABLE
-        elif not isinstance(fault, SSL.WantReadError):
-            if before:
-                self.awaits = 0  # the next read tells the end
-                return False
-            if isinstance(fault, SSL.ZeroReturnError):
-                return True
-            self._break(fault)
-        if not before:
-            raise BlockingIOError from None
-        return False
-
-    def _break(self, fault: SSL.Error) -> NoReturn:
-        self.fault = words_of(fault)
-        raise ConnectionResetError(self.fault) from None
-
-    def unread(self) -> bool:
-        """Tell whether the kernel has something for us, be it the end."""
-        try:
-            self._socket.recv(1, socket.MSG_PEEK)
-        except OSError:
-            return False
-        return True
-
-    def discard(self) -> None:
-        """Throw away what has arrived, before an orderly close.
-
-        OpenSSL's servers send session tickets that nobody asked for; closing on top
-        of those would reset the connection, and what was sent last would be lost.
-        """
-        with contextlib.suppress(OSError):
-            self._socket.recv(_DISCARD_BYTES)
 
     def say_goodbye(self) -> bool:
         """Tell the far end that nothing more comes; False = try again later."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -42,6 +43,26 @@ def queue_little(sock: socket.SocketType) -> None:
     if _UNSENT is not None:
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, _UNSENT, UNSENT_BYTES)
+
+
+def acceptor(
+    sock: socket.socket,
+) -> Callable[[], tuple[socket.SocketType, tuple[str, int]]]:
+    """Return what accepts one connection: a plain socket, and its peer's address.
+
+    What `socket.accept` does in Python takes longer than the system's part of it, so
+    that is left out where this Python has the part.
+    """
+    accept = getattr(sock, "_accept", None)
+    if accept is None:
+        return sock.accept
+    family = int(sock.family)  # an enum would be looked up each time
+
+    def accept_plainly() -> tuple[socket.SocketType, tuple[str, int]]:
+        fd, name = accept()
+        return socket.SocketType(family, socket.SOCK_STREAM, 0, fd), name
+
+    return accept_plainly
 
 
 def reset(sock: socket.SocketType) -> None:

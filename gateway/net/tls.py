@@ -32,6 +32,7 @@ from gateway.net.sealed import (
     RECORD_BYTES,
     PacedSecureSocket,
     SecureSocket,
+    secure_socket,
     words_of,
 )
 from gateway.net.sockets import reset
@@ -229,7 +230,7 @@ class Handshake:
 
     def _step(self) -> None:
         try:
-            self.secure.connection.do_handshake()
+            self.secure.do_handshake()
         except SSL.WantReadError:
             self._watch(READABLE)
         except SSL.WantWriteError:
@@ -334,9 +335,9 @@ class ServerTLS:
 
     def secure(self, sock: socket.SocketType) -> SecureSocket:
         """Return an accepted socket as one that a client may shake hands with."""
-        connection = SSL.Connection(self._context, cast("socket.socket", sock))
-        connection.set_accept_state()
-        return SecureSocket(sock, connection)
+        secure = secure_socket(sock, self._context)
+        secure.connection.set_accept_state()
+        return secure
 
     def read_again(self) -> bool:
         """Read the files if they have changed; tell whether they had.
@@ -396,11 +397,11 @@ class ClientTLS:
         Raises:
             CertificateError: a file cannot be used.
         """
-        connection = SSL.Connection(self._context(), cast("socket.socket", sock))
-        connection.set_connect_state()
+        secure = secure_socket(sock, self._context())
+        secure.connection.set_connect_state()
         if family_of(self._name) is None:
-            connection.set_tlsext_host_name(self._name.encode("idna"))
-        return SecureSocket(sock, connection)
+            secure.connection.set_tlsext_host_name(self._name.encode("idna"))
+        return secure
 
     def objection(self, secure: SecureSocket) -> str | None:
         """Return None if the server is who it should be, else who it is not."""

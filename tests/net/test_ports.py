@@ -13,6 +13,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from gateway.net import ports
 from gateway.net.ports import TCPListening, open_listener
 from tests.contracts.network import RecordingFactory
 from tests.net.real import RealSocketsCase
@@ -65,6 +66,10 @@ class RealPortTests(RealSocketsCase):
             [(type(peer), peer.host) for peer in addresses],
             [(IPv4Address, "127.0.0.1"), (IPv6Address, "::1")],
         )
+
+    async def test_what_a_python_accepts_that_lacks_the_faster_way(self):
+        self.patch(ports, "acceptor", lambda sock: sock.accept)
+        await self.test_all_interfaces_are_both_families()
 
     async def test_an_ipv6_address_is_that_family_only(self):
         listening = self.network.listen("::", 0, RecordingFactory())

@@ -1,12 +1,15 @@
 """What every socket of ours is told."""
 
 import socket
+from types import SimpleNamespace
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.net.sockets import (
     KEEPALIVE_SECONDS,
     UNSENT_BYTES,
+    acceptor,
     queue_little,
     set_options,
 )
@@ -39,3 +42,32 @@ class OptionTests(SynchronousTestCase):
         for sock in (self.listening, self.accepted):
             unsent = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
             self.assertEqual(unsent, UNSENT_BYTES)
+
+
+class AcceptorTests(SynchronousTestCase):
+    """What accepts a connection, by the part of Python that nobody promises or not."""
+
+    def test_either_way(self):
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+        self.assertTrue(
+            hasattr(listening, "_accept"),
+            "this Python has no socket._accept: accepting works, and takes longer",
+        )
+        shown: Any
+        for shown in (listening, SimpleNamespace(accept=listening.accept)):
+            visitor = socket.create_connection(listening.getsockname())
+            self.addCleanup(visitor.close)
+            sock, peer = acceptor(shown)()
+            self.addCleanup(sock.close)
+            self.assertEqual(peer, visitor.getsockname())
+            sock.send(b"here")
+            self.assertEqual(visitor.recv(4), b"here")
+
+    def test_nothing_to_accept_is_said_alike(self):
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+        listening.setblocking(False)
+        shown: Any
+        for shown in (listening, SimpleNamespace(accept=listening.accept)):
+            self.assertRaises(BlockingIOError, acceptor(shown))
