@@ -344,8 +344,8 @@ class LimitsConfig(Block):
     streams_per_tunnel: Annotated[int, Field(ge=0, le=1000000)] = 10000
     """Visitors on one link at one time; 0 = unlimited."""
     api_connections: Annotated[int, Field(ge=0, le=100000)] = 200
-    """Connections to the API at one time; one without a whole request makes room, of the
-    address that has the most of them; 0 = unlimited."""
+    """Connections to the API at one time; one without a whole request makes room, of
+    the address that has the most of them; 0 = unlimited."""
     handshakes: Annotated[int, Field(ge=0, le=100000)] = 200
     """TLS handshakes under way at one time on one port; the oldest of the address that
     has the most makes room; 0 = unlimited."""
