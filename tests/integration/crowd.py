@@ -145,7 +145,7 @@ def intrude(port):
 
 def flood(port, rate):
     """Come, say nothing, and come again."""
-    kept = deque()
+    kept: deque[socket.socket] = deque()
     made, begun = 0, time.monotonic()
     said = begun
     while True:

@@ -1,5 +1,7 @@
 """Places that are shared between addresses."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -33,7 +35,7 @@ class Table:
     """
 
     def __init__(self):
-        self.shares = Shares()
+        self.shares: Shares[Any] = Shares()
         self.members = []
         self.now = 0.0
         self._made = 0
@@ -166,7 +168,7 @@ class SharesTests(SynchronousTestCase):
         self.assertEqual(gone[1], "192.0.2.0")
 
     def test_who_is_not_there_can_be_removed(self):
-        shares = Shares()
+        shares: Shares[str] = Shares()
         shares.discard("nobody")
         shares.add("one", "192.0.2.1", 0.0)
         self.assertIn("one", shares)
