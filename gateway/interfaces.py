@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -27,6 +27,9 @@ from gateway.policy.credentials import AgentCredential
 from gateway.policy.history import History, Lifetime, TrafficRecord
 from gateway.policy.mapping import Mapping, Match
 from gateway.policy.rates import Bucket
+
+# told of a connection that begins: local address, local port, address that is dialled
+Dialled: TypeAlias = Callable[[str, int, str], None]
 
 
 class StoredFault(NamedTuple):
@@ -380,8 +383,11 @@ class INetwork(Interface):
         *,
         gathered: bool = False,
         tls: ITLS | None = None,
+        dialled: Dialled | None = None,
     ) -> Deferred[IProtocol]:
         """Connect to a literal address, and shake hands there with `tls`.
+
+        `dialled` is called as by `attempt`.
 
         Returns:
             A Deferred of the protocol that `factory` built.  It fails with
@@ -395,6 +401,7 @@ class INetwork(Interface):
         factory: IProtocolFactory,
         timeout_seconds: float,
         failed: Callable[[Failure], None],
+        dialled: Dialled | None = None,
     ) -> IAttempt:
         """Connect to a literal address on behalf of one visitor.
 
@@ -408,6 +415,8 @@ class INetwork(Interface):
             timeout_seconds: until it fails with `TimeoutError`.
             failed: called once with an `OSError` if nothing came of it, perhaps
                 before this returns.
+            dialled: called with the local address and port of the connection and the
+                address that is dialled, before the far end can know of it.
         """
 
     def resolve(name: str, *, reserved: bool = False) -> Deferred[list[str]]:

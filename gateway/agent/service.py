@@ -24,7 +24,7 @@ from zope.interface import implementer
 from gateway.agent.expose import Exposures
 from gateway.agent.targets import TargetDial, Targets
 from gateway.errors import DialError, ProtocolError
-from gateway.interfaces import ITLS, INetwork
+from gateway.interfaces import ITLS, Dialled, INetwork
 from gateway.link.ledger import NamedLink
 from gateway.link.proof import AgentProof, ProofError
 from gateway.link.protocol import LinkProtocol, LinkSettings
@@ -104,13 +104,20 @@ class AgentParts:
 class GatheredNetwork:
     """A network whose connections are links: writes of a turn leave together."""
 
-    def __init__(self, network: INetwork, tls: ITLS | None = None) -> None:
+    def __init__(
+        self,
+        network: INetwork,
+        tls: ITLS | None = None,
+        found: Callable[[str, list[str]], None] = lambda name, addresses: None,
+    ) -> None:
         """Change how a network connects.
 
         Args:
             network: makes the connections.
             tls: seals them; None = they are plain.
+            found: told of each name that is looked up, and of its addresses.
         """
+        self._found = found
         self._network = network
         self._tls = tls
         self.listen = network.listen
@@ -126,6 +133,7 @@ class GatheredNetwork:
         *,
         gathered: bool = True,
         tls: ITLS | None = None,
+        dialled: Dialled | None = None,
     ) -> Deferred[IProtocol]:
         """Connect to a literal address."""
         outcome: Deferred[IProtocol] = self._network.connect(
@@ -135,13 +143,18 @@ class GatheredNetwork:
             timeout_seconds,
             gathered=gathered,
             tls=tls or self._tls,
+            dialled=dialled,
         )
         return outcome
 
     def resolve(self, name: str, *, reserved: bool = True) -> Deferred[list[str]]:
         """Look the name of a gateway up, whatever targets' names wait for."""
         found: Deferred[list[str]] = self._network.resolve(name, reserved=reserved)
-        return found
+        return found.addCallback(self._note, name)
+
+    def _note(self, addresses: list[str], name: str) -> list[str]:
+        self._found(name, addresses)
+        return addresses
 
 
 class AgentService(Service):

@@ -10,13 +10,14 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from gateway.errors import DialError
-from gateway.interfaces import IAttempt
+from gateway.errors import DeniedError, DialError
+from gateway.interfaces import Dialled, IAttempt
 from gateway.link.stream import StreamTransport
 from gateway.mux.stream import Ending
 from gateway.ops.logs import InfoLogger
 from gateway.policy.addresses import PORTS
 from gateway.policy.budget import Budget
+from gateway.policy.hops import CIRCLE, MOST_HOPS, Hops
 from gateway.policy.limits import Slots
 from gateway.relay.dial import Dialer
 from gateway.relay.near import NearProtocol
@@ -34,6 +35,7 @@ class Targets:
         clock: for how long a stream lasts.
         slots: streams of all links together.
         memory: what they share.
+        hops: which streams have come back to this agent.
         dial_seconds: look-up and dial together at most.
     """
 
@@ -43,17 +45,33 @@ class Targets:
         self,
         clock: IReactorTime,
         dialer: Dialer,
+        wary_dialer: Dialer,
         slots: Slots,
         memory: Budget,
         default_host: str,
         dial_seconds: float,
         texts: Texts,
     ) -> None:
+        """Remember the collaborators.
+
+        Args:
+            clock: for how long a stream lasts.
+            dialer: reaches targets.
+            wary_dialer: those at a port that the gateway serves too: it refuses the
+                gateway's own addresses.
+            slots: streams of all links together.
+            memory: what they share.
+            default_host: target of requests that name none.
+            dial_seconds: look-up and dial together at most.
+            texts: for the documented log phrases.
+        """
         self.clock = clock
         self.slots = slots
         self.memory = memory
         self.dial_seconds = dial_seconds
+        self.hops = Hops()
         self._dialer = dialer
+        self._wary_dialer = wary_dialer
         self._default_host = default_host
         self._texts = texts
 
@@ -62,16 +80,31 @@ class Targets:
         return f"{request.host or self._default_host}:{request.port}"
 
     def reach(
-        self, request: OpenRequest, factory: Factory, failed: Callable[[Failure], None]
+        self,
+        request: OpenRequest,
+        factory: Factory,
+        failed: Callable[[Failure], None],
+        dialled: Dialled,
     ) -> IAttempt:
         """Connect to the target of a request, or call `failed` with a `DialError`."""
-        return self._dialer.reach(
+        wary = request.meta.get("gateway_port") is True
+        dialer = self._wary_dialer if wary else self._dialer
+        return dialer.reach(
             request.host or self._default_host,
             request.port,
             factory,
             failed,
             self.dial_seconds,
+            dialled,
         )
+
+    def hops_of(self, request: OpenRequest) -> int:
+        """Return how often what a request is for has passed gateway or agent."""
+        said = request.meta.get("hops")
+        declared = said if type(said) is int and said > 0 else 0
+        host, _, port = str(request.meta.get("visitor", ""))[:64].rpartition(":")
+        here = self.hops.of(host.strip("[]"), int(port)) if _is_port(port) else 0
+        return max(min(declared, MOST_HOPS + 1), here)
 
     def say_dial(self, trace: str, visitor: str, target: str) -> None:
         """Log that a target is dialled."""
@@ -122,6 +155,10 @@ class Targets:
         )
 
 
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
 class _NearFactory(Factory):
     noisy = False
 
@@ -140,6 +177,7 @@ class TargetDial:
         "_began_at",
         "_counted",
         "_dialing",
+        "_hops",
         "_joined",
         "_stream",
         "_target",
@@ -155,6 +193,7 @@ class TargetDial:
         self._targets = targets
         self._dialing: IAttempt | None = None
         self._counted = self._joined = self._waiting = False
+        self._hops = 0
         self._began_at = targets.clock.seconds()
         self._trace = self._visitor = self._target = ""
 
@@ -172,6 +211,10 @@ class TargetDial:
         if request.protocol != frames.PROTOCOL_TCP or request.port not in PORTS:
             self._refuse(stream, frames.FAILURE, "not a TCP port")
             return
+        self._hops = targets.hops_of(request)
+        if self._hops > MOST_HOPS:
+            self._refuse(stream, DeniedError.wire_status, CIRCLE)
+            return
         if not targets.memory.admits():
             self._refuse(stream, frames.STATUS_LIMIT, "limits.memory is reached")
             return
@@ -181,9 +224,14 @@ class TargetDial:
         self._counted = self._waiting = True
         self._stream = stream
         targets.say_dial(self._trace, self._visitor, self._target)
-        dialing = targets.reach(request, _NearFactory(self), self._failed)
+        dialing = targets.reach(
+            request, _NearFactory(self), self._failed, self._dialled
+        )
         if self._waiting:
             self._dialing = dialing
+
+    def _dialled(self, local: str, port: int, address: str) -> None:
+        self._targets.hops.note(local, port, address, self._hops)
 
     def _refuse(self, stream: StreamTransport, status: int, why: str) -> None:
         self._say_closed(why)

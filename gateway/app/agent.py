@@ -11,6 +11,7 @@ from twisted.internet.interfaces import (
 )
 
 from gateway.agent.expose import Exposures
+from gateway.agent.gateways import GatewayAddresses
 from gateway.agent.greeting import client_tls, greeting_of, key_of
 from gateway.agent.service import (
     AgentParts,
@@ -67,15 +68,26 @@ def build_agent(
     network = network or Network(reactor, read_size=config.buffers.read_size)
     memory = Budget(config.limits.memory)
     network.count_by(memory)
-    targets = Targets(
-        reactor,
+    gateways = GatewayAddresses()
+    own = _agents_own(config)
+
+    def gateways_too(address: str, port: int) -> str | None:
+        return own(address, port) or gateways.refusal(address, port)
+
+    dialer, wary_dialer = (
         Dialer(
             network,
             reactor,
             TargetRules.parse(config.allow_targets),
-            own_ports=_agents_own(config),
+            own_ports=refusal,
             timeout_seconds=config.dial_timeout,
-        ),
+        )
+        for refusal in (own, gateways_too)
+    )
+    targets = Targets(
+        reactor,
+        dialer,
+        wary_dialer,
         Slots(config.limits.streams if streams is None else streams),
         memory,
         config.default_host,
@@ -84,7 +96,7 @@ def build_agent(
     )
     parts = AgentParts(
         clock=reactor,
-        dial=_gateway_dial(config, reactor, network),
+        dial=_gateway_dial(config, reactor, network, gateways),
         targets=targets,
         memory=memory,
         exposures=Exposures(reactor, _wishes(config), announce),
@@ -125,25 +137,28 @@ def build_agent(
     return AgentService(settings, parts, gave_up, config.shutdown_timeout)
 
 
-def _agents_own(config: AgentConfig) -> Callable[[str, int], str | None] | None:
+def _agents_own(config: AgentConfig) -> Callable[[str, int], str | None]:
     """Return what no visitor may be taken to: the debug site, where there is one."""
     debug = config.debug
-    if not debug.enabled:
-        return None
-    return OwnPlaces(OwnPorts([(debug.bind, debug.listen_port)]), is_local).refusal
+    ports = [(debug.bind, debug.listen_port)] if debug.enabled else []
+    return OwnPlaces(OwnPorts(ports), is_local).refusal
 
 
 def _gateway_dial(
-    config: AgentConfig, reactor: IGatewayReactor, network: INetwork
+    config: AgentConfig,
+    reactor: IGatewayReactor,
+    network: INetwork,
+    gateways: GatewayAddresses,
 ) -> Callable[[str, int, IProtocolFactory, float], Deferred[IProtocol]]:
     """Return how gateways are reached, each known by its own name."""
     dialers = {}
     for host in {server.host for server in config.server}:
+        gateways.note(host, [host])
         tls = client_tls(config.tls, host) if config.tls.enabled else None
         if tls is not None:
             tls.check()
         dialers[host] = Dialer(
-            GatheredNetwork(network, tls),
+            GatheredNetwork(network, tls, gateways.note),
             reactor,
             TargetRules.parse(None),
             own_ports=None,

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from gateway.interfaces import IAttempt
+from gateway.interfaces import Dialled, IAttempt
 from gateway.net.addresses import TCPAddress, family_of, target_address
 from gateway.net.keys import CertificateError
 from gateway.net.poller import WRITABLE, TurnPoller, Watched
@@ -305,6 +305,7 @@ def open_connection(
     pipes: PipePool | None = None,
     memory: Budget | None = None,
     tls: ClientTLS | None = None,
+    dialled: Dialled | None = None,
 ) -> Connecting:
     """Begin to connect.
 
@@ -322,6 +323,7 @@ def open_connection(
         pipes: for moving bulk bytes inside of the kernel.
         memory: counts what waits to be sent.
         tls: shakes hands with the far end, which is then told apart from others.
+        dialled: told where the connection comes from, before the far end knows of it.
 
     Raises:
         OSError: the attempt cannot even begin; nobody is told.
@@ -340,6 +342,9 @@ def open_connection(
         code = sock.connect_ex((address, port))
         if code not in _UNDER_WAY:
             raise OSError(code, os.strerror(code))
+        if dialled is not None:
+            local = sock.getsockname()
+            dialled(local[0], local[1], address)
     except BaseException:
         sock.close()
         raise

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from gateway.interfaces import ITLS, IAttempt, INetwork
+from gateway.interfaces import ITLS, Dialled, IAttempt, INetwork
 from gateway.net.addresses import family_of
 from gateway.net.connect import open_connection
 from gateway.net.poller import (
@@ -127,6 +127,7 @@ class Network:
         *,
         gathered: bool = False,
         tls: ITLS | None = None,
+        dialled: Dialled | None = None,
     ) -> Deferred[IProtocol]:
         """Connect to a literal address; the outcome fails with `OSError`."""
         outcome: Deferred[IProtocol] = Deferred(lambda _outcome: attempt.cancel())
@@ -139,6 +140,7 @@ class Network:
             outcome.errback,
             gathered=gathered,
             tls=tls,
+            dialled=dialled,
         )
         return outcome
 
@@ -149,9 +151,12 @@ class Network:
         factory: IProtocolFactory,
         timeout_seconds: float,
         failed: Callable[[Failure], None],
+        dialled: Dialled | None = None,
     ) -> IAttempt:
         """Connect to a literal address on behalf of one visitor."""
-        return self._begin(address, port, factory, timeout_seconds, None, failed)
+        return self._begin(
+            address, port, factory, timeout_seconds, None, failed, dialled=dialled
+        )
 
     def _begin(
         self,
@@ -164,6 +169,7 @@ class Network:
         *,
         gathered: bool = False,
         tls: ITLS | None = None,
+        dialled: Dialled | None = None,
     ) -> IAttempt:
         assert tls is None or isinstance(tls, ClientTLS)
         try:
@@ -181,6 +187,7 @@ class Network:
                 pipes=None if gathered else self._pipes,
                 memory=self._memory,
                 tls=tls,
+                dialled=dialled,
             )
         except OSError:
             failed(Failure())

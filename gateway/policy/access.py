@@ -182,6 +182,15 @@ class OwnPorts:
         for bind, port in ports:
             self._binds.setdefault(port, []).append(without_scope(bind))
 
+    def has_port(self, port: int) -> bool:
+        """Return whether any of the listeners has this port."""
+        return port in self._binds
+
+    def is_open(self, port: int) -> bool:
+        """Return whether one with this port can be reached from other machines."""
+        binds = self._binds.get(port, ())
+        return any(bind is None or not bind.is_loopback for bind in binds)
+
     def check(
         self, address: str, port: int, local_addresses: Callable[[], Iterable[str]]
     ) -> str | None:

@@ -84,6 +84,12 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback
 
 
+def is_public(text: str) -> bool:
+    """Return whether a literal address means the same machine everywhere."""
+    address = without_scope(text)
+    return address is not None and address.is_global
+
+
 def check_host(text: str) -> str:
     """Return a host name in lower-case ASCII, or a literal address.
 

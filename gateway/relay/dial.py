@@ -24,7 +24,7 @@ from gateway.errors import (
     RefusedError,
     UnresolvableError,
 )
-from gateway.interfaces import IAttempt, INetwork
+from gateway.interfaces import Dialled, IAttempt, INetwork
 from gateway.policy.access import TargetRules
 from gateway.policy.addresses import join_host_port, parse_address
 
@@ -42,9 +42,12 @@ class Dialer:
 
     A name is resolved for each connection, by an answer that is at most a few seconds
     old, and the rules are asked about the very address that is then dialled.
+
+    Attributes:
+        network: looks up and connects.
     """
 
-    __slots__ = ("_clock", "_network", "_own_ports", "_rules", "_timeout_seconds")
+    __slots__ = ("_clock", "_own_ports", "_rules", "_timeout_seconds", "network")
 
     def __init__(
         self,
@@ -65,7 +68,7 @@ class Dialer:
                 None if it is not; None = it has none.
             timeout_seconds: for look-up and dial together.
         """
-        self._network = network
+        self.network = network
         self._clock = clock
         self._rules = rules
         self._own_ports = own_ports
@@ -77,6 +80,7 @@ class Dialer:
         port: int,
         factory: IProtocolFactory,
         timeout_seconds: float | None = None,
+        dialled: Dialled | None = None,
     ) -> Deferred[IProtocol]:
         """Connect to a target.
 
@@ -85,6 +89,7 @@ class Dialer:
             port: 1..65535.
             factory: builds the protocol of the connection that is used.
             timeout_seconds: other than the usual limit.
+            dialled: told of each connection that is begun, see `INetwork.attempt`.
 
         Returns:
             A Deferred of the protocol.  It fails with `DialError`, whose message
@@ -93,13 +98,13 @@ class Dialer:
         """
         limit = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         if parse_address(host) is None:
-            race = _Race(self._network, self._clock, self.refusal, factory)
+            race = _Race(self.network, self._clock, self.refusal, factory, dialled)
             race.start(host, port, limit)
             return race.outcome
         refusal = self.refusal(host, host, port)
         if refusal is not None:
             return fail(_denied(host, port, refusal))
-        attempt = self._network.connect(host, port, factory, limit)
+        attempt = self.network.connect(host, port, factory, limit, dialled=dialled)
         attempt.addErrback(_explain, host, port, host)
         return attempt
 
@@ -110,6 +115,7 @@ class Dialer:
         factory: IProtocolFactory,
         failed: Callable[[Failure], None],
         timeout_seconds: float | None = None,
+        dialled: Dialled | None = None,
     ) -> IAttempt:
         """Connect to a target on behalf of one visitor.
 
@@ -122,21 +128,23 @@ class Dialer:
             failed: called once with a `DialError` if there is none, perhaps before
                 this returns; any other exception is a bug.
             timeout_seconds: other than the usual limit.
+            dialled: told of each connection that is begun, see `INetwork.attempt`.
 
         Returns:
             What gives it up.
         """
         if parse_address(host) is None or self.refusal(host, host, port) is not None:
-            outcome = self.dial(host, port, factory, timeout_seconds)
+            outcome = self.dial(host, port, factory, timeout_seconds, dialled)
             outcome.addErrback(_unless_cancelled, failed)
             return cast(IAttempt, outcome)  # it has what gives it up
         limit = self._timeout_seconds if timeout_seconds is None else timeout_seconds
-        return self._network.attempt(
+        return self.network.attempt(
             host,
             port,
             factory,
             limit,
             lambda failure: failed(_explain(failure, host, port, host)),
+            dialled,
         )
 
     def refusal(self, host: str, address: str, port: int) -> str | None:
@@ -195,6 +203,7 @@ class _Race:
         "_attempts",
         "_clock",
         "_deadline",
+        "_dialled",
         "_factory",
         "_faults",
         "_head_start",
@@ -213,7 +222,9 @@ class _Race:
         clock: IReactorTime,
         refusal: Callable[[str, str, int], str | None],
         factory: IProtocolFactory,
+        dialled: Dialled | None,
     ) -> None:
+        self._dialled = dialled
         self._network = network
         self._clock = clock
         self._refusal = refusal
@@ -268,7 +279,9 @@ class _Race:
         self._head_start = None
         if self._waiting:
             self._head_start = self._clock.callLater(HEAD_START_SECONDS, self._try_next)
-        attempt = self._network.connect(address, self._port, self._factory, left)
+        attempt = self._network.connect(
+            address, self._port, self._factory, left, dialled=self._dialled
+        )
         self._attempts.add(attempt)
         attempt.addCallbacks(
             self._connected,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gateway.policy.access import OwnPorts
-from gateway.policy.addresses import is_loopback, parse_address
+from gateway.policy.addresses import is_loopback, is_public, parse_address
 
 
 class OwnPlaces:
@@ -47,19 +47,45 @@ class OwnPlaces:
             reason = OwnPorts([(place, port)]).check(address, port, local)
         return reason
 
-    def refusal_through(self, agent: str, host: str, port: int) -> str | None:
+    def has_port(self, port: int) -> bool:
+        """Return whether this is a port of the gateway now, on whatever address."""
+        return self._own.has_port(port) or self.public_place(port) is not None
+
+    def is_open(self, port: int) -> bool:
+        """Return whether other machines reach the gateway at this port now."""
+        place = self.public_place(port)
+        public = place is not None and OwnPorts([(place, port)]).is_open(port)
+        return public or self._own.is_open(port)
+
+    def must_resolve(self, agent: str, host: str, port: int) -> bool:
+        """Return whether `refusal_through` needs the addresses of this target."""
+        if not host or is_loopback(host) or parse_address(host) is not None:
+            return False
+        return self.is_open(port) or (self.has_port(port) and self._is_local(agent))
+
+    def refusal_through(
+        self, agent: str, host: str, port: int, addresses: Sequence[str] = ()
+    ) -> str | None:
         """Return None if an agent may be asked to dial this, else why not.
 
-        Only an agent on the gateway's own machine can reach what is meant here by
-        a loopback address; other names and addresses are the agent's to judge.
+        An agent on the gateway's own machine reaches the gateway by each address of
+        the machine, an agent elsewhere by its public ones.
 
         Args:
             agent: address that the agent's link comes from.
             host: target of the mapping; empty = the agent's default host.
             port: 1..65535.
+            addresses: those of the host, if it is a name and they are known.
         """
-        literal = parse_address(host) is not None
-        if not literal and host and not is_loopback(host):
+        if not self.has_port(port):
             return None
-        reason = self.refusal(host if literal else "127.0.0.1", port)
-        return reason if reason is not None and self._is_local(agent) else None
+        if parse_address(host) is not None:
+            addresses = (host,)
+        elif not host or is_loopback(host):
+            addresses = ("127.0.0.1",)
+        beside = self._is_local(agent)
+        for address in addresses:
+            reason = self.refusal(address, port)
+            if reason is not None and (beside or is_public(address)):
+                return reason
+        return None

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.interfaces import (
     IAddress,
     IProtocolFactory,
     IReactorTime,
 )
 from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gateway.edge.tcp import TcpEdge, Visit
-from gateway.errors import PayloadError
-from gateway.interfaces import IAttempt, IByteTransport, IPaced
+from gateway.errors import DeniedError, PayloadError, UnresolvableError
+from gateway.interfaces import Dialled, IAttempt, IByteTransport, IPaced
 from gateway.link.protocol import LinkProtocol
 from gateway.link.stream import StreamTransport
 from gateway.metrics.tallies import (
@@ -35,6 +38,7 @@ from gateway.mux.stream import Ending
 from gateway.ops.access_log import AccessLog
 from gateway.ops.events import Emit, unheard
 from gateway.policy.addresses import join_host_port
+from gateway.policy.hops import CIRCLE, MOST_HOPS, Hops
 from gateway.policy.rates import Bucket
 from gateway.relay.deadlines import Deadlines
 from gateway.relay.dial import Dialer
@@ -49,6 +53,8 @@ from gateway.wire import frames
 from gateway.wire.messages import OpenRequest
 from gateway.wire.proxy import Place, encode
 
+_log = Logger()
+LOOK_UP_SECONDS: Final = 1.0  # of a target that might be the gateway itself
 TCP_TYPES: Final[tuple[type[Any], ...]] = (IPv4Address, IPv6Address)
 
 
@@ -70,7 +76,7 @@ class Router:
         """Remember the collaborators.
 
         Args:
-            clock: for the open timeout.
+            clock: for time limits.
             links: live agents.
             dialer: for direct mappings.
             own: what an agent on this machine may not be asked to dial.
@@ -86,6 +92,8 @@ class Router:
         self.own = own
         self.texts = texts
         self.log = VisitLog(texts, access)
+        self.clock = clock
+        self.hops = Hops()
         self._dialer = dialer
         self._trace_prefix = trace_prefix
         self._traces = count(1)
@@ -102,11 +110,24 @@ class Router:
         edge: TcpEdge,
         factory: IProtocolFactory,
         failed: Callable[[Failure], None],
+        dialled: Dialled,
     ) -> IAttempt:
         """Connect to the target of a direct mapping."""
         mapping = edge.mapping
         host, port = mapping.target_host, mapping.target_port
-        return self._dialer.reach(host, port, factory, failed)
+        return self._dialer.reach(host, port, factory, failed, dialled=dialled)
+
+    def resolve(self, host: str) -> Deferred[list[str]]:
+        """Return the addresses of a name; none at all if they do not come soon."""
+        found: Deferred[list[str]] = self._dialer.network.resolve(host)
+        found.addTimeout(LOOK_UP_SECONDS, self.clock)
+        found.addErrback(_nothing_found)
+        return found
+
+    def hops_of(self, addr: IAddress | None) -> int:
+        """Return how often what a visitor carries has passed this gateway."""
+        host, port = getattr(addr, "host", None), getattr(addr, "port", None)
+        return 0 if host is None or port is None else self.hops.of(host, port)
 
     def tell_opened(self, edge: TcpEdge, visit: Visit) -> None:
         """Tell that a visitor has reached its target."""
@@ -136,6 +157,11 @@ class Router:
         )
 
 
+def _nothing_found(failure: Failure) -> list[str]:
+    failure.trap(UnresolvableError, DeferredTimeoutError)
+    return []
+
+
 def _visitor_text(addr: IAddress | None) -> str:
     host = getattr(addr, "host", None)
     return "?" if host is None else join_host_port(host, getattr(addr, "port", 0))
@@ -163,7 +189,9 @@ class TunnelVisit:
     __slots__ = (
         "_addr",
         "_edge",
+        "_hops",
         "_link",
+        "_resolving",
         "_router",
         "_stream",
         "buckets",
@@ -183,6 +211,8 @@ class TunnelVisit:
         self._addr = addr
         self.visitor = _visitor_text(addr)
         self.id = trace
+        self._hops = router.hops_of(addr)
+        self._resolving: Deferred[list[str]] | None = None
         self._stream: StreamTransport | None = None
         self._link: LinkProtocol | None = None
         self.started_at = edge.clock.seconds()
@@ -193,20 +223,52 @@ class TunnelVisit:
         edge.enter(self, addr)
 
     def _made(self, near: NearProtocol) -> None:
-        """Ask an agent for the target; the visitor waits."""
-        router, edge = self._router, self._edge
-        mapping = edge.mapping
-        link = router.links.pick(mapping.agent, mapping.port)
+        """Choose a link to an agent; the visitor waits."""
+        own, mapping = self._router.own, self._edge.mapping
+        if self._hops > MOST_HOPS:
+            self._turn_away(DENIED, CIRCLE)
+            return
+        link = self._pick()
+        if link is None:
+            return
+        host, port = mapping.target_host, mapping.target_port
+        if own.has_port(port) and own.must_resolve(link.host, host, port):
+            resolving = self._resolving = self._router.resolve(host)
+            resolving.addCallback(self._resolved, link)
+            resolving.addErrback(self._not_asked)
+        else:
+            self._ask(link, ())
+
+    def _pick(self) -> LinkProtocol | None:
+        mapping = self._edge.mapping
+        link = self._router.links.pick(mapping.agent, mapping.port)
         if link is None:
             self._turn_away(NO_AGENT, self._why_no_link())
-            return
+        return link
+
+    def _resolved(self, addresses: list[str], link: LinkProtocol) -> None:
+        """Ask for a target that might be the gateway: its addresses are known."""
+        self._resolving = None
+        usable = link if link.usable else self._pick()
+        if usable is not None:
+            self._ask(usable, addresses)
+
+    def _not_asked(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            _log.failure("a visitor's target could not be asked for", failure=failure)
+            self.near.transport.abortConnection()
+
+    def _ask(self, link: LinkProtocol, addresses: Sequence[str]) -> None:
+        """Ask an agent for the target, whose name has these addresses."""
+        router, edge, near = self._router, self._edge, self.near
+        mapping = edge.mapping
         self._link = link
         router.links.note_given(link)
         self.buckets = link.buckets
         if edge.paced or link.buckets:
             edge.pace(self)
         host, port = mapping.target_host, mapping.target_port
-        denied = router.own.refusal_through(link.host, host, port)
+        denied = router.own.refusal_through(link.host, host, port, addresses)
         if denied is None and link.scope is not None:
             denied = link.scope.refusal(host, port)
         if denied is not None:
@@ -217,6 +279,10 @@ class TunnelVisit:
             "mapping": mapping.id,
             "trace": self.id,
         }
+        if self._hops:
+            meta["hops"] = self._hops
+        if router.own.is_open(port):
+            meta["gateway_port"] = True
         router.openings.add(self)
         try:
             self._stream = link.open(near, self, port, host, meta)
@@ -274,6 +340,9 @@ class TunnelVisit:
         )
 
     def _lost(self, near: NearProtocol) -> None:
+        resolving, self._resolving = self._resolving, None
+        if resolving is not None:
+            resolving.cancel()
         self._router.openings.discard(self)
         self._router.tell_over(self._edge, self)
         self._edge.left(self)
@@ -344,6 +413,7 @@ class DirectVisit:
     __slots__ = (
         "_addr",
         "_edge",
+        "_hops",
         "_router",
         "id",
         "near",
@@ -361,6 +431,7 @@ class DirectVisit:
         self._addr = addr
         self.visitor = _visitor_text(addr)
         self.id = trace
+        self._hops = router.hops_of(addr)
         self.started_at = edge.clock.seconds()
         self.opened_at: float | None = None
         self.outcome = LEFT
@@ -374,11 +445,17 @@ class DirectVisit:
     ) -> IAttempt:
         """Connect to the target; the visitor waits."""
         edge, near = self._edge, self.near
+        if self._hops > MOST_HOPS:
+            failed(Failure(DeniedError(CIRCLE)))
+            return cast(IAttempt, succeed(None))  # there is nothing to give up
         if edge.paced:
             edge.pace(self)
         if edge.mapping.rules.proxy_protocol != "off":
             near.preface = _preface(edge, self._addr, near.transport.getHost())
-        return self._router.dial(edge, factory, failed)
+        return self._router.dial(edge, factory, failed, self._dialled)
+
+    def _dialled(self, local: str, port: int, address: str) -> None:
+        self._router.hops.note(local, port, address, self._hops)
 
     def _joined(self) -> None:
         self.opened_at = self._edge.clock.seconds()

@@ -3,6 +3,7 @@
 from twisted.internet.task import Clock
 
 from gateway.agent.expose import Exposures
+from gateway.agent.gateways import GatewayAddresses
 from gateway.agent.service import (
     AgentParts,
     AgentService,
@@ -66,15 +67,23 @@ class AgentCase(LogCase):
         self.linger = Linger(self.clock)
         self.slots = Slots(streams)
         self.memory = Budget(memory)
-        self.targets = Targets(
-            self.clock,
+        gateways = GatewayAddresses()
+        for host, _ in servers:
+            gateways.note(host, [host])
+        dialer, wary_dialer = (
             Dialer(
                 self.network,
                 self.clock,
                 TargetRules.parse(allow_targets),
-                own_ports=None,
+                own_ports=refusal,
                 timeout_seconds=dial_seconds,
-            ),
+            )
+            for refusal in (None, gateways.refusal)
+        )
+        self.targets = Targets(
+            self.clock,
+            dialer,
+            wary_dialer,
             self.slots,
             self.memory,
             "127.0.0.1",
@@ -85,7 +94,7 @@ class AgentCase(LogCase):
         parts = AgentParts(
             clock=self.clock,
             dial=Dialer(
-                GatheredNetwork(self.network),
+                GatheredNetwork(self.network, found=gateways.note),
                 self.clock,
                 TargetRules.parse(None),
                 own_ports=None,

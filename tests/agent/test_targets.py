@@ -1,8 +1,10 @@
 """Targets that the gateway asks for."""
 
+import json
 import struct
 
 from gateway.errors import UnresolvableError
+from gateway.policy.hops import MOST_HOPS
 from gateway.wire import frames
 from tests.agent.rig import AgentCase
 from tests.link.rig import KEEP_ALIVE, data
@@ -32,6 +34,87 @@ class TargetsCase(AgentCase):
 
     def targets_dialled(self):
         return self.dials()[1:]
+
+
+class CircleTests(TargetsCase):
+    """Targets that lead back to the gateway."""
+
+    def ask(self, stream_id, port=10080, host=b"10.0.0.7", **meta):
+        self.open(stream_id, port, host, json.dumps(meta).encode())
+
+    def setUp(self):
+        AgentCase.setUp(self)
+        self.build(
+            servers=(("192.0.2.1", 9000), ("gw.test", 9000)),
+            allow_targets=("0.0.0.0/0", "::/0"),
+        )
+        self.gateway = self.up()
+
+    def test_a_port_of_the_gateway_is_not_dialled_at_its_address(self):
+        self.ask(1, host=b"192.0.2.1", gateway_port=True)
+        self.assertEqual([(1, 0x05)], self.answers())
+        self.assertEqual([], self.targets_dialled())
+        self.assertEqual(1, len(self.lines("is a port of the gateway itself")))
+
+    def test_nor_at_any_other_that_its_name_had(self):
+        self.gateway.transport.peer_resets()
+        self.wait(5)
+        self.network.answer("198.51.100.7", "2001:db8::7")
+        self.gateway = self.linked()
+        for stream_id, host in enumerate((b"198.51.100.7", b"2001:db8::7"), 1):
+            self.ask(stream_id, host=host, gateway_port=True)
+        self.assertEqual([(1, 0x05), (2, 0x05)], self.answers())
+
+    def test_nor_by_a_name(self):
+        self.ask(1, host=b"also-gw.test", gateway_port=True)
+        self.network.answer("192.0.2.1")
+        self.assertEqual([(1, 0x05)], self.answers())
+
+    def test_other_ports_and_other_machines_are(self):
+        self.ask(1, host=b"192.0.2.1", port=22)
+        self.ask(2, host=b"192.0.2.2", gateway_port=True)
+        self.ask(3, host=b"192.0.2.1", gateway_port="yes")
+        self.assertEqual(3, len(self.targets_dialled()))
+
+    def test_a_gateway_on_loopback_is_its_own_to_judge(self):
+        """A tunnel of another kind may lead from there to a gateway elsewhere."""
+        self.build(servers=(("127.0.0.1", 9000),))
+        self.gateway = self.up()
+        self.ask(1, host=b"127.0.0.1", gateway_port=True)
+        self.assertEqual([("127.0.0.1", 10080)], self.targets_dialled())
+
+    def local(self):
+        return "{}:{}".format(*self.network.attempts[-1].local)
+
+    def test_a_visitor_that_is_a_dial_of_this_agent_has_come_back(self):
+        self.ask(1, visitor="203.0.113.9:5000")
+        for stream_id in range(2, MOST_HOPS + 3):
+            self.assertEqual([], self.answers())
+            self.ask(stream_id, visitor=self.local())
+        self.assertEqual([(MOST_HOPS + 2, 0x05)], self.answers())
+        self.assertEqual(MOST_HOPS + 1, len(self.targets_dialled()))
+        self.assertEqual(1, len(self.lines("it has passed here more than 4 times")))
+
+    def test_what_the_gateway_has_counted_counts(self):
+        self.ask(1, visitor="203.0.113.9:5000", hops=MOST_HOPS)
+        self.ask(2, visitor=self.local())
+        self.ask(3, visitor="203.0.113.9:5000", hops=MOST_HOPS + 1)
+        self.ask(4, visitor="203.0.113.9:5000", hops=10**100)
+        self.assertEqual([(2, 0x05), (3, 0x05), (4, 0x05)], self.answers())
+
+    def test_nonsense_is_no_count(self):
+        nonsense: tuple[dict[str, object], ...] = (
+            {"hops": -1},
+            {"hops": True},
+            {"hops": "9"},
+            {"hops": None, "visitor": None},
+            {"visitor": ":" + "9" * 60},
+            {"visitor": "[::1]:\u0661"},
+            {"visitor": ["a:1"]},
+        )
+        for stream_id, meta in enumerate(nonsense, 1):
+            self.ask(stream_id, **meta)
+        self.assertEqual(7, len(self.targets_dialled()))
 
 
 class DialTests(TargetsCase):

@@ -768,6 +768,35 @@ class NetworkContract(Case):
         )
         return attempt, faults
 
+    async def test_where_a_connection_comes_from_is_known_at_once(self):
+        accepting = RecordingFactory()
+        listening = self.network.listen(self.address, 0, accepting)
+        self.addCleanup(listening.stopListening)
+        listening.startAccepting()
+        port = listening.getHost().port
+        begun: list[Any] = []
+
+        def dialled(*told):
+            begun.append(told)
+
+        outcome = self.network.connect(
+            self.address, port, RecordingFactory(), 5.0, dialled=dialled
+        )
+        attempt = self.network.attempt(
+            self.address, port, RecordingFactory(), 5.0, begun.append, dialled
+        )
+        self.assertEqual((len(begun), len(accepting.built)), (2, 0))
+        await self.until(lambda: len(accepting.built) == 2)
+        seen = [one.transport.getPeer() for one in accepting.built]
+        self.assertEqual(
+            {(one.host, one.port, self.address) for one in seen}, set(begun)
+        )
+        outcome.cancel()
+        attempt.cancel()
+        for one in accepting.built:
+            one.transport.abortConnection()
+        await self.settle()
+
     async def test_an_attempt_tells_the_protocol_alone(self):
         listening = self.listen(RecordingFactory())
         listening.startAccepting()

@@ -98,6 +98,9 @@ class SocketTransport(BoundedTransport):
         self.protocol.connectionLost(Failure(reason))
 
 
+FIRST_LOCAL_PORT = 50001
+
+
 @dataclass(eq=False)
 class Attempt:
     """One connection that is being made."""
@@ -107,6 +110,7 @@ class Attempt:
     factory: IProtocolFactory
     timeout_seconds: float
     outcome: Deferred[IProtocol]
+    local: tuple[str, int]
     cancelled: bool = False
 
     def succeed(self):
@@ -124,9 +128,9 @@ class Attempt:
         self.outcome.errback(Failure(fault))
 
 
-def by_deferred(connect, address, port, factory, timeout_seconds, failed):
+def by_deferred(connect, address, port, factory, timeout_seconds, failed, dialled):
     """Return `INetwork.attempt` by way of `INetwork.connect`."""
-    outcome = connect(address, port, factory, timeout_seconds)
+    outcome = connect(address, port, factory, timeout_seconds, dialled=dialled)
     outcome.addErrback(lambda why: None if why.check(CancelledError) else failed(why))
     return outcome
 
@@ -155,17 +159,32 @@ class FakeNetwork:
         raise NotImplementedError("nobody listens here")
 
     def connect(
-        self, address, port, factory, timeout_seconds, *, gathered=False, tls=None
+        self,
+        address,
+        port,
+        factory,
+        timeout_seconds,
+        *,
+        gathered=False,
+        tls=None,
+        dialled=None,
     ):
         def cancelled(_outcome):
             attempt.cancelled = True
 
-        attempt = Attempt(address, port, factory, timeout_seconds, Deferred(cancelled))
+        local = "192.0.2.1", FIRST_LOCAL_PORT + len(self.attempts)
+        attempt = Attempt(
+            address, port, factory, timeout_seconds, Deferred(cancelled), local
+        )
         self.attempts.append(attempt)
+        if dialled is not None:
+            dialled(*local, address)
         return attempt.outcome
 
-    def attempt(self, address, port, factory, seconds, failed):
-        return by_deferred(self.connect, address, port, factory, seconds, failed)
+    def attempt(self, address, port, factory, seconds, failed, dialled=None):
+        return by_deferred(
+            self.connect, address, port, factory, seconds, failed, dialled
+        )
 
     def resolve(self, name, *, reserved=False):
         answer: Deferred[list[str]] = Deferred(lambda _: self.given_up.append(name))

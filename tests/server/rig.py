@@ -444,11 +444,11 @@ class GatewayCase(LogCase):
         found.says(hello(agent=agent, instance=instance, **fields))
         return found
 
-    def visit(self, port=10080):
+    def visit(self, port=10080, source=("203.0.113.9", 5000)):
         """Come to a public port."""
         listening = self.network.at(port)
         assert listening.accepting, f"port {port} is not served"
-        address = IPv4Address("TCP", "203.0.113.9", 5000)
+        address = IPv4Address("TCP", *source)
         visitor = Visitor()
         visitor.peerAddr = address
         protocol = listening.factory.buildProtocol(address)

@@ -170,7 +170,15 @@ class SimNetwork:
         return found
 
     def connect(
-        self, address, port, factory, timeout_seconds, *, gathered=False, tls=None
+        self,
+        address,
+        port,
+        factory,
+        timeout_seconds,
+        *,
+        gathered=False,
+        tls=None,
+        dialled=None,
     ):
         """Connect to a literal address."""
         process = self._process
@@ -178,13 +186,17 @@ class SimNetwork:
             sock = self.adopt(process.kernel.connect(process.host, address, port))
         except OSError as fault:
             return fail(fault)
+        if dialled is not None:
+            dialled(*sock.getsockname(), address)
         return SimConnecting(
             self, sock, factory, timeout_seconds, gathered=gathered
         ).outcome
 
-    def attempt(self, address, port, factory, seconds, failed):
+    def attempt(self, address, port, factory, seconds, failed, dialled=None):
         """Connect on behalf of one visitor."""
-        return by_deferred(self.connect, address, port, factory, seconds, failed)
+        return by_deferred(
+            self.connect, address, port, factory, seconds, failed, dialled
+        )
 
     def resolve(self, name, *, reserved=False):
         """Look a host name up."""

@@ -1,0 +1,51 @@
+"""Connections that come back to the process that made them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+MOST_HOPS: Final = 4  # of one connection; more are taken for a circle
+MOST_DIALS: Final = 4096  # that are remembered
+CIRCLE: Final = (
+    f"it has passed here more than {MOST_HOPS} times: its mapping's target leads back "
+    "to the mapping"
+)
+
+
+class Hops:
+    """The latest dials of this process, and how often what they carry has passed it.
+
+    A connection whose far end is where one of these dials began is that very dial,
+    back at the door.  A dial that is over may be remembered a while longer: whoever
+    gets its port then has come from outside, and seems to have passed once.
+    """
+
+    __slots__ = ("_dials",)
+
+    def __init__(self) -> None:
+        """Remember no dial yet."""
+        self._dials: OrderedDict[int, tuple[str, str, int]] = OrderedDict()
+
+    def note(self, local: str, port: int, address: str, hops: int) -> None:
+        """Remember a dial before its far end can have noticed it.
+
+        Args:
+            local: address that it comes from.
+            port: that it comes from.
+            address: that is dialled.  A router that translates addresses one to one
+                makes a dial that it turns back seem to come from there.
+            hops: how often what it carries has passed this process before.
+        """
+        dials = self._dials
+        dials.pop(port, None)  # the latest ones are last
+        dials[port] = local, address, hops
+        if len(dials) > MOST_DIALS:
+            dials.popitem(last=False)
+
+    def of(self, host: str, port: int) -> int:
+        """Return how often a connection from there has passed this process."""
+        dial = self._dials.get(port)
+        if dial is None or host not in dial[:2]:
+            return 0
+        return dial[2] + 1
