@@ -24,7 +24,10 @@ from gateway.relay.near import NearProtocol
 from gateway.texts import Texts
 from gateway.wire import frames
 from gateway.wire.messages import OpenRequest
+from gateway.wire.plain import cleaned
 
+LONGEST_HOST: Final = 255  # characters, in texts for people
+LONGEST_META: Final = 64
 _LOG: Final = InfoLogger(f"{__name__}.Targets")
 
 
@@ -77,7 +80,8 @@ class Targets:
 
     def place(self, request: OpenRequest) -> str:
         """Return where a request leads, for logs."""
-        return f"{request.host or self._default_host}:{request.port}"
+        host = cleaned(request.host, LONGEST_HOST) or self._default_host
+        return f"{host}:{request.port}"
 
     def reach(
         self,
@@ -205,8 +209,9 @@ class TargetDial:
         """Dial, within the limits."""
         targets = self._targets
         meta = request.meta
-        self._trace = str(meta.get("trace", f"stream {stream.stream.id}"))[:64]
-        self._visitor = str(meta.get("visitor", "a visitor"))[:64]
+        trace = str(meta.get("trace", f"stream {stream.stream.id}"))
+        self._trace = cleaned(trace, LONGEST_META)
+        self._visitor = cleaned(str(meta.get("visitor", "a visitor")), LONGEST_META)
         self._target = targets.place(request)
         if request.protocol != frames.PROTOCOL_TCP or request.port not in PORTS:
             self._refuse(stream, frames.FAILURE, "not a TCP port")

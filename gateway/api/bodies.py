@@ -26,6 +26,7 @@ from gateway.policy.mapping import UNSET, MappingChanges, MappingWish, Unset
 from gateway.policy.redaction import Redaction
 from gateway.policy.visitors import RULE_NAMES, VisitorRules, canonical_networks
 from gateway.wire.hello import NAME_PATTERN
+from gateway.wire.plain import UNSAFE
 
 LONGEST_DRAIN_SECONDS: Final = 3600.0
 USUAL_DRAIN_SECONDS: Final = 30.0  # what `"drain": true` means
@@ -84,7 +85,7 @@ def _drain_seconds(value: object) -> object:
     return value
 
 
-_PLAIN: Final = r"^[^\x00-\x1f\x7f]*$"  # what goes into logs and tables
+_PLAIN: Final = rf"^[^{UNSAFE}]*$"  # what goes into logs and tables
 PublicPort = Annotated[
     int, Field(ge=1, le=65535), BeforeValidator(_whole_number(1, 65535))
 ]

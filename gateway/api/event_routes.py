@@ -18,6 +18,7 @@ from gateway.api.exchange import Endpoint, query_number
 from gateway.api.replies import SECURITY_HEADERS
 from gateway.errors import BadRequestError, TooManyStreamsError
 from gateway.ops.events import KEPT, TOPICS, Event, Events
+from gateway.wire.plain import json_escaped
 
 MOST_STREAMS: Final = 100
 BEAT_SECONDS: Final = 15.0
@@ -281,8 +282,9 @@ def event_text(epoch: str, event: Event) -> bytes:
     """Return an event as it goes over the wire."""
     content = {"at_unix": event.at, "action": event.action, **event.fields}
     data = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    data = json_escaped(data)
     text = f"id: {epoch}-{event.number}\nevent: {event.topic}\ndata: {data}\n\n"
-    return text.encode("utf-8", "backslashreplace")
+    return text.encode()
 
 
 def _topics(request: IRequest) -> tuple[str, ...]:

@@ -123,5 +123,5 @@ def _sentence(
     if kind == "value_error":  # one of our own sentences, which names the value
         return f"{where}: {message.removeprefix('Value error, ')}"
     if kind == "string_pattern_mismatch":
-        message = "control characters are not accepted"
+        message = "control characters and marks of direction are not accepted"
     return f"{where}: {shown(value)}: {message}"

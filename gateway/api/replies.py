@@ -9,6 +9,8 @@ from typing import Final
 from pydantic import BaseModel
 from twisted.web.iweb import IRequest
 
+from gateway.wire.plain import json_escaped
+
 JSON_TYPE: Final = b"application/json"
 SECURITY_HEADERS: Final = (
     (b"Content-Type", JSON_TYPE),
@@ -22,7 +24,7 @@ SECURITY_HEADERS: Final = (
 def encode(value: Mapping[str, object]) -> bytes:
     """Return a JSON object as bytes; every text can be encoded."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", "backslashreplace")
+    return json_escaped(text).encode()
 
 
 def reply(

@@ -13,6 +13,7 @@ from gateway.api.answers import MappingRow
 from gateway.api.bodies import CreateBody, PublicPort
 from gateway.config.document import Document, parse_document
 from gateway.errors import ConfigError, NotAvailableError
+from gateway.wire.plain import json_escaped
 
 _TOP: Final = "mappings"
 # always written, so that a file says the same to every gateway
@@ -121,7 +122,7 @@ def _facts(mapping: DeclaredMapping) -> dict[str, Any]:
     """Return what has to be said of a mapping, in the order of the model."""
     return {
         name: value
-        for name, value in mapping.model_dump(mode="json").items()
+        for name, value in mapping.model_dump(mode="json", warnings=False).items()
         if name in _ESSENTIAL or not _usual(name, value)
     }
 
@@ -138,9 +139,11 @@ def declared_json(mappings: Iterable[DeclaredMapping]) -> str:
 
 def declared_yaml(mappings: Sequence[DeclaredMapping]) -> str:
     """Return the file's text as YAML, the same for the same mappings."""
-    return yaml.dump(
+    text: str = yaml.dump(
         _all_facts(mappings), Dumper=_Dumper, sort_keys=False, allow_unicode=True
     )
+    # every text is in double quotes, where YAML has the escapes of JSON
+    return "\n".join(map(json_escaped, text.split("\n")))
 
 
 class _Dumper(yaml.SafeDumper):

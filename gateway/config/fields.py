@@ -38,6 +38,7 @@ from gateway.policy.access import (
 )
 from gateway.policy.addresses import check_host, check_listen
 from gateway.policy.credentials import Verifier
+from gateway.wire.plain import check_plain, is_plain
 
 FEWEST_SECRET_CHARACTERS: Final = 16
 _FEWEST_SIGNING_CHARACTERS: Final = 32
@@ -127,7 +128,7 @@ def path(value: str) -> str:
     """
     if not value.strip():
         raise PydanticCustomError("path", "no file name")
-    if not value.isprintable() or value.startswith("-----BEGIN"):
+    if not is_plain(value) or value.startswith("-----BEGIN"):
         raise ValueError(
             "has characters that no file name has; give the name of a file"
         )
@@ -211,6 +212,7 @@ KeyVerifier: TypeAlias = Annotated[
 PortList: TypeAlias = Annotated[
     str, AfterValidator(_port_list), Means("ports such as 10000-10100,10443, or empty")
 ]
+PlainText: TypeAlias = Annotated[str, AfterValidator(check_plain)]
 Fingerprint: TypeAlias = Annotated[
     str,
     AfterValidator(fingerprint),

@@ -31,6 +31,7 @@ from gateway.config.fields import (
     ListeningPlace,
     LongSecret,
     Name,
+    PlainText,
     Port,
     PortList,
     Seconds,
@@ -229,7 +230,9 @@ class ApiSecurity(Block):
     """File that holds `jwt_secret`."""
     jwt_public_key_file: FileName | None = None
     """Public key, PEM, that tokens are checked by: RSA for RS256, P-256 for ES256."""
-    jwt_audience: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    jwt_audience: Annotated[PlainText, Field(min_length=1, max_length=200)] | None = (
+        None
+    )
     """What `aud` of a token must name; null = it is not looked at."""
     rate_limit: RateConfig = RateConfig()
     trusted_proxies: Annotated[tuple[AllowedNetwork, ...], AsTuple] = ()

@@ -37,6 +37,7 @@ from gateway.config.vocabulary import Vocabulary
 from gateway.errors import ConfigError
 from gateway.policy.redaction import Redaction
 from gateway.texts import Language
+from gateway.wire.plain import json_escaped
 
 _CLIENT_KEY: Final = "GOTUNNEL_API_KEY"  # the client reads it, too
 GATEWAY: Final = Vocabulary(
@@ -146,7 +147,7 @@ def written(value: object) -> str:
     """Return a value as a file would have it; a secret's stays hidden."""
     if isinstance(value, SecretStr):
         return _HIDDEN
-    return json.dumps(_plain(value), ensure_ascii=False)
+    return json_escaped(json.dumps(_plain(value), ensure_ascii=False))
 
 
 def _plain(value: object) -> object:

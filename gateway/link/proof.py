@@ -14,10 +14,12 @@ from typing import Final
 from scramp import ScramClient, ScramException, ScramMechanism
 
 from gateway.policy.credentials import ITERATIONS, MOST_ITERATIONS, AgentKey, Verifier
+from gateway.wire.plain import cleaned
 
 SCRAM: Final = "scram-sha-256"
 _MECHANISM: Final = "SCRAM-SHA-256"
 _SALT_BYTES: Final = 16
+LONGEST_FAULT: Final = 200  # characters of what is wrong with a peer's proof
 
 
 class ProofError(Exception):
@@ -67,7 +69,8 @@ class AgentProof:
                 return str(self._client.get_client_final())
             self._client.set_server_final(message)
         except (ScramException, ValueError, KeyError, IndexError) as fault:
-            raise ProofError(f"the gateway did not prove itself: {fault}") from None
+            words = cleaned(str(fault), LONGEST_FAULT)
+            raise ProofError(f"the gateway did not prove itself: {words}") from None
         self.proven = True
         return None
 
@@ -137,7 +140,7 @@ class GatewayProof:
             self._server.set_client_final(message)
             final = str(self._server.get_server_final())
         except (ScramException, ValueError, KeyError, IndexError) as fault:
-            raise ProofError(str(fault)) from None
+            raise ProofError(cleaned(str(fault), LONGEST_FAULT)) from None
         if not self._known:
             raise ProofError("nobody has such a key")
         self.proven = True

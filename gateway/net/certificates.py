@@ -21,6 +21,7 @@ from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identit
 
 from gateway.net.addresses import family_of
 from gateway.net.keys import CertificateError, load_private_key, read_pem
+from gateway.wire.plain import is_plain
 
 CIPHERS: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2; 1.3 has no others
 _OPTIONS: Final = (
@@ -232,7 +233,7 @@ def names_of(certificate: X509) -> frozenset[str]:
             names = frozenset(str(entry.value) for entry in entries)
     except _MALFORMED:
         return frozenset()
-    return names
+    return frozenset(filter(is_plain, names))
 
 
 def _shown_names(certificate: X509) -> str:

@@ -12,8 +12,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from gateway.ops.log_files import LineWriter
-from gateway.ops.log_lines import escaped, timestamp
+from gateway.ops.log_lines import timestamp
 from gateway.ops.logs import InfoLogger
+from gateway.wire.plain import escaped
 
 AccessForm = Literal["combined", "json"]
 _LOG: Final = InfoLogger("gateway.access")

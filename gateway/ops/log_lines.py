@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from functools import lru_cache
 from time import gmtime, strftime
@@ -12,12 +11,8 @@ from typing import Final
 from twisted.logger import LogEvent, LogLevel, formatEvent, formatTime
 
 from gateway.ops.levels import NAMES
+from gateway.wire.plain import escaped, json_escaped
 
-# also what some programs take for the end of a line, what changes the direction of
-# the text behind it, and halves of surrogate pairs, which a file cannot hold
-_CONTROL: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
 _LABELS: Final = {name: label.upper() for name, label in NAMES.items()}
 _PLAIN: Final = (str, int, float, bool, type(None))
 _FIXED: Final = frozenset({"timestamp", "level", "service", "message", "component"})
@@ -79,13 +74,6 @@ def line_start(second: int, level: str, namespace: str) -> str:
     return f"{formatTime(second)} [{label}] {namespace}: "
 
 
-def escaped(text: str) -> str:
-    """Return a text whose control characters are shown and do nothing."""
-    if text.isprintable() or _CONTROL.search(text) is None:
-        return text
-    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
-
-
 class JsonLines:
     """Makes a line of JSON of each event, for one service."""
 
@@ -98,10 +86,7 @@ class JsonLines:
         found = record_of(event, self._service)
         if found is None:
             return None
-        text = _encode(found)
-        if not text.isprintable():
-            text = _CONTROL.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
-        return text + "\n"
+        return json_escaped(_encode(found)) + "\n"
 
 
 def record_of(event: LogEvent, service: str) -> dict[str, object] | None:

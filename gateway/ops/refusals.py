@@ -8,8 +8,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from gateway.ops.events import Emit, unheard
+from gateway.wire.plain import cleaned
 
 WINDOW_SECONDS: Final = 60.0
+LONGEST_REASON: Final = 500  # characters
 MOST_ADDRESSES: Final = 1024  # told apart within a window; the rest is counted only
 
 
@@ -52,13 +54,14 @@ class RefusalLog:
 
         Args:
             address: where the caller sits.
-            reason: must hold no secret.
+            reason: must hold no secret; may hold words of the caller's.
         """
         self.total += 1
         if address in self._unsaid:
             self._unsaid[address] += 1
         elif len(self._unsaid) < MOST_ADDRESSES:
             self._unsaid[address] = 0
+            reason = cleaned(reason, LONGEST_REASON)
             self._log.warn(
                 "{word}: {what} from {address} refused: {reason}",
                 word=self._word,

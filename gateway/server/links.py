@@ -46,6 +46,7 @@ from gateway.wire.hello import (
     RegisterAck,
 )
 from gateway.wire.messages import Goaway
+from gateway.wire.plain import cleaned
 
 DEFAULT_AGENT: Final = "default"
 MAX_UNDECIDED: Final = 200
@@ -486,7 +487,7 @@ class Links:
     def _admit(self, link: LinkProtocol, hello: Hello) -> None:
         """Give an agent that is who it says its place."""
         if self._settings.by_certificate and hello.agent not in link.certified:
-            names = ", ".join(sorted(link.certified)) or "nobody by name"
+            names = cleaned(", ".join(sorted(link.certified)), 200) or "nobody by name"
             self._offend(link, f"agent {hello.agent}: its certificate is for {names}")
             link.refuse(self._texts("unauthorized"))
             return

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable, Coroutine
 from collections.abc import Mapping as Map
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredLock
@@ -55,9 +56,11 @@ from gateway.policy.mapping import (
 from gateway.policy.ports import PublicPorts
 from gateway.server.routing import Router
 from gateway.texts import Texts
+from gateway.wire.plain import cleaned, is_plain
 
 _IN_USE: Final = frozenset({errno.EADDRINUSE})
 _PRIVILEGED: Final = frozenset({errno.EACCES, errno.EPERM})
+LONGEST_TEXT: Final = 255  # characters of a stored name, agent or label
 LOOK_UP_SECONDS: Final = 5.0
 _LONGEST_WAIT_SECONDS: Final = 600.0
 _RETRY_SECONDS: Final = 60.0  # after the store failed
@@ -110,6 +113,25 @@ def _target(mapping: Mapping) -> tuple[bool, str, int]:
 
 class _MovedError(Exception):
     """A mapping leads elsewhere than when its target was looked up."""
+
+
+def _plain(mapping: Mapping) -> Mapping:
+    """Return a stored mapping with texts that can be shown.
+
+    Older releases, and whoever writes into the database, accept more than we do.
+    """
+    texts = (mapping.name, mapping.agent or "", *chain(*mapping.labels.items()))
+    if all(map(is_plain, texts)):
+        return mapping
+    return replace(
+        mapping,
+        name=cleaned(mapping.name, LONGEST_TEXT),
+        agent=mapping.agent and cleaned(mapping.agent, LONGEST_TEXT),
+        labels={
+            cleaned(key, LONGEST_TEXT): cleaned(text, LONGEST_TEXT)
+            for key, text in mapping.labels.items()
+        },
+    )
 
 
 class _Served:
@@ -233,7 +255,7 @@ class Mappings:
         stored = await self._store.load()
         for fault in stored.faults:
             self.log.error("stored mapping passed over: {fault}", fault=fault)
-        for mapping in stored.mappings:
+        for mapping in map(_plain, stored.mappings):
             taken = self._served.get((mapping.protocol, mapping.port))
             if taken is not None:
                 self.log.error(
@@ -705,6 +727,7 @@ class Mappings:
             if served is not None:
                 self._withdraw(served, 0.0)
             raise MappingMissingError(port=port)
+        found = _plain(found)
         if served is None:
             if len(self._served) >= self._settings.max_mappings:
                 raise TooManyMappingsError(limit=self._settings.max_mappings)

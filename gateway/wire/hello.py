@@ -14,6 +14,7 @@ from gateway.errors import PayloadError
 from gateway.wire import frames
 from gateway.wire.codec import encode_frame
 from gateway.wire.messages import Payload, decode_json, encode_json
+from gateway.wire.plain import cleaned, is_plain
 
 MIN_WINDOW: Final = 16384
 MIN_FRAME: Final = 4100
@@ -161,7 +162,7 @@ def decode_hello(payload: Payload) -> Hello:
         max_frame=found.number(
             "max_frame", MIN_FRAME, frames.MAX_PAYLOAD, DEFAULT_FRAME
         ),
-        software=found.text("software", 200),
+        software=found.words_for_people("software", 200),
         probe=found.optional_number("probe", 0, MAX_PADDING),
     )
 
@@ -189,7 +190,7 @@ def decode_hello_ack(payload: Payload) -> HelloAck:
     """Read a HELLO_ACK."""
     found = _Fields(decode_json(payload, "HELLO_ACK"), "HELLO_ACK")
     return HelloAck(
-        session=found.text("session", 200),
+        session=found.words_for_people("session", 200),
         features=found.words("features"),
         window=found.number("window", MIN_WINDOW, frames.MAX_CREDIT, DEFAULT_WINDOW),
         max_frame=found.number(
@@ -198,10 +199,10 @@ def decode_hello_ack(payload: Payload) -> HelloAck:
         heartbeat=found.seconds("heartbeat", 0.1, 3600, 15.0),
         open_timeout=found.seconds("open_timeout", 0.1, 3600, 10.0),
         links=found.number("links", 1, 1 << 16, MAX_LINKS),
-        software=found.text("software", 200),
+        software=found.words_for_people("software", 200),
         clock=found.optional_seconds("clock", 0.0, MAX_CLOCK),
         probe=found.flag("probe"),
-        error=found.optional_text("error", 2000),
+        error=found.optional_words_for_people("error", 2000),
     )
 
 
@@ -223,16 +224,16 @@ def encode_register(wish: Register) -> bytes:
 def decode_register(payload: Payload) -> Register:
     """Read a REGISTER."""
     found = _Fields(decode_json(payload, "REGISTER"), "REGISTER")
-    name = found.text("id", 64)
+    name = found.plain_text("id", 64)
     if not name:
         raise PayloadError("REGISTER id is missing or empty")
     if found.flag("remove"):
         return Register(id=name, remove=True)
     return Register(
         id=name,
-        protocol=found.text("protocol", 32) or "tcp",
+        protocol=found.plain_text("protocol", 32) or "tcp",
         port=found.number("port", 0, 65535, 0),
-        host=found.text("host", 255),
+        host=found.plain_text("host", 255),
         local=found.number("local", 1, 65535),
     )
 
@@ -253,10 +254,10 @@ def decode_register_ack(payload: Payload) -> RegisterAck:
     """Read a REGISTER_ACK."""
     found = _Fields(decode_json(payload, "REGISTER_ACK"), "REGISTER_ACK")
     return RegisterAck(
-        id=found.text("id", 64),
-        public_url=found.text("public_url", 1000),
+        id=found.plain_text("id", 64),
+        public_url=found.plain_text("public_url", 1000),
         port=found.number("port", 0, 65535, 0),
-        error=found.optional_text("error", 2000),
+        error=found.optional_words_for_people("error", 2000),
     )
 
 
@@ -282,6 +283,20 @@ class _Fields:
 
     def optional_text(self, key: str, limit: int) -> str | None:
         return None if self._body.get(key) is None else self.text(key, limit)
+
+    def plain_text(self, key: str, limit: int) -> str:
+        found = self.text(key, limit)
+        if not is_plain(found):
+            raise self._wrong(key, "a string without control characters")
+        return found
+
+    def words_for_people(self, key: str, limit: int) -> str:
+        """Return a text that is only shown; it is cleaned and never refused for it."""
+        return cleaned(self.text(key, limit), limit)
+
+    def optional_words_for_people(self, key: str, limit: int) -> str | None:
+        found = self.optional_text(key, limit)
+        return None if found is None else cleaned(found, limit)
 
     def word(self, key: str, form: re.Pattern[str], default: str | None = None) -> str:
         found = self._body.get(key, default)

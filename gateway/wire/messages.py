@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from gateway.errors import PayloadError
 from gateway.wire import frames
 from gateway.wire.codec import encode_frame
+from gateway.wire.plain import cleaned
 
 Payload = bytes | memoryview
 
@@ -208,7 +209,8 @@ def decode_goaway(payload: Payload) -> Goaway:
     """Read a GOAWAY; its text is shown to people only, so it is mended."""
     if len(payload) < 1:
         raise PayloadError("GOAWAY of 0 bytes, 1 at least")
-    return Goaway(payload[0], bytes(payload[1 : 1 + MAX_JSON]).decode(errors="replace"))
+    text = bytes(payload[1 : 1 + MAX_JSON]).decode(errors="replace")
+    return Goaway(payload[0], cleaned(text, MAX_JSON))
 
 
 def encode_ping(message: Ping) -> bytes:
