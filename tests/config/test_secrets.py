@@ -3,7 +3,7 @@
 import json
 from itertools import product
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -120,6 +120,7 @@ class SecretsInErrorsTests(SynchronousTestCase):
                     text = json.dumps(tree(key, PEM))
                     self.assert_silent(problems_of(text, loader=loader), PEM)
 
+    @settings(deadline=None)
     @given(st.text(min_size=16, max_size=60).filter(lambda it: len(set(it)) > 8))
     def test_any_secret_in_a_wrong_place_of_its_own(self, secret):
         for shape in SHAPES[1:]:

@@ -113,7 +113,11 @@ class PeerTextTests(TextCase):
     def test_nasty_texts(self):
         self.assert_harmless(NASTY)
 
-    @settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+    @settings(
+        max_examples=20,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     @given(TEXTS)
     def test_any_text(self, text):
         self.events.clear()
@@ -136,7 +140,7 @@ class PeerTextTests(TextCase):
 class CallerTextTests(TextCase):
     """Bodies of the API."""
 
-    @settings(max_examples=60)
+    @settings(max_examples=60, deadline=None)
     @given(TEXTS, st.sampled_from(["name", "agent", "labels", "key", "target_host"]))
     @example(NASTY, "name")
     def test_any_text_is_stored_plain_or_refused(self, text, key):

@@ -4,7 +4,7 @@ import json
 import re
 import unicodedata
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -40,6 +40,7 @@ def forbidden_in(text):
 class PlainTests(SynchronousTestCase):
     """Pure functions."""
 
+    @settings(deadline=None)
     @given(TEXTS)
     def test_plain_is_what_unicode_does_not_call_control_or_direction(self, text):
         self.assertEqual(is_plain(text), not forbidden_in(text))
@@ -48,6 +49,7 @@ class PlainTests(SynchronousTestCase):
         else:
             self.assertRaises(ValueError, check_plain, text)
 
+    @settings(deadline=None)
     @given(TEXTS, st.integers(3, 20))
     @example("\u202e" * 3, 3)
     def test_what_is_cleaned_is_plain_and_no_longer_than_allowed(self, text, longest):
@@ -57,6 +59,7 @@ class PlainTests(SynchronousTestCase):
         if len(text) <= longest and is_plain(text):
             self.assertEqual(text, found)
 
+    @settings(deadline=None)
     @given(st.dictionaries(TEXTS, TEXTS))
     def test_escaped_json_is_plain_and_says_the_same(self, value):
         found = json_escaped(json.dumps(value, ensure_ascii=False))
@@ -64,6 +67,7 @@ class PlainTests(SynchronousTestCase):
         self.assertEqual(value, json.loads(found))
         found.encode()
 
+    @settings(deadline=None)
     @given(TEXTS.filter(lambda text: not re.search("[\ud800-\udfff]", text)))
     def test_the_class_of_characters_is_the_same_in_bodies(self, text):
         self.assertEqual(is_plain(text), not re.search(f"[{UNSAFE}]", text))
