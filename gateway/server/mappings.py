@@ -120,13 +120,21 @@ def _plain(mapping: Mapping) -> Mapping:
 
     Older releases, and whoever writes into the database, accept more than we do.
     """
-    texts = (mapping.name, mapping.agent or "", *chain(*mapping.labels.items()))
+    places = [(one.host, one.agent or "") for one in mapping.targets]
+    texts = chain([mapping.name], *places, *mapping.labels.items())
     if all(map(is_plain, texts)):
         return mapping
     return replace(
         mapping,
         name=cleaned(mapping.name, LONGEST_TEXT),
-        agent=mapping.agent and cleaned(mapping.agent, LONGEST_TEXT),
+        targets=tuple(
+            replace(
+                one,
+                host=cleaned(one.host, LONGEST_TEXT),
+                agent=one.agent and cleaned(one.agent, LONGEST_TEXT),
+            )
+            for one in mapping.targets
+        ),
         labels={
             cleaned(key, LONGEST_TEXT): cleaned(text, LONGEST_TEXT)
             for key, text in mapping.labels.items()

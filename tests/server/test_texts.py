@@ -18,7 +18,7 @@ from gateway.cli.output import aligned, printable
 from gateway.errors import BadRequestError
 from gateway.ops.log_lines import JsonLines, format_line
 from gateway.ops.vitals import LoopLag
-from gateway.policy.mapping import Mapping
+from gateway.policy.mapping import Mapping, Target
 from gateway.server.measures import Measures
 from gateway.server.traffic import Traffic
 from gateway.wire import frames
@@ -159,12 +159,10 @@ class CallerTextTests(TextCase):
 class StoredTextTests(TextCase):
     """Rows that an older release, or somebody else, has written."""
 
-    def stored(self, **texts):
+    def stored(self, agent=None, **texts):
         return Mapping(
             port=10005,
-            target_host="",
-            target_port=80,
-            use_tunnel=True,
+            targets=(Target(host="", port=80, use_tunnel=True, agent=agent),),
             created_at=NOON,
             updated_at=NOON,
             **texts,
