@@ -149,6 +149,27 @@ class FullSocketTests(TLSCase):
             whole = len(joined) <= RUN_BYTES
             return self.near.send(joined) if whole else self.near.sendmsg(pieces)
 
+    def test_reads_of_any_size_leave_nothing_that_is_not_announced(self):
+        chance = random.Random(11)
+        sent = chance.randbytes(30 * RECORD_BYTES)
+        position, received, scratch = 0, bytearray(), memoryview(bytearray(1 << 18))
+        while len(received) < len(sent):
+            with contextlib.suppress(BlockingIOError):
+                while position < len(sent):
+                    position += self.send([sent[position:]])
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    size = chance.choice((1, 100, 5000, RECORD_BYTES, 3 * RECORD_BYTES))
+                    if chance.random() < 0.5:
+                        data = self.far.recv(size)
+                    else:
+                        data = bytes(scratch[: self.far.recv_into(scratch, size)])
+                    self.assertTrue(0 < len(data) <= size)
+                    received += data
+                    if self.far.awaits:
+                        self.assertEqual(self.far.connection.pending(), 0)
+        self.assertEqual(received, sent)
+
     def test_a_short_message_behind_what_was_begun_waits(self):
         first = bytes(RUN_BYTES)
         with self.assertRaises(BlockingIOError):
