@@ -32,6 +32,9 @@ _OPTIONS: Final = (
     # expired. In TLS 1.3 this makes tickets references to the cache, which is off.
     | SSL.OP_NO_TICKET
 )
+# SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER of OpenSSL's ssl.h, which pyOpenSSL does not name
+# and older versions do not set: what is sent again may be a copy of what was begun
+MOVING_BUFFER: Final = 2
 _KEYS_OF_TLS: Final = (
     rsa.RSAPrivateKey,
     ec.EllipticCurvePrivateKey,
@@ -133,6 +136,7 @@ def _new_context(method: int) -> SSL.Context:
     context = SSL.Context(method)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_options(_OPTIONS)
+    context.set_mode(MOVING_BUFFER)
     context.set_cipher_list(CIPHERS)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_session_id(b"gotunnel")

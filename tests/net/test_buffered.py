@@ -57,8 +57,8 @@ class WithoutParts(Case):
     """Forces the slower path."""
 
     def setUp(self):
-        super().setUp()
         self.patch(sealed, "private_parts", lambda: None)
+        super().setUp()
 
 
 class ServerJudgedTests(WithoutParts, test_tls.ServerJudgedTests):

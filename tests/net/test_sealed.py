@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from OpenSSL import SSL
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from gateway.net.certificates import MOVING_BUFFER
 from gateway.net.sealed import (
     RECORD_BYTES,
     RUN_BYTES,
@@ -123,6 +124,14 @@ class FullSocketTests(TLSCase):
             while True:
                 found += self.far.recv(RUN_BYTES)
         return found
+
+    def test_the_bytes_may_lie_elsewhere_the_next_time(self):
+        with patch.object(SSL.Context, "set_mode", autospec=True) as set_mode:
+            self.server()
+        modes = [call.args[1] for call in set_mode.call_args_list]
+        self.assertIn(
+            MOVING_BUFFER, modes
+        )  # older versions do not set it by themselves
 
     def test_the_rest_may_be_cut_in_another_way(self):
         chance = random.Random(7)
