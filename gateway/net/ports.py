@@ -17,13 +17,14 @@ from gateway.net.addresses import TCPAddress, address_of, family_of
 from gateway.net.poller import READABLE, TurnPoller
 from gateway.net.sockets import acceptor, queue_little, reset, set_options
 from gateway.net.splice import PipePool
-from gateway.net.tls import Handshake, ServerTLS, TLSTransport
+from gateway.net.tls import Handshake, HandshakeQueue, ServerTLS, TLSTransport
 from gateway.net.transports import READ_SIZE, TCPTransport
 from gateway.policy.budget import Budget
 from gateway.policy.shares import Shares
 
 _BACKLOG: Final = 4096
-_ACCEPTS: Final = 64  # connections of one event
+_ACCEPTS: Final = 64  # connections of one event,
+_ACCEPT_SECONDS: Final = 0.002  # fewer if they take long: others wait meanwhile
 _PAUSE_SECONDS: Final = 0.2  # after the process ran out of descriptors or memory
 _LOG_SECONDS: Final = 10.0  # between two lines that say so
 _NOT_THIS_ONE: Final = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM})
@@ -151,6 +152,8 @@ class TCPListening:
     def handle(self, events: int) -> None:
         """Accept a bounded number of connections."""
         accept = self._accept
+        seconds = self._clock.seconds
+        deadline = seconds() + _ACCEPT_SECONDS
         for _ in range(_ACCEPTS):
             try:
                 sock, name = accept()
@@ -162,7 +165,7 @@ class TCPListening:
                 self._exhausted(fault)
                 return
             self._accepted(sock, address_of(name))
-            if not self._accepting:
+            if not self._accepting or seconds() >= deadline:
                 return
 
     def fail(self, reason: Failure) -> None:
@@ -268,6 +271,7 @@ class TLSListening(TCPListening):
         )
         self._tls = tls
         self._under_way: Shares[Handshake] = Shares()
+        self._steps = HandshakeQueue(clock)
 
     def stopListening(self) -> None:
         """Release the port, and give up what has not shaken hands."""
@@ -302,6 +306,7 @@ class TLSListening(TCPListening):
             tls.seconds,
             self._done,
             self._failed,
+            queue=self._steps,
         )
         self._under_way.add(handshake, peer.host, self._clock.seconds())
         tls.total += 1

@@ -7,6 +7,7 @@ end is who it should be.
 from __future__ import annotations
 
 import socket
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, cast
 
@@ -14,6 +15,7 @@ from OpenSSL import SSL
 from OpenSSL.crypto import X509
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ISSLTransport
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -39,6 +41,7 @@ from gateway.net.sockets import reset
 from gateway.net.transports import UNWATCHED, TCPTransport
 from gateway.policy.budget import Budget
 
+STEPS_SECONDS: Final = 0.002  # for steps of handshakes in one turn of the loop
 _LAST: Final = ERROR | HANGUP
 
 
@@ -160,6 +163,52 @@ class TLSTransport(TCPTransport):
         super()._lose(reason)
 
 
+class HandshakeQueue:
+    """Take the steps of handshakes a few per turn of the event loop, oldest first.
+
+    A step may cost a millisecond of processor time, so a flood of them would hold up
+    the connections that are established.
+    """
+
+    _log = Logger()
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._waiting: OrderedDict[Handshake, None] = OrderedDict()
+        self._call: IDelayedCall | None = None
+
+    def add(self, handshake: Handshake) -> None:
+        """Take a step of a handshake soon; no error if that is planned already."""
+        self._waiting[handshake] = None
+        self._plan()
+
+    def discard(self, handshake: Handshake) -> None:
+        """Take no step of a handshake; no error if none is planned."""
+        self._waiting.pop(handshake, None)
+        if not self._waiting and self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _plan(self) -> None:
+        if self._waiting and self._call is None:
+            self._call = self._clock.callLater(0, self._take_steps)
+
+    def _take_steps(self) -> None:
+        self._call = None
+        seconds = self._clock.seconds
+        deadline = seconds() + STEPS_SECONDS
+        while self._waiting:
+            handshake, _ = self._waiting.popitem(last=False)
+            try:
+                handshake.step()
+            except BaseException:  # noqa: BLE001 - a bug costs this connection only
+                self._log.failure("{handshake} failed", handshake=handshake)
+                handshake.fail(Failure())
+            if seconds() >= deadline:
+                break
+        self._plan()
+
+
 class Handshake:
     """One handshake, until it has succeeded, failed or been given up.
 
@@ -176,6 +225,7 @@ class Handshake:
         "_mask",
         "_over",
         "_poller",
+        "_queue",
         "_seconds",
         "_timeout",
         "fd",
@@ -193,6 +243,7 @@ class Handshake:
         done: Callable[[Handshake, int], None],
         failed: Callable[[Handshake, OSError], None],
         mask: int = UNWATCHED,
+        queue: HandshakeQueue | None = None,
     ) -> None:
         """Prepare; nothing happens before `begin`.
 
@@ -206,8 +257,11 @@ class Handshake:
                 takes this handshake's place there.
             failed: called instead, when the socket is closed.
             mask: what the poller watches the socket for already, on our behalf.
+            queue: of the steps of a listener, where the far end speaks first; None =
+                steps are taken at once.
         """
         self._poller = poller
+        self._queue = queue
         self._clock = clock
         self.secure = secure
         self.peer = peer
@@ -222,13 +276,21 @@ class Handshake:
     def begin(self) -> None:
         """Do what can be done now; the outcome may come before this returns."""
         self._timeout = self._clock.callLater(self._seconds, self._timed_out)
-        self._step()
+        if self._queue is None:
+            self.step()
+        else:
+            self._watch(READABLE)
 
     def handle(self, events: int) -> None:
-        """Go on."""
-        self._step()
+        """Go on, at once or when it is this handshake's turn."""
+        if self._queue is None:
+            self.step()
+        else:
+            self._watch(0)
+            self._queue.add(self)
 
-    def _step(self) -> None:
+    def step(self) -> None:
+        """Go on as far as possible now."""
         try:
             self.secure.do_handshake()
         except SSL.WantReadError:
@@ -269,6 +331,8 @@ class Handshake:
 
     def _end(self) -> None:
         self._over = True
+        if self._queue is not None:
+            self._queue.discard(self)
         if self._timeout is not None and self._timeout.active():
             self._timeout.cancel()
 

@@ -14,6 +14,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.net import ports
+from gateway.net.poller import READABLE
 from gateway.net.ports import TCPListening, open_listener
 from tests.contracts.network import RecordingFactory
 from tests.net.real import RealSocketsCase
@@ -180,6 +181,46 @@ class MaskPoller:
 
     def forget(self, descriptor):
         self.mask = None
+
+
+class TurnTests(SynchronousTestCase):
+    """How much is accepted at one event, with a clock of our own."""
+
+    def test_accepts_that_take_long_wait_for_the_next_turn(self):
+        clock = Clock()
+        factory = SlowFactory(clock, 0.001)
+        sock = open_listener("127.0.0.1", 0)
+        listening = TCPListening(
+            MaskPoller(),  # type: ignore[arg-type]
+            clock,
+            sock,
+            factory,
+            gathered=False,
+        )
+        self.addCleanup(listening.stopListening)
+        listening.startAccepting()
+        for _ in range(5):
+            self.addCleanup(socket.create_connection(sock.getsockname(), 5).close)
+        turns = []
+        for _ in range(3):
+            before = factory.asked
+            listening.handle(READABLE)
+            turns.append(factory.asked - before)
+        self.assertEqual(turns, [2, 2, 1])
+
+
+class SlowFactory(RecordingFactory):
+    """Takes some time to reject each connection."""
+
+    def __init__(self, clock, seconds):
+        super().__init__()
+        self.clock = clock
+        self.seconds = seconds
+        self.asked = 0
+
+    def buildProtocol(self, addr):
+        self.asked += 1
+        self.clock.advance(self.seconds)
 
 
 class ShortageTests(SynchronousTestCase):

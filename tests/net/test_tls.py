@@ -9,14 +9,22 @@ from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import ISSLTransport
+from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from gateway.interfaces import IByteTransport, ICertified
 from gateway.net.certificates import CertificateFiles
 from gateway.net.keys import CertificateError
 from gateway.net.sealed import RECORD_BYTES
-from gateway.net.tls import ClientTLS, ServerTLS, TLSTransport
+from gateway.net.tls import (
+    STEPS_SECONDS,
+    ClientTLS,
+    HandshakeQueue,
+    ServerTLS,
+    TLSTransport,
+)
 from gateway.policy import shares
 from tests.certificates import Authority, rsa_key
 from tests.contracts.network import HalfRecorder, Recorder, RecordingFactory
@@ -534,6 +542,83 @@ class ListenerTests(TLSCase):
         await self.until(lambda: far.lost and near.lost)
         self.assertEqual(len(far.received), RECORD_BYTES + 4)
         self.assertIsNotNone(far.reasons[0].check(ConnectionDone))
+
+
+class Stepper:
+    """Stands for a handshake; each step takes time.
+
+    Attributes:
+        steps: who took one, in order; all of one test share it.
+    """
+
+    def __init__(self, name, clock, steps, seconds=STEPS_SECONDS / 2, fault=None):
+        self.name = name
+        self.clock = clock
+        self.steps = steps
+        self.seconds = seconds
+        self.fault = fault
+
+    def step(self):
+        self.steps.append(self.name)
+        self.clock.advance(self.seconds)
+        if self.fault is not None:
+            raise self.fault
+
+    def fail(self, reason):
+        self.steps.append(f"{self.name} failed")
+
+
+class QueueTests(SynchronousTestCase):
+    """Steps of handshakes, a few per turn of the loop."""
+
+    def setUp(self):
+        self.clock = Clock()
+        self.queue: Any = HandshakeQueue(self.clock)
+        self.steps: list[str] = []
+
+    def add(self, *names, **options):
+        found = [Stepper(name, self.clock, self.steps, **options) for name in names]
+        for one in found:
+            self.queue.add(one)
+        return found
+
+    def turn(self):
+        """Let the loop turn once; return who took a step."""
+        self.steps.clear()
+        calls: Any = self.clock.getDelayedCalls()
+        self.clock.calls = []  # what a step takes must not run the next turn
+        for call in calls:
+            call.func()
+        return list(self.steps)
+
+    def test_a_turn_is_short_and_the_oldest_come_first(self):
+        self.add(*"abcde")
+        turns = [self.turn() for _ in range(4)]
+        self.assertEqual(turns, [["a", "b"], ["c", "d"], ["e"], []])
+
+    def test_each_turn_has_a_step_however_long_it_takes(self):
+        self.add(*"ab", seconds=1.0)
+        self.assertEqual([self.turn(), self.turn()], [["a"], ["b"]])
+
+    def test_one_that_waits_already_keeps_its_place(self):
+        first, _ = self.add(*"ab")
+        self.queue.add(first)
+        self.assertEqual([self.turn(), self.turn()], [["a", "b"], []])
+
+    def test_one_that_ends_takes_no_step(self):
+        first, second = self.add(*"ab")
+        self.queue.discard(first)
+        self.assertEqual(self.turn(), ["b"])
+        self.queue.discard(second)
+        self.add("c")
+        self.queue.discard(next(iter(self.queue._waiting)))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_bug_costs_one_handshake_only(self):
+        self.add("a", fault=ZeroDivisionError())
+        self.add("b")
+        self.assertEqual(self.turn(), ["a", "a failed", "b"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
 class ReadAgainTests(TLSCase):

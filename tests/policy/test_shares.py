@@ -1,6 +1,5 @@
 """Places that are shared between addresses."""
 
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +34,7 @@ class Table:
     """
 
     def __init__(self):
-        self.shares: Shares[Any] = Shares()
+        self.shares: Shares[int] = Shares()
         self.members = []
         self.now = 0.0
         self._made = 0
