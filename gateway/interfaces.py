@@ -358,6 +358,7 @@ class INetwork(Interface):
         *,
         gathered: bool = False,
         tls: ITLS | None = None,
+        memory: Budget | None = None,
     ) -> IListening:
         """Bind and listen without accepting yet.
 
@@ -370,6 +371,7 @@ class INetwork(Interface):
             gathered: writes of one turn leave together at its end (links).
             tls: how connections are sealed; the factory is asked for a protocol when
                 the handshake is over.
+            memory: counts what waits in these transports; None = see `count_by`.
 
         Raises:
             OSError: as the system says it.

@@ -2,10 +2,26 @@
 
 from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 
 from gateway.interfaces import IByteTransport
+
+
+class TurnClock(Clock):
+    """A `Clock` that can make a single turn.
+
+    `advance` goes on until nothing is due any more, as if it were many turns.
+    """
+
+    def turn(self):
+        """Make the calls that are due now, but none that they ask for."""
+        for call in [one for one in self.calls if one.getTime() <= self.seconds()]:
+            if call.active():
+                self.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
 
 
 @implementer(IByteTransport)

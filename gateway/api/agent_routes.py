@@ -6,16 +6,18 @@ from twisted.web.iweb import IRequest
 
 from gateway.api.answers import (
     AgentKeyList,
-    agent_list,
+    AgentList,
+    agent_row,
     key_row,
     new_key,
 )
 from gateway.api.bodies import AgentKeyBody, AgentKeyUpdateBody, AgentNameBody
 from gateway.api.exchange import Endpoint, Exchange
+from gateway.api.listing import array
 from gateway.policy.credentials import AgentCredential
 from gateway.server.credentials import Credentials
 from gateway.server.links import Links
-from gateway.server.traffic import Traffic
+from gateway.server.traffic import Served, Traffic
 
 
 class AgentRoutes:
@@ -45,13 +47,19 @@ class AgentRoutes:
             Endpoint("GET", "/api/agent-key/list", self._list_keys),
         ]
 
-    def _agents(self, request: IRequest) -> bytes:
-        rows = agent_list(
-            self._links.views(),
-            self._traffic.by_agent(),
-            open_to_all=self._links.open_to_all,
+    async def _agents(self, request: IRequest) -> bytes:
+        served = (await self._traffic.sums()).agents
+        is_open = self._links.open_to_all
+        return await self._exchange.reply_list(
+            request,
+            "agents_listed",
+            lambda count: AgentList(agents=[], count=count, open_to_all=is_open),
+            "agents",
+            array(
+                agent_row(view, served.get(view.name, Served()))
+                for view in self._links.each()
+            ),
         )
-        return self._exchange.reply(request, "agents_listed", rows)
 
     async def _create_key(self, request: IRequest) -> bytes:
         body = self._exchange.body(request, AgentKeyBody)
@@ -101,13 +109,17 @@ class AgentRoutes:
         gone = await self._exchange.change(act, revoking, lambda _: (name, None))
         return self._exchange.reply(request, "agent_key_revoked", key_row(gone))
 
-    def _list_keys(self, request: IRequest) -> bytes:
-        rows = [
-            key_row(credential, source, expired=expired)
-            for credential, source, expired in self._credentials.views()
-        ]
-        found = AgentKeyList(keys=rows, count=len(rows))
-        return self._exchange.reply(request, "agent_keys_listed", found)
+    async def _list_keys(self, request: IRequest) -> bytes:
+        return await self._exchange.reply_list(
+            request,
+            "agent_keys_listed",
+            lambda count: AgentKeyList(keys=[], count=count),
+            "keys",
+            array(
+                key_row(credential, source, expired=expired)
+                for credential, source, expired in self._credentials.views()
+            ),
+        )
 
     def _key_facts(self, name: str) -> object:
         rows = [one for one, _, _ in self._credentials.views() if one.name == name]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -382,12 +381,6 @@ def changed_row(view: MappingView, *, tunnel_connected: bool) -> ChangedRow:
     return ChangedRow(**_mapping_fields(view), tunnel_connected=tunnel_connected)
 
 
-def mapping_list(views: Iterable[MappingView], *, tunnel_enabled: bool) -> MappingList:
-    """Return the rows of all mappings."""
-    rows = [mapping_row(view) for view in views]
-    return MappingList(mappings=rows, count=len(rows), use_tunnel=tunnel_enabled)
-
-
 def key_row(
     credential: AgentCredential, source: str = "stored", *, expired: bool = False
 ) -> AgentKeyRow:
@@ -431,39 +424,29 @@ def ban_row(ban: Ban) -> BanRow:
     )
 
 
-def audit_list(entries: Iterable[AuditEntry]) -> AuditList:
-    """Return the rows of the audit log."""
-    rows = [
-        AuditRow(**entry._asdict() | {"at": _date(entry.at), "at_unix": entry.at})
-        for entry in entries
-    ]
-    return AuditList(entries=rows, count=len(rows))
+def audit_row(entry: AuditEntry) -> AuditRow:
+    """Return the row of a change."""
+    return AuditRow(**entry._asdict() | {"at": _date(entry.at), "at_unix": entry.at})
 
 
-def agent_list(
-    views: Iterable[AgentView], served: Mapping[str, Served], *, open_to_all: bool
-) -> AgentList:
-    """Return the rows of all agents."""
-    rows = [
-        AgentRow(
-            name=view.name,
-            instance=view.instance,
-            negotiated=view.negotiated,
-            links=view.links,
-            streams=view.streams,
-            rtt_seconds=view.rtt_seconds,
-            connected_at=_date(view.connected_at),
-            connected_at_unix=view.connected_at,
-            address=view.address,
-            software=view.software,
-            links_total=view.links_total,
-            connections_total=served.get(view.name, Served()).visits,
-            bytes_sent=served.get(view.name, Served()).sent,
-            bytes_received=served.get(view.name, Served()).received,
-        )
-        for view in views
-    ]
-    return AgentList(agents=rows, count=len(rows), open_to_all=open_to_all)
+def agent_row(view: AgentView, served: Served) -> AgentRow:
+    """Return the row of an agent."""
+    return AgentRow(
+        name=view.name,
+        instance=view.instance,
+        negotiated=view.negotiated,
+        links=view.links,
+        streams=view.streams,
+        rtt_seconds=view.rtt_seconds,
+        connected_at=_date(view.connected_at),
+        connected_at_unix=view.connected_at,
+        address=view.address,
+        software=view.software,
+        links_total=view.links_total,
+        connections_total=served.visits,
+        bytes_sent=served.sent,
+        bytes_received=served.received,
+    )
 
 
 def _checks(report: HealthReport) -> list[CheckRow]:

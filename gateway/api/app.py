@@ -37,8 +37,10 @@ from gateway.ops.health import HealthChecks
 from gateway.ops.levels import Levels
 from gateway.ops.recent import RecentLines
 from gateway.ops.refusals import RefusalLog
+from gateway.ops.slices import Slices
 from gateway.ops.usage import ProcessUsage, process_usage
 from gateway.ops.vitals import LoopLag
+from gateway.policy.budget import Budget
 from gateway.policy.limits import Counted, Slots
 from gateway.server.bans import BanTable
 from gateway.server.connections import Connections
@@ -79,6 +81,8 @@ class Api:
         bans: BanTable,
         audit: AuditLog,
         connections: Slots,
+        memory: Budget,
+        slices: Slices,
         handshakes: Mapping[str, Counted],
         reload: Callable[[], list[str]],
         health: HealthChecks,
@@ -102,7 +106,7 @@ class Api:
         self._refusals = refusals
         pages = PageRoutes(shipped_pages(), settings)
         self._gate = Gate(settings, refusals, clock, bans, pages.paths)
-        self._exchange = Exchange(settings, audit, clock)
+        self._exchange = Exchange(settings, audit, clock, slices)
         more: list[RouteGroup] = [] if metrics is None else [metrics]
         self._streams = EventRoutes(events, clock)
         self._groups: list[RouteGroup] = [
@@ -118,6 +122,7 @@ class Api:
                 bans=bans,
                 audit=audit,
                 connections=connections,
+                api_memory=memory,
                 handshakes=handshakes,
                 reload=reload,
                 usage=usage,
@@ -136,7 +141,7 @@ class Api:
             ),
             HistoryRoutes(self._exchange, recorder, wall_clock),
             ConnectionRoutes(
-                self._exchange, Connections(clock, traffic), links, wall_clock
+                self._exchange, Connections(clock, traffic, slices), links, wall_clock
             ),
             DocumentRoutes(),
             LogRoutes(self._exchange, recent, levels, clock),
@@ -161,6 +166,10 @@ class Api:
         """Answer a request that failed."""
         fault = caller_error(failure, request)
         return refuse(request, fault, self.language(request))
+
+    def is_known(self, request: IRequest) -> bool:
+        """Return whether a request was admitted by more than its address."""
+        return self._exchange.is_known(request)
 
     def language(self, request: IRequest) -> Language:
         """Return the language to answer a request in."""

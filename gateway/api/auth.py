@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.web.iweb import IRequest
 
 from gateway.api.settings import ApiSettings
-from gateway.api.tokens import ADMIN, READER, Caller
+from gateway.api.tokens import ADMIN, ANYBODY, READER, Caller
 from gateway.errors import (
     AccessDeniedError,
     BadApiKeyError,
@@ -35,7 +35,6 @@ _HOST: Final = re.compile(
     rb"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(?::[0-9]{0,5})?"
 )
 _LOCAL_NAMES: Final = frozenset({b"localhost", b"127.0.0.1", b"[::1]"})
-_ANYBODY: Final = "anybody"
 _OFFENCES: Final = (BadApiKeyError, InvalidTokenError)
 
 
@@ -91,7 +90,7 @@ class Gate:
         try:
             self._check_rate(f"from {holder_of(address)}")
             if request.path in OPEN_PATHS:
-                return Caller(_ANYBODY, READER, address)
+                return Caller(ANYBODY, READER, address)
             return self._caller(request, host, address)
         except CallerError as fault:
             self._refusals.note(address, str(fault))
@@ -127,9 +126,9 @@ class Gate:
         if banned or not self._callers.allows(address):
             raise AccessDeniedError()
         if request.path in self._pages and request.method in _SAFE_METHODS:
-            return Caller(_ANYBODY, READER, address)
+            return Caller(ANYBODY, READER, address)
         caller = self._identified(request, host, address)
-        if caller.name != _ANYBODY:
+        if caller.name != ANYBODY:
             self._check_rate(caller.name)
         if caller.role != ADMIN and request.method not in _SAFE_METHODS:
             raise AccessDeniedError()
@@ -158,7 +157,7 @@ class Gate:
         # no credential: a web page must not reach us under a name of its own
         if not _is_ours(host, request.getHost()):
             raise AccessDeniedError()
-        return Caller(_ANYBODY, ADMIN, address)
+        return Caller(ANYBODY, ADMIN, address)
 
     def _given_key(self, request: IRequest) -> bytes | None:
         for header in (b"x-api-key", b"secret"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from twisted.web.iweb import IRequest
 
@@ -15,6 +15,7 @@ from gateway.api.exchange import (
     query_number,
     query_text,
 )
+from gateway.api.listing import array
 from gateway.api.stat_rows import (
     ConnectionList,
     DisconnectedAgent,
@@ -22,11 +23,22 @@ from gateway.api.stat_rows import (
     connection_row,
 )
 from gateway.errors import AgentMissingError, ConnectionMissingError
+from gateway.ops.slices import ROW, Shared
 from gateway.server.connections import SORTS, STATES, Connections, Wanted
 from gateway.server.links import Links
 
 MOST_ROWS: Final = 500  # of one answer
 _ORDERS: Final = ("asc", "desc")
+
+
+class _Page(NamedTuple):
+    """What is asked for; equal ones get the same answer."""
+
+    wanted: Wanted
+    sort: str
+    descending: bool
+    offset: int
+    limit: int
 
 
 class ConnectionRoutes:
@@ -43,6 +55,7 @@ class ConnectionRoutes:
         self._connections = connections
         self._links = links
         self._wall_clock = wall_clock
+        self._pages: Shared[tuple[list[bytes], int]] = Shared()
 
     def routes(self) -> list[Endpoint]:
         """Return what this group answers."""
@@ -52,7 +65,7 @@ class ConnectionRoutes:
             Endpoint("POST", "/api/agents/<name>/disconnect", self._disconnect),
         ]
 
-    def _list(self, request: IRequest) -> bytes:
+    async def _list(self, request: IRequest) -> bytes:
         wanted = Wanted(
             port=query_number(request, b"port", None, 65535),
             agent=query_text(request, "agent"),
@@ -60,24 +73,42 @@ class ConnectionRoutes:
             state=query_choice(request, "state", STATES),
         )
         offset = query_number(request, b"offset", 0, 1 << 31, least=0) or 0
-        found, total = self._connections.page(
+        page = _Page(
             wanted,
             query_choice(request, "sort", SORTS) or "age",
-            descending=query_choice(request, "order", _ORDERS) == "desc",
-            offset=offset,
-            count=query_number(request, b"count", 50, MOST_ROWS) or 50,
+            query_choice(request, "order", _ORDERS) == "desc",
+            offset,
+            query_number(request, b"count", 50, MOST_ROWS) or 50,
+        )
+        elements, total = await self._pages.join(page, lambda: self._page(page))
+        return await self._exchange.reply_list(
+            request,
+            "connections_listed",
+            lambda _: ConnectionList(
+                connections=[], total=total, offset=offset, count=len(elements)
+            ),
+            "connections",
+            elements,
+        )
+
+    async def _page(self, page: _Page) -> tuple[list[bytes], int]:
+        """Return the rows of a page as JSON, and how many there are in all."""
+        found, total = await self._connections.page(
+            page.wanted,
+            page.sort,
+            descending=page.descending,
+            offset=page.offset,
+            count=page.limit,
         )
         now = self._wall_clock()
-        rows = ConnectionList(
-            connections=[connection_row(one, now) for one in found],
-            total=total,
-            offset=offset,
-            count=len(found),
-        )
-        return self._exchange.reply(request, "connections_listed", rows)
+        elements: list[bytes] = []
+        rows = array(connection_row(one, now) for one in found)
+        async for some in self._exchange.slices.pieces(rows, ROW):
+            elements += some
+        return elements, total
 
     async def _end(self, request: IRequest, visit_id: str) -> bytes:
-        found = self._connections.find(visit_id)
+        found = await self._connections.find(visit_id)
         if found is None:
             raise ConnectionMissingError(id=visit_id[:64])
         edge, visit = found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import Any, Final, NamedTuple, TypeVar
 
 from pydantic import BaseModel
@@ -13,12 +13,14 @@ from twisted.web.iweb import IRequest
 from gateway.api.audit import Act, AuditLog
 from gateway.api.bodies import Body, shown
 from gateway.api.language import choose_language
+from gateway.api.listing import around, send
 from gateway.api.outlasting import outlast
 from gateway.api.reading import read_body
-from gateway.api.replies import JSON_TYPE, reply
+from gateway.api.replies import JSON_TYPE, encode, reply
 from gateway.api.settings import ApiSettings
 from gateway.api.tokens import Caller
 from gateway.errors import BadRequestError, BodyTooLargeError, ContentTypeError
+from gateway.ops.slices import Slices
 from gateway.texts import Language, text
 
 T = TypeVar("T")
@@ -45,9 +47,14 @@ class Exchange:
     """Reads requests and writes answers, for all groups of routes."""
 
     def __init__(
-        self, settings: ApiSettings, audit: AuditLog, clock: IReactorTime
+        self,
+        settings: ApiSettings,
+        audit: AuditLog,
+        clock: IReactorTime,
+        slices: Slices,
     ) -> None:
         self.settings: Final = settings
+        self.slices: Final = slices
         self._audit = audit
         self._clock = clock
 
@@ -59,6 +66,11 @@ class Exchange:
         """Return who makes a request that was admitted."""
         found: Caller = getattr(request, _CALLER)
         return found
+
+    def is_known(self, request: IRequest) -> bool:
+        """Return whether a request was admitted by more than its address."""
+        found: Caller | None = getattr(request, _CALLER, None)
+        return found is not None and found.is_known
 
     def language(self, request: IRequest) -> Language:
         """Return the language to answer a request in."""
@@ -103,13 +115,44 @@ class Exchange:
 
     def reply(self, request: IRequest, key: str, row: BaseModel) -> bytes:
         """Return an answer in its envelope; `key` names its message."""
-        return reply(
-            request,
-            {
-                "success": True,
-                "message": text(key, self.language(request)),
-                "data": row.model_dump(mode="json"),
-            },
+        return reply(request, self._envelope(request, key, row))
+
+    def _envelope(
+        self, request: IRequest, key: str, row: BaseModel
+    ) -> dict[str, object]:
+        return {
+            "success": True,
+            "message": text(key, self.language(request)),
+            "data": row.model_dump(mode="json"),
+        }
+
+    async def reply_list(
+        self,
+        request: IRequest,
+        key: str,
+        row: Callable[[int], BaseModel],
+        field: str,
+        elements: Iterable[bytes],
+    ) -> bytes:
+        """Answer with a long list, in slices.
+
+        Args:
+            request: is answered.
+            key: names the message.
+            row: returns the answer with an empty list, of the number of its elements.
+            field: name of that list.
+            elements: text between its brackets, made when its turn comes.
+
+        Returns:
+            What the route has to return.
+        """
+
+        def parts(count: int) -> tuple[bytes, bytes]:
+            whole = encode(self._envelope(request, key, row(count)))
+            return around(whole, field)
+
+        return await send(
+            request, self.slices, parts(0)[0], elements, lambda count: parts(count)[1]
         )
 
 

@@ -36,6 +36,10 @@ class HealthApi:
         fault = caller_error(failure, request)
         return refuse(request, fault, self.language(request))
 
+    def is_known(self, request: IRequest) -> bool:
+        """Return False: nobody is asked who calls."""
+        return False
+
     def language(self, request: IRequest) -> Language:
         """Return the language to answer a request in."""
         header = request.getHeader(b"accept-language")

@@ -9,6 +9,7 @@ from twisted.web.iweb import IRequest
 
 from gateway.api.bodies import shown
 from gateway.api.exchange import Endpoint, Exchange, query_number
+from gateway.api.listing import array
 from gateway.api.stat_rows import HistoryPoint, HistoryRow
 from gateway.errors import BadRequestError, StoreError, StoreFailedError
 from gateway.server.recorder import Recorder
@@ -53,10 +54,13 @@ class HistoryRoutes:
             found = await self._recorder.history(port or 0, links, since, until, limit)
         except StoreError as fault:
             raise StoreFailedError(detail=str(fault)) from fault
-        row = HistoryRow(
-            port=port,
-            step_seconds=found.step,
-            points=[
+        step = found.step
+        return await self._exchange.reply_list(
+            request,
+            "history_found",
+            lambda count: HistoryRow(port=port, step_seconds=step, points=[]),
+            "points",
+            array(
                 HistoryPoint(
                     at_unix=point.at,
                     bytes_sent=point.sent,
@@ -65,9 +69,8 @@ class HistoryRoutes:
                     active=point.active,
                 )
                 for point in found.points
-            ],
+            ),
         )
-        return self._exchange.reply(request, "history_found", row)
 
 
 def _is_asked(request: IRequest, key: bytes) -> bool:

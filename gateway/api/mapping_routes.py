@@ -10,9 +10,9 @@ from twisted.web.iweb import IRequest
 
 from gateway.api.answers import (
     ChangedRow,
+    MappingList,
     RemovedRow,
     changed_row,
-    mapping_list,
     mapping_row,
 )
 from gateway.api.audit import mapping_facts
@@ -25,6 +25,7 @@ from gateway.api.bodies import (
     UpdateBody,
 )
 from gateway.api.exchange import Endpoint, Exchange
+from gateway.api.listing import array
 from gateway.errors import BadRequestError, MappingMissingError
 from gateway.policy.addresses import PORTS
 from gateway.policy.mapping import MappingChanges
@@ -113,12 +114,15 @@ class MappingRoutes:
         except MappingMissingError:
             return None  # it is told by what follows
 
-    def _list(self, request: IRequest) -> bytes:
-        rows = mapping_list(
-            self._mappings.views(),
-            tunnel_enabled=self._exchange.settings.tunnel_enabled,
+    async def _list(self, request: IRequest) -> bytes:
+        enabled = self._exchange.settings.tunnel_enabled
+        return await self._exchange.reply_list(
+            request,
+            "mappings_listed",
+            lambda count: MappingList(mappings=[], count=count, use_tunnel=enabled),
+            "mappings",
+            array(map(mapping_row, self._mappings.each())),
         )
-        return self._exchange.reply(request, "mappings_listed", rows)
 
     def _get(self, request: IRequest, port: int) -> bytes:
         if port not in PORTS:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, cast
+from collections.abc import Callable, Iterable, Iterator
+from copy import copy
+from itertools import chain
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 from prometheus_client import ProcessCollector, exposition
+from prometheus_client.core import Metric
 from prometheus_client.registry import CollectorRegistry
 from twisted.web.iweb import IRequest
 
 from gateway.api.exchange import Endpoint, query_choice
 from gateway.api.replies import JSON_TYPE, SECURITY_HEADERS, reply
 from gateway.metrics.catalogue import Readings
+from gateway.ops.slices import SAMPLE, Shared, Slices
 from gateway.server.links import Links
 from gateway.server.measures import Measures, summary
 from gateway.server.traffic import Traffic
 
+Encoder: TypeAlias = "Callable[[Any], bytes]"
+MOST_SAMPLES: Final = 30  # written at once
+_END: Final = b"# EOF\n"
 _FORMS: Final = ("json", "text")
 # what each switch of the configuration leaves out
 LEFT_OUT: Final = {
@@ -48,6 +55,7 @@ class MetricsRoutes:
         links: Links,
         namespace: str,
         left_out: frozenset[str],
+        slices: Slices,
     ) -> None:
         """Remember the collaborators.
 
@@ -57,19 +65,22 @@ class MetricsRoutes:
             links: the same.
             namespace: what the names of metrics begin with.
             left_out: names of metrics that are not wanted.
+            slices: admits the work to the turns of the event loop.
         """
         self._measures = measures
         self._traffic = traffic
         self._links = links
         self._namespace = namespace
         self._left_out = left_out
+        self._slices = slices
+        self._scrapes: Shared[bytes] = Shared()
         self._process = ProcessCollector(registry=CollectorRegistry())
 
     def routes(self) -> list[Endpoint]:
         """Return what this group answers."""
         return [Endpoint("GET", "/metrics", self.answer)]
 
-    def answer(self, request: IRequest) -> bytes:
+    async def answer(self, request: IRequest) -> bytes:
         """Answer a scrape.
 
         Raises:
@@ -77,21 +88,69 @@ class MetricsRoutes:
         """
         accept = (request.getHeader(b"accept") or b"").decode("latin-1")
         if _wants_json(request, accept):
-            return reply(request, summary(self._traffic, self._links))
+            total = await self._traffic.total()
+            return reply(request, summary(total, self._links))
         encode, content_type = exposition.choose_encoder(accept)
-        # any collector will do; the types ask for more
-        body = cast("Callable[[Any], bytes]", encode)(self)
+        body = await self._scrapes.join(
+            content_type, lambda: self.scrape(cast(Encoder, encode))
+        )
         for name, value in SECURITY_HEADERS:
             request.setHeader(name, value)
         request.setHeader(b"content-type", content_type.encode("ascii"))
         request.setHeader(b"content-length", b"%d" % len(body))
         return body
 
-    def collect(self) -> list[Any]:
-        """Return all families; called by the encoder."""
+    async def scrape(self, encode: Encoder) -> bytes:
+        """Return all numbers as text, written in slices.
+
+        Args:
+            encode: writes the families of a collector.
+        """
         readings = Readings(self._namespace, self._left_out)
-        self._measures.read(readings)
-        return [*readings.collect(), *self._process.collect()]
+        await self._measures.read(readings)
+        families = chain(readings.collect(), self._process.collect())
+        text: list[bytes] = []
+        async for piece in self._slices.pieces(_parts(families), SAMPLE * MOST_SAMPLES):
+            text += (_written(part, encode) for part in piece)
+        return b"".join(text) + encode(_Families([]))
+
+
+class _Part(NamedTuple):
+    """Some samples of a family.
+
+    Attributes:
+        is_first: whether its head is written before them.
+    """
+
+    family: Metric
+    is_first: bool
+
+
+class _Families(list[Metric]):
+    """What an encoder writes: any collector will do."""
+
+    def collect(self) -> list[Metric]:
+        """Return the families."""
+        return self
+
+
+def _parts(families: Iterable[Metric]) -> Iterator[_Part]:
+    for whole in families:
+        for start in range(0, max(1, len(whole.samples)), MOST_SAMPLES):
+            part = copy(whole)
+            part.samples = whole.samples[start : start + MOST_SAMPLES]
+            yield _Part(part, not start)
+
+
+def _written(part: _Part, encode: Encoder) -> bytes:
+    """Return the lines of some samples; those of OpenMetrics have no end."""
+    lines = encode(_Families([part.family])).removesuffix(_END)
+    if part.is_first:
+        return lines
+    # samples begin with a name, and the lines of a head with a hash
+    return b"".join(
+        line for line in lines.splitlines(keepends=True) if not line.startswith(b"#")
+    )
 
 
 def _wants_json(request: IRequest, accept: str) -> bool:

@@ -8,20 +8,23 @@ from typing import Final
 from twisted.web.iweb import IRequest
 
 from gateway.api.answers import (
+    AuditList,
     BanList,
     LimitList,
     LimitRow,
     ReloadedRow,
-    audit_list,
+    audit_row,
     ban_row,
 )
 from gateway.api.audit import AuditLog
 from gateway.api.bodies import BanBody, EmptyBody, NetworkBody
 from gateway.api.exchange import Endpoint, Exchange, query_number
+from gateway.api.listing import array
 from gateway.errors import BadRequestError, StoreError, StoreFailedError
 from gateway.ops.usage import ProcessUsage
 from gateway.policy.access import AddressRules
 from gateway.policy.bans import Ban
+from gateway.policy.budget import Budget
 from gateway.policy.limits import Counted
 from gateway.server.bans import BanTable
 from gateway.server.links import Links
@@ -42,6 +45,7 @@ class SecurityRoutes:
         bans: BanTable,
         audit: AuditLog,
         connections: Counted,
+        api_memory: Budget,
         handshakes: Mapping[str, Counted],
         reload: Callable[[], list[str]],
         usage: Callable[[], ProcessUsage],
@@ -52,6 +56,7 @@ class SecurityRoutes:
         self._bans = bans
         self._audit = audit
         self._connections = connections
+        self._api_memory = api_memory
         self._handshakes = handshakes
         self._reload = reload
         self._usage = usage
@@ -89,10 +94,13 @@ class SecurityRoutes:
         )
         return self._exchange.reply(request, "ban_removed", ban_row(ban))
 
-    def _list_bans(self, request: IRequest) -> bytes:
-        rows = [ban_row(ban) for ban in self._bans.views()]
-        return self._exchange.reply(
-            request, "bans_listed", BanList(bans=rows, count=len(rows))
+    async def _list_bans(self, request: IRequest) -> bytes:
+        return await self._exchange.reply_list(
+            request,
+            "bans_listed",
+            lambda count: BanList(bans=[], count=count),
+            "bans",
+            array(map(ban_row, self._bans.views())),
         )
 
     async def _list_audit(self, request: IRequest) -> bytes:
@@ -102,7 +110,13 @@ class SecurityRoutes:
             found = await self._audit.entries(before, count)
         except StoreError as fault:
             raise StoreFailedError(detail=str(fault)) from fault
-        return self._exchange.reply(request, "audit_listed", audit_list(found))
+        return await self._exchange.reply_list(
+            request,
+            "audit_listed",
+            lambda count: AuditList(entries=[], count=count),
+            "entries",
+            array(map(audit_row, found)),
+        )
 
     async def _read_anew(self, request: IRequest) -> bytes:
         self._exchange.body(request, EmptyBody)
@@ -125,13 +139,8 @@ class SecurityRoutes:
                 _limit_row(f"limits.handshakes of {port}", counted)
                 for port, counted in self._handshakes.items()
             ),
-            LimitRow(
-                name="limits.memory",
-                limit=memory.limit,
-                active=memory.used,
-                total=0,
-                rejected=memory.refused,
-            ),
+            _memory_row("limits.memory", memory, memory.refused),
+            _memory_row("limits.api_memory", self._api_memory, self._api_memory.broken),
             LimitRow(
                 name="descriptors",
                 limit=usage.descriptor_limit,
@@ -157,6 +166,12 @@ def _reload_after(names: list[str]) -> tuple[str, object]:
 
 def _ban_after(ban: Ban) -> tuple[str, object]:
     return ban.network, ban_row(ban).model_dump(mode="json")
+
+
+def _memory_row(name: str, memory: Budget, rejected: int) -> LimitRow:
+    return LimitRow(
+        name=name, limit=memory.limit, active=memory.used, total=0, rejected=rejected
+    )
 
 
 def _limit_row(name: str, counted: Counted) -> LimitRow:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from twisted.web.iweb import IRequest
 
 from gateway import __version__
 from gateway.api.exchange import Endpoint, Exchange
+from gateway.api.listing import around, array
+from gateway.api.replies import encode
 from gateway.api.stat_rows import (
     ActiveConnection,
     ActiveConnections,
@@ -29,10 +31,12 @@ from gateway.api.stat_rows import (
     sample_row,
 )
 from gateway.edge.tcp import TcpEdge
+from gateway.ops.slices import VIEW, Shared
 from gateway.ops.usage import ProcessUsage
 from gateway.ops.vitals import LoopLag
 from gateway.policy.addresses import join_host_port
-from gateway.server.links import Links
+from gateway.policy.mapping import Mapping
+from gateway.server.links import AgentView, Links
 from gateway.server.mappings import Mappings
 from gateway.server.recorder import Recorder
 from gateway.server.sampling import STEP_SECONDS, Sampler
@@ -68,6 +72,7 @@ class StatsRoutes:
         self._draining = draining
         self._usage = usage
         self._lag = lag
+        self._found: Shared[Stats] = Shared()
 
     def routes(self) -> list[Endpoint]:
         """Return what this group answers."""
@@ -78,12 +83,21 @@ class StatsRoutes:
             Endpoint("GET", "/api/stats/connections", self._connections),
         ]
 
-    def _stats(self, request: IRequest) -> bytes:
-        total, sampler, links = self._traffic.total(), self._sampler, self._links
+    async def _stats(self, request: IRequest) -> bytes:
+        row = await self._found.join(None, self._all)
+        return self._exchange.reply(request, "stats_found", row)
+
+    async def _all(self) -> Stats:
+        slices, sampler, links = self._exchange.slices, self._sampler, self._links
+        agents: list[AgentView] = []
+        async for piece in slices.pieces(links.each(), VIEW):
+            agents += piece
+        mappings = await self._mapping_counts()
         last = sampler.samples[-1] if sampler.samples else None
         usage, memory = self._usage(), self._mappings.crowd.memory
-        agents, ever = links.views(), self._recorder.lifetime
-        row = Stats(
+        total = await self._traffic.total()
+        ever = self._recorder.lifetime(total)
+        return Stats(
             version=__version__,
             started_at_unix=sampler.started_at,
             uptime_seconds=round(sampler.uptime, 3),
@@ -107,7 +121,7 @@ class StatsRoutes:
                 received=round(last.received, 1) if last else 0.0,
                 connections=round(last.connections, 2) if last else 0.0,
             ),
-            mappings=self._mapping_counts(),
+            mappings=mappings,
             agents=len(agents),
             links=sum(agent.links for agent in agents),
             links_total=links.made,
@@ -124,85 +138,111 @@ class StatsRoutes:
             cpu_seconds=round(usage.cpu_seconds, 3),
             loop_lag_seconds=round(self._lag.mean_seconds, 6),
         )
-        return self._exchange.reply(request, "stats_found", row)
 
-    def _mapping_counts(self) -> MappingCounts:
-        views = self._mappings.views()
-        states = Counter(view.state for view in views)
-        tunnel = sum(view.mapping.use_tunnel for view in views)
+    async def _mapping_counts(self) -> MappingCounts:
+        states: Counter[str] = Counter()
+        tunnel = 0
+        views = self._mappings.each()
+        async for piece in self._exchange.slices.pieces(views, VIEW):
+            states.update(view.state for view in piece)
+            tunnel += sum(view.mapping.use_tunnel for view in piece)
+        total = states.total()
         return MappingCounts(
-            total=len(views),
+            total=total,
             listening=states["listening"],
             error=states["error"],
             disabled=states["disabled"],
             tunnel=tunnel,
-            direct=len(views) - tunnel,
+            direct=total - tunnel,
         )
 
-    def _recent(self, request: IRequest) -> bytes:
-        samples = [sample_row(sample) for sample in self._sampler.samples]
-        row = Recent(step_seconds=STEP_SECONDS, samples=samples)
-        return self._exchange.reply(request, "stats_found", row)
+    async def _recent(self, request: IRequest) -> bytes:
+        return await self._exchange.reply_list(
+            request,
+            "stats_found",
+            lambda _: Recent(step_seconds=STEP_SECONDS, samples=[]),
+            "samples",
+            array(map(sample_row, list(self._sampler.samples))),
+        )
 
-    def _traffic_row(self, request: IRequest) -> bytes:
+    async def _traffic_row(self, request: IRequest) -> bytes:
+        ports, total = await self._traffic.by_port(), await self._traffic.total()
         now = int(self._wall_clock())
         sent, received = self._traffic.wire()
-        ports = [
+        row = TrafficRow(
+            tunnel=WireTraffic(
+                bytes_sent=sent, bytes_received=received, last_update=now
+            ),
+            mappings=[],
+            total_sent=sent + sum(carried.sent for _, carried in ports),
+            total_received=received + sum(carried.received for _, carried in ports),
+            payload_sent=total.sent,
+            payload_received=total.received,
+            timestamp=now,
+        )
+        elements = array(
             PortTraffic(
                 port=edge.mapping.port,
                 bytes_sent=carried.sent,
                 bytes_received=carried.received,
                 last_update=now,
             )
-            for edge, carried in self._traffic.by_port()
-        ]
-        total = self._traffic.total()
-        row = TrafficRow(
-            tunnel=WireTraffic(
-                bytes_sent=sent, bytes_received=received, last_update=now
-            ),
-            mappings=ports,
-            total_sent=sent + sum(port.bytes_sent for port in ports),
-            total_received=received + sum(port.bytes_received for port in ports),
-            payload_sent=total.sent,
-            payload_received=total.received,
-            timestamp=now,
+            for edge, carried in ports
         )
-        return self._exchange.reply(request, "traffic_found", row)
+        return await self._exchange.reply_list(
+            request, "traffic_found", lambda _: row, "mappings", elements
+        )
 
-    def _connections(self, request: IRequest) -> bytes:
+    async def _connections(self, request: IRequest) -> bytes:
         now = self._wall_clock()
-        rows = [self._visitors(edge, now) for edge, _ in self._traffic.by_port()]
-        found = ActiveConnections(mappings=rows, timestamp=int(now))
-        return self._exchange.reply(request, "connections_listed", found)
+        return await self._exchange.reply_list(
+            request,
+            "connections_listed",
+            lambda _: ActiveConnections(mappings=[], timestamp=int(now)),
+            "mappings",
+            _visitors(self._mappings.served_edges(), now),
+        )
 
-    def _visitors(self, edge: TcpEdge, wall_now: float) -> MappingConnections:
-        mapping, now = edge.mapping, edge.clock.seconds()
-        host = mapping.target_host
-        target = (
-            (join_host_port(host, mapping.target_port))
-            if host
-            else (f":{mapping.target_port}")
-        )
+
+def _visitors(edges: Iterable[TcpEdge], wall_now: float) -> Iterator[bytes]:
+    """Return mappings and their visitors as elements of an array, bit by bit."""
+    comma = b""
+    for edge in edges:
         visits = list(edge.visits)
-        return MappingConnections(
-            source_port=mapping.port,
-            target_host=host,
-            target_port=mapping.target_port,
-            use_tunnel=mapping.use_tunnel,
-            active_connections=[
-                ActiveConnection(
-                    id=visit.id,
-                    client_addr=visit.visitor,
-                    target_addr=target,
-                    bytes_sent=visit.sent,
-                    bytes_received=visit.received,
-                    connected_at=int(wall_now - now + visit.started_at),
-                )
-                for visit in visits[:MOST_CONNECTIONS]
-            ],
-            total_connections=len(visits),
-            bandwidth_limit=mapping.rules.bandwidth_limit,
-            access_rule=mapping.rules.access_rule,
-            access_ips=list(mapping.rules.access_ips),
+        head, tail = around(encode(_mapping(edge, len(visits))), "active_connections")
+        yield comma + head
+        since = wall_now - edge.clock.seconds()
+        target = _target(edge.mapping)
+        yield from array(
+            ActiveConnection(
+                id=visit.id,
+                client_addr=visit.visitor,
+                target_addr=target,
+                bytes_sent=visit.sent,
+                bytes_received=visit.received,
+                connected_at=int(since + visit.started_at),
+            )
+            for visit in visits[:MOST_CONNECTIONS]
         )
+        yield tail
+        comma = b","
+
+
+def _mapping(edge: TcpEdge, count: int) -> dict[str, object]:
+    mapping = edge.mapping
+    return MappingConnections(
+        source_port=mapping.port,
+        target_host=mapping.target_host,
+        target_port=mapping.target_port,
+        use_tunnel=mapping.use_tunnel,
+        active_connections=[],
+        total_connections=count,
+        bandwidth_limit=mapping.rules.bandwidth_limit,
+        access_rule=mapping.rules.access_rule,
+        access_ips=list(mapping.rules.access_ips),
+    ).model_dump(mode="json")
+
+
+def _target(mapping: Mapping) -> str:
+    host, port = mapping.target_host, mapping.target_port
+    return join_host_port(host, port) if host else f":{port}"

@@ -16,6 +16,7 @@ from gateway.errors import InvalidTokenError, OperatorError
 
 READER: Final = "reader"
 ADMIN: Final = "admin"
+ANYBODY: Final = "anybody"  # the name of who showed no credential
 ROLES: Final = (READER, ADMIN)
 LEEWAY_SECONDS: Final = 30.0  # of `nbf`, for clocks differ
 LONGEST_TOKEN: Final = 8192  # characters
@@ -39,6 +40,14 @@ class Caller(NamedTuple):
     name: str
     role: str
     address: str
+
+    @property
+    def is_known(self) -> bool:
+        """Whether more than the address spoke for the request.
+
+        Where the API asks for no credential, whoever may change things is known.
+        """
+        return self.name != ANYBODY or self.role == ADMIN
 
 
 class PublicKeyError(OperatorError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from collections.abc import Mapping as Mapping_
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from twisted.internet.defer import succeed
 from twisted.internet.interfaces import (
@@ -37,6 +37,7 @@ from gateway.ops.events import Events
 from gateway.ops.health import CheckResult, HealthChecks
 from gateway.ops.process_log import ProcessLog
 from gateway.ops.refusals import RefusalLog
+from gateway.ops.slices import Slices
 from gateway.ops.vitals import LoopLag, check_descriptors, disk_check
 from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
@@ -56,6 +57,8 @@ from gateway.server.sampling import Sampler
 from gateway.server.service import ApiEdge
 from gateway.server.traffic import Traffic
 from gateway.texts import Language
+
+PROBE_MEMORY: Final = 8 << 20  # bytes that callers of the port for probes may hold
 
 
 def health_checks(
@@ -137,6 +140,8 @@ def api_edge(
     recorder: Recorder,
     lag: LoopLag,
     metrics: MetricsRoutes | None,
+    memory: Budget,
+    slices: Slices,
 ) -> ApiEdge:
     """Return the API; called once the gateway can tell whether it drains."""
     security = config.security.api
@@ -153,6 +158,8 @@ def api_edge(
             config.audit.max_entries,
         ),
         connections=Slots(config.limits.api_connections),
+        memory=memory,
+        slices=slices,
         handshakes=sealed,
         reload=reload,
         health=health,
@@ -180,13 +187,13 @@ def api_edge(
         levels=log.levels,
         draining=draining,
     )
-    site = make_site(api, reactor)
+    site = make_site(api, reactor, memory, slices)
 
     def close() -> None:
         api.close()  # first, so that event streams end in order
         site.abort_connections()
 
-    return ApiEdge(site=site, close=close)
+    return ApiEdge(site=site, close=close, memory=memory)
 
 
 def metrics_routes(
@@ -200,6 +207,8 @@ def metrics_routes(
     sealed: Mapping_[str, ServerTLS],
     refusals: RefusalLog,
     draining: Callable[[], bool],
+    api_memory: Budget,
+    slices: Slices,
 ) -> MetricsRoutes | None:
     """Return what Prometheus asks; None if it is switched off."""
     if not config.enabled:
@@ -214,6 +223,8 @@ def metrics_routes(
         refusals={**links.refusals, "api": refusals},
         draining=draining,
         most=config.most_labels,
+        api_memory=api_memory,
+        slices=slices,
     )
     left_out = frozenset(
         name
@@ -221,7 +232,7 @@ def metrics_routes(
         for name in names
         if not getattr(config, switch)
     )
-    return MetricsRoutes(measures, traffic, links, config.namespace, left_out)
+    return MetricsRoutes(measures, traffic, links, config.namespace, left_out, slices)
 
 
 def probe_edge(
@@ -232,6 +243,7 @@ def probe_edge(
     health: HealthChecks,
     draining: Callable[[], bool],
     metrics: MetricsRoutes | None,
+    slices: Slices,
 ) -> ApiEdge:
     """Return what answers on the port for probes alone."""
     groups: list[RouteGroup] = [
@@ -242,5 +254,6 @@ def probe_edge(
     settings = ApiSettings(
         language=language, request_timeout_seconds=config.api.request_timeout
     )
-    site = make_site(HealthApi(groups, settings), reactor)
-    return ApiEdge(site=site, close=site.abort_connections)
+    memory = Budget(PROBE_MEMORY)
+    site = make_site(HealthApi(groups, settings), reactor, memory, slices)
+    return ApiEdge(site=site, close=site.abort_connections, memory=memory)

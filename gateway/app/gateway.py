@@ -41,6 +41,7 @@ from gateway.ops.log_settings import gateway_log_settings
 from gateway.ops.process_log import ProcessLog
 from gateway.ops.refusals import RefusalLog
 from gateway.ops.repeating import Repeating
+from gateway.ops.slices import Slices
 from gateway.ops.vitals import LoopLag
 from gateway.policy.access import OwnPorts, TargetRules
 from gateway.policy.bans import BanSettings
@@ -104,6 +105,8 @@ def build_gateway(
     )
     memory = Budget(config.limits.memory)
     network.count_by(memory)
+    api_memory = Budget(config.limits.api_memory)
+    slices = Slices(reactor)
     stalls = Stalls()
     events = Events(reactor, world.wall_clock, world.random_bytes(4).hex())
     store = store or SQLiteMappingStore(
@@ -194,7 +197,7 @@ def build_gateway(
         world.randrange,
         events.emit,
     )
-    traffic = Traffic(mappings, links)
+    traffic = Traffic(mappings, links, slices)
     sampler = Sampler(reactor, traffic, world.wall_clock)
     recorder = Recorder(
         reactor,
@@ -224,6 +227,8 @@ def build_gateway(
             sealed=sealed,
             refusals=api_refusals,
             draining=draining,
+            api_memory=api_memory,
+            slices=slices,
         )
 
     return GatewayService(
@@ -263,11 +268,20 @@ def build_gateway(
                 recorder,
                 lag,
                 metrics(draining),
+                api_memory,
+                slices,
             ),
             sampler=sampler,
             recorder=recorder,
             make_health=lambda draining: probe_edge(
-                config, reactor, language, links, health, draining, metrics(draining)
+                config,
+                reactor,
+                language,
+                links,
+                health,
+                draining,
+                metrics(draining),
+                slices,
             ),
             events=events,
             watches=(lag, Repeating(reactor, BAN_LOOK_SECONDS, bans.lift)),

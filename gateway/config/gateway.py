@@ -349,6 +349,10 @@ class LimitsConfig(Block):
     api_connections: Annotated[int, Field(ge=0, le=100000)] = 200
     """Connections to the API at one time; one without a whole request makes room, of
     the address that has the most of them; 0 = unlimited."""
+    api_memory: MemoryBytes = 33554432
+    """Bytes that answers and bodies of the API may hold, beside `limits.memory`; near
+    it the connections of the slowest readers are closed, of callers without a
+    credential first; 0 = unlimited."""
     handshakes: Annotated[int, Field(ge=0, le=100000)] = 200
     """TLS handshakes under way at one time on one port; the oldest of the address that
     has the most makes room; 0 = unlimited."""

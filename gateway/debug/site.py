@@ -20,6 +20,8 @@ from gateway.debug.census import IWatchingReactor
 from gateway.debug.measuring import BusyError
 from gateway.debug.pages import ROOT, TEXT, Page, Pages, RefusedError
 from gateway.debug.turns import NoTurnsError
+from gateway.ops.channel import SlicedRequest, SteadyChannel
+from gateway.ops.slices import Slices
 from gateway.policy.addresses import join_host_port
 
 MOST_CONNECTIONS: Final = 16
@@ -124,7 +126,7 @@ def _names_of(own: IAddress) -> set[str]:
     return names
 
 
-class DebugChannel(http.HTTPChannel):
+class DebugChannel(SteadyChannel):
     """One connection, which is counted."""
 
     site: DebugSite
@@ -147,14 +149,21 @@ class DebugSite(Site):
 
     Attributes:
         open: connections of the moment.
+        slices: admits requests to the turns of the event loop.
     """
 
     noisy = False
     protocol = DebugChannel  # type: ignore[assignment] # Twisted names its own wrapper
 
     def __init__(self, pages: Pages, reactor: IWatchingReactor) -> None:
-        super().__init__(_Root(pages), timeout=IDLE_SECONDS, reactor=reactor)
+        super().__init__(
+            _Root(pages),
+            requestFactory=SlicedRequest,
+            timeout=IDLE_SECONDS,
+            reactor=reactor,
+        )
         self.open = 0
+        self.slices: Final = Slices(reactor)
 
     @override
     def buildProtocol(  # type: ignore[override] # as above

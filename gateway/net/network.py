@@ -92,6 +92,7 @@ class Network:
         *,
         gathered: bool = False,
         tls: ITLS | None = None,
+        memory: Budget | None = None,
     ) -> TCPListening:
         """Bind and listen without accepting yet.
 
@@ -102,7 +103,7 @@ class Network:
         options: _Options = {
             "gathered": gathered,
             "read_size": LINK_READ_SIZE if gathered else self._read_size,
-            "memory": self._memory,
+            "memory": self._memory if memory is None else memory,
         }
         if tls is not None:
             assert isinstance(tls, ServerTLS)

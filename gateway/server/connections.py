@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from heapq import merge
+from itertools import islice
+from typing import Any, Final, NamedTuple
 
 from twisted.internet.interfaces import IReactorTime
 
 from gateway.edge.tcp import TcpEdge, Visit
+from gateway.ops.slices import LOOK, VIEW, Shared, Slices
 from gateway.policy.addresses import join_host_port
 from gateway.policy.mapping import Mapping
 from gateway.server.traffic import Traffic
@@ -103,14 +106,16 @@ class Connections:
     the accept.
     """
 
-    def __init__(self, clock: IReactorTime, traffic: Traffic) -> None:
+    def __init__(self, clock: IReactorTime, traffic: Traffic, slices: Slices) -> None:
         self._clock = clock
         self._traffic = traffic
+        self._slices = slices
+        self._looks: Shared[None] = Shared()
         self._looked_at: float | None = None
-        self._seen: dict[str, tuple[int, int]] = {}
+        self._seen: dict[str, tuple[float, int, int]] = {}  # when, sent, received
         self._rates: dict[str, tuple[float, float]] = {}
 
-    def page(
+    async def page(
         self, wanted: Wanted, sort: str, *, descending: bool, offset: int, count: int
     ) -> tuple[list[Connection], int]:
         """Return some of the wanted connections, and how many there are in all.
@@ -122,48 +127,63 @@ class Connections:
             offset: how many are passed over.
             count: how many are returned at most.
         """
-        self._look()
-        found = [one for one in self._all() if wanted.has(one)]
-        # by id as well, so that pages do not overlap
-        found.sort(key=lambda one: one.visit.id)
-        found.sort(key=SORTS[sort], reverse=descending)  # type: ignore[arg-type] # one kind for each sort
-        return found[offset : offset + count], len(found)
+        await self._looks.join(None, self._look)
+        sort_key = SORTS[sort]
 
-    def find(self, visit_id: str) -> tuple[TcpEdge, Visit] | None:
+        def key(one: Connection) -> tuple[Any, str]:
+            # by id as well, so that pages do not overlap
+            return sort_key(one), one.visit.id
+
+        total, runs = 0, []
+        async for piece in self._slices.pieces(self._traffic.visits(), VIEW):
+            run = [one for one in self._seen_now(piece) if wanted.has(one)]
+            run.sort(key=key, reverse=descending)
+            runs.append(run)
+            total += len(run)
+        merged = merge(*runs, key=key, reverse=descending)
+        found: list[Connection] = []
+        async for some in self._slices.pieces(islice(merged, offset + count), VIEW):
+            found += some
+        return found[offset:], total
+
+    async def find(self, visit_id: str) -> tuple[TcpEdge, Visit] | None:
         """Return the visit of that id and its edge, if it is still here."""
-        for edge, visit in self._traffic.visits():
-            if visit.id == visit_id:
-                return edge, visit
+        async for piece in self._slices.pieces(self._traffic.visits(), LOOK):
+            for edge, visit in piece:
+                if visit.id == visit_id:
+                    return (edge, visit) if visit in edge.visits else None
         return None
 
-    def _all(self) -> list[Connection]:
+    def _seen_now(self, piece: Iterable[tuple[TcpEdge, Visit]]) -> Iterator[Connection]:
         now = self._clock.seconds()
         rates = self._rates
-        found = []
-        for edge, visit in self._traffic.visits():
+        for edge, visit in piece:
             age = now - visit.started_at
             rate = rates.get(visit.id)
             if rate is None:
                 since = max(age, _RATE_SECONDS)
                 rate = visit.sent / since, visit.received / since
-            found.append(Connection(visit, edge.mapping, age, *rate))
-        return found
+            yield Connection(visit, edge.mapping, age, *rate)
 
-    def _look(self) -> None:
+    async def _look(self) -> None:
         """Take new rates, unless that was done a moment ago."""
         now, then = self._clock.seconds(), self._looked_at
         if then is not None and now - then < _RATE_SECONDS:
             return
-        seen = {
-            visit.id: (visit.sent, visit.received)
-            for _, visit in self._traffic.visits()
-        }
-        self._rates = {}
-        if then is not None and now - then <= _FORGET_SECONDS:
-            before, seconds = self._seen, now - then
-            self._rates = {
-                key: ((sent - old[0]) / seconds, (received - old[1]) / seconds)
-                for key, (sent, received) in seen.items()
-                if (old := before.get(key)) is not None
-            }
-        self._looked_at, self._seen = now, seen
+        is_old = then is None or now - then > _FORGET_SECONDS
+        before = {} if is_old else self._seen
+        seen: dict[str, tuple[float, int, int]] = {}
+        rates: dict[str, tuple[float, float]] = {}
+        async for piece in self._slices.pieces(self._traffic.visits(), LOOK):
+            at = self._clock.seconds()
+            for _, visit in piece:
+                sent, received = visit.sent, visit.received
+                seen[visit.id] = (at, sent, received)
+                old = before.get(visit.id)
+                if old is not None and at > old[0]:
+                    seconds = at - old[0]
+                    rates[visit.id] = (
+                        (sent - old[1]) / seconds,
+                        (received - old[2]) / seconds,
+                    )
+        self._looked_at, self._seen, self._rates = now, seen, rates

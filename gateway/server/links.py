@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 from typing import Protocol as Seam
@@ -269,7 +269,17 @@ class Links:
 
     def views(self) -> list[AgentView]:
         """Return all agents, ordered by name."""
-        return [self._view(name, self._agents[name]) for name in sorted(self._agents)]
+        return list(self.each())
+
+    def each(self) -> Iterator[AgentView]:
+        """Return all agents, ordered by name, each as it is when it is taken.
+
+        Those that leave meanwhile are left out.
+        """
+        for name in sorted(self._agents):
+            agent = self._agents.get(name)
+            if agent is not None:
+                yield self._view(name, agent)
 
     def named(self) -> list[NamedLink]:
         """Return every connection, also of those who have no name yet."""

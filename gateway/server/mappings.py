@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from collections.abc import Mapping as Map
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -220,8 +220,17 @@ class Mappings:
 
     def views(self) -> list[MappingView]:
         """Return all mappings, ordered by port."""
-        keys = sorted(self._served, key=lambda key: (key[1], key[0]))
-        return [self._served[key].view() for key in keys]
+        return list(self.each())
+
+    def each(self) -> Iterator[MappingView]:
+        """Return all mappings, ordered by port, each as it is when it is taken.
+
+        Those that are removed meanwhile are left out.
+        """
+        for key in sorted(self._served, key=lambda key: (key[1], key[0])):
+            served = self._served.get(key)
+            if served is not None:
+                yield served.view()
 
     def get(self, port: int, protocol: str = "tcp") -> MappingView:
         """Return one mapping.
@@ -506,7 +515,7 @@ class Mappings:
 
     def edges(self) -> list[TcpEdge]:
         """Return the edges of all mappings, and of removed ones with visitors."""
-        return [*self.served_edges(), *self._draining]
+        return [*(one.edge for one in self._served.values()), *self._draining]
 
     def served_edges(self) -> list[TcpEdge]:
         """Return the edges of all mappings, ordered by port."""

@@ -11,14 +11,17 @@ from gateway.edge.tcp import TcpEdge
 from gateway.metrics.catalogue import Readings
 from gateway.metrics.tallies import CAUSES, OUTCOMES
 from gateway.ops.refusals import RefusalLog
+from gateway.ops.slices import VIEW, Slices
 from gateway.ops.vitals import LoopLag
 from gateway.policy.addresses import join_host_port
+from gateway.policy.budget import Budget
 from gateway.policy.limits import Counted
 from gateway.server.bans import BanTable
-from gateway.server.links import AgentView, Links
+from gateway.server.links import AgentTally, AgentView, Links
 from gateway.server.mappings import Mappings
 from gateway.server.traffic import Carried, Served, Traffic
 
+_SEVERAL: Final = 12  # cost of the numbers of one mapping or agent
 OTHER: Final = "other"  # stands for all that are too many to be told apart
 
 
@@ -41,6 +44,8 @@ class Measures:
         refusals: Mapping[str, RefusalLog],
         draining: Callable[[], bool],
         most: int,
+        api_memory: Budget,
+        slices: Slices,
     ) -> None:
         self._mappings = mappings
         self._links = links
@@ -51,23 +56,28 @@ class Measures:
         self._refusals = refusals
         self._draining = draining
         self._most = most
+        self._api_memory = api_memory
+        self._slices = slices
 
-    def read(self, into: Readings) -> None:
-        """Note everything."""
+    async def read(self, into: Readings) -> None:
+        """Note everything, in as many turns of the event loop as it takes."""
         into.put("build", 1, version=__version__)
-        self._read_total(into)
+        sums = await self._traffic.sums()
+        self._read_total(into, sums.total)
         self._read_waits(into)
-        agents = self._links.views()
+        agents: dict[str, AgentView] = {}
+        async for piece in self._slices.pieces(self._links.each(), VIEW):
+            agents.update((agent.name, agent) for agent in piece)
         self._read_links(into, agents)
-        self._read_agents(into, agents)
-        self._read_mappings(into)
+        await self._read_agents(into, agents, sums.agents)
+        await self._read_mappings(into)
         self._read_limits(into)
         into.put("event_loop_lag_seconds", self._lag.mean_seconds)
         into.put("event_loop_lag_max_seconds", self._lag.worst_seconds)
         into.put("draining", self._draining())
 
-    def _read_total(self, into: Readings) -> None:
-        total, crowd = self._traffic.total(), self._mappings.crowd
+    def _read_total(self, into: Readings, total: Carried) -> None:
+        crowd = self._mappings.crowd
         into.put("tunnel_connected", self._links.connected)
         into.put("active_connections", total.active + total.pending)
         into.put("connections_total", total.connections)
@@ -92,9 +102,9 @@ class Measures:
         for cause in CAUSES:
             into.put("stall_seconds_total", stalls.seconds[cause], cause=cause)
 
-    def _read_links(self, into: Readings, agents: list[AgentView]) -> None:
+    def _read_links(self, into: Readings, agents: dict[str, AgentView]) -> None:
         links = self._links
-        up = sum(agent.links for agent in agents)
+        up = sum(agent.links for agent in agents.values())
         into.put("pool_connections_active", up)
         into.put("pool_connections_total", links.given)
         into.put("pool_connections_created_total", links.made)
@@ -105,34 +115,29 @@ class Measures:
         into.put("link_bytes_total", sent, direction="sent")
         into.put("link_bytes_total", received, direction="received")
 
-    def _read_agents(self, into: Readings, agents: list[AgentView]) -> None:
-        views = {agent.name: agent for agent in agents}
+    async def _read_agents(
+        self,
+        into: Readings,
+        views: dict[str, AgentView],
+        carried: dict[str, Served],
+    ) -> None:
         tallies = self._links.tallies()
-        carried = self._traffic.by_agent()
         names = sorted(tallies, key=lambda name: (name not in views, name))
-        for name in names[: self._most]:
-            view, tally = views.get(name), tallies[name]
-            served = carried.get(name, Served())
-            into.put("agent_up", view is not None, agent=name)
-            into.put("agent_links", view.links if view else 0, agent=name)
-            into.put("agent_streams", view.streams if view else 0, agent=name)
-            if view is not None and view.rtt_seconds is not None:
-                into.put("agent_round_trip_seconds", view.rtt_seconds, agent=name)
-            into.put("agent_links_made_total", tally.links, agent=name)
-            into.put("agent_bytes_total", served.sent, agent=name, direction="sent")
-            into.put(
-                "agent_bytes_total", served.received, agent=name, direction="received"
-            )
-            into.put("agent_connections_total", served.visits, agent=name)
-            into.put("agent_errors_total", tally.errors, agent=name)
+        async for piece in self._slices.pieces(names[: self._most], _SEVERAL):
+            for name in piece:
+                served = carried.get(name, Served())
+                _put_agent(into, name, views.get(name), tallies[name], served)
 
-    def _read_mappings(self, into: Readings) -> None:
-        states = Counter(view.state for view in self._mappings.views())
+    async def _read_mappings(self, into: Readings) -> None:
+        states: Counter[str] = Counter()
+        async for views in self._slices.pieces(self._mappings.each(), VIEW):
+            states.update(view.state for view in views)
         for state in ("listening", "disabled", "error"):
             into.put("mappings", states[state], state=state)
-        edges = self._traffic.by_port()
-        for edge, carried in edges[: self._most]:
-            self._read_mapping(into, edge, carried)
+        edges = await self._traffic.by_port()
+        async for piece in self._slices.pieces(edges[: self._most], _SEVERAL):
+            for edge, carried in piece:
+                self._read_mapping(into, edge, carried)
         rest = [carried for _, carried in edges[self._most :]]
         if rest:
             _put_carried(into, OTHER, Carried(*map(sum, zip(*rest, strict=True))))
@@ -167,15 +172,38 @@ class Measures:
             into.put("limit", counted.limit, limit=name)
             into.put("limit_used", counted.active, limit=name)
             into.put("limit_rejected_total", counted.rejected, limit=name)
-        memory = crowd.memory
-        into.put("limit", memory.limit, limit="limits.memory")
-        into.put("limit_used", memory.used, limit="limits.memory")
-        into.put("limit_rejected_total", memory.refused, limit="limits.memory")
+        memory, api = crowd.memory, self._api_memory
+        for name, budget, rejected in (
+            ("limits.memory", memory, memory.refused),
+            ("limits.api_memory", api, api.broken),
+        ):
+            into.put("limit", budget.limit, limit=name)
+            into.put("limit_used", budget.used, limit=name)
+            into.put("limit_rejected_total", rejected, limit=name)
         into.put("memory_broken_total", memory.broken)
         into.put("banned_total", self._bans.rejected)
         into.put("bans", len(self._bans.views()))
         for where, log in self._refusals.items():
             into.put("refusals_total", log.total, where=where)
+
+
+def _put_agent(
+    into: Readings,
+    name: str,
+    view: AgentView | None,
+    tally: AgentTally,
+    served: Served,
+) -> None:
+    into.put("agent_up", view is not None, agent=name)
+    into.put("agent_links", view.links if view else 0, agent=name)
+    into.put("agent_streams", view.streams if view else 0, agent=name)
+    if view is not None and view.rtt_seconds is not None:
+        into.put("agent_round_trip_seconds", view.rtt_seconds, agent=name)
+    into.put("agent_links_made_total", tally.links, agent=name)
+    into.put("agent_bytes_total", served.sent, agent=name, direction="sent")
+    into.put("agent_bytes_total", served.received, agent=name, direction="received")
+    into.put("agent_connections_total", served.visits, agent=name)
+    into.put("agent_errors_total", tally.errors, agent=name)
 
 
 def _put_carried(into: Readings, port: str, carried: Carried) -> None:
@@ -187,9 +215,8 @@ def _put_carried(into: Readings, port: str, carried: Carried) -> None:
     into.put("mapping_errors_total", carried.errors, port=port)
 
 
-def summary(measured: Traffic, links: Links) -> dict[str, int]:
+def summary(total: Carried, links: Links) -> dict[str, int]:
     """Return the few numbers of the JSON form, under the names that it has."""
-    total = measured.total()
     return {
         "ActiveTunnels": links.slots.active,
         "TotalTunnels": links.made,

@@ -14,13 +14,12 @@ from gateway.edge.tcp import TcpEdge
 from gateway.errors import StoreError
 from gateway.interfaces import IHistoryStore
 from gateway.policy.history import History, Lifetime, TrafficRecord
-from gateway.server.traffic import Carried, Traffic
+from gateway.server.traffic import NOTHING, Carried, Traffic
 
 TIDY_SECONDS: Final = 3600.0
 JUMP_SECONDS: Final = 300.0  # more than that, and the wall clock was set
 COMPLAIN_SECONDS: Final = 600.0
 MOST_PORTS: Final = 1000  # the busiest, in one record
-_NOTHING: Final = Carried(0, 0, 0, 0, 0, 0, 0)
 
 
 class RecorderSettings(NamedTuple):
@@ -70,7 +69,7 @@ class Recorder:
         self._store = store
         self._traffic = traffic
         self._wall_clock = wall_clock
-        self._seen = _Seen(_NOTHING, (0, 0), {})
+        self._seen = _Seen(NOTHING, (0, 0), {})
         self._stored = Lifetime()
         self._timer: IDelayedCall | None = None
         self._writing: Deferred[None] | None = None
@@ -79,10 +78,13 @@ class Recorder:
         self._failures = 0
         self._complained_at: float | None = None
 
-    @property
-    def lifetime(self) -> Lifetime:
-        """What passed since the gateway was first started."""
-        return self._stored.plus(_added(self._traffic.total(), self._seen.total))
+    def lifetime(self, total: Carried) -> Lifetime:
+        """Return what passed since the gateway was first started.
+
+        Args:
+            total: of this start, just read.
+        """
+        return self._stored.plus(_added(total, self._seen.total))
 
     async def start(self) -> None:
         """Learn what passed before, and record from now on."""
@@ -129,7 +131,7 @@ class Recorder:
             self.log.failure("traffic could not be recorded", failure=result)
 
     async def _write(self) -> None:
-        now, seen = self._now(), self._look()
+        now, seen = self._now(), await self._look()
         records = list(self._records(seen, now))
         more = _added(seen.total, self._seen.total)
         try:
@@ -152,9 +154,9 @@ class Recorder:
         self._skew = wall_now - now
         return max(1, int(wall_now))
 
-    def _look(self) -> _Seen:
-        edges = dict(self._traffic.by_port())
-        return _Seen(self._traffic.total(), self._traffic.wire(), edges)
+    async def _look(self) -> _Seen:
+        edges = dict(await self._traffic.by_port())
+        return _Seen(await self._traffic.total(), self._traffic.wire(), edges)
 
     def _records(self, seen: _Seen, now: int) -> list[TrafficRecord]:
         """Return a record of all, one of links, and one of each port in use."""
@@ -203,7 +205,7 @@ class Recorder:
 def _record(
     port: int, carried: Carried, before: Carried | None, now: int, step: int
 ) -> TrafficRecord:
-    before = before or _NOTHING
+    before = before or NOTHING
     return TrafficRecord(
         port=port,
         is_tunnel=False,

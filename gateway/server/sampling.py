@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from gateway.server.traffic import Carried, Traffic
+from gateway.server.traffic import NOTHING, Carried, Traffic
 
 STEP_SECONDS: Final = 1.0
 KEPT: Final = 300
@@ -52,17 +53,17 @@ class Sampler:
         self._traffic = traffic
         self._wall_clock = wall_clock
         self._call: IDelayedCall | None = None
+        self._looking: Deferred[None] | None = None
         self._then = 0.0
-        self._before: Carried | None = None
+        self._before = NOTHING
         self._began = 0.0
         self.started_at = 0.0
         self.samples: deque[Sample] = deque(maxlen=KEPT)
 
     def start(self) -> None:
         """Look from now on."""
-        self._before, self._then = self._traffic.total(), self._clock.seconds()
-        self._began, self.started_at = self._then, self._wall_clock()
-        self._plan(STEP_SECONDS)
+        self._began, self.started_at = self._clock.seconds(), self._wall_clock()
+        self._looking = Deferred.fromCoroutine(self._begin())
 
     @property
     def uptime(self) -> float:
@@ -74,13 +75,26 @@ class Sampler:
         call, self._call = self._call, None
         if call is not None:
             call.cancel()
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.addErrback(lambda failure: failure.trap(CancelledError))
+            looking.cancel()
 
     def _plan(self, seconds: float) -> None:
         self._call = self._clock.callLater(seconds, self._look)
 
+    async def _begin(self) -> None:
+        self._then = self._clock.seconds()
+        self._before = await self._traffic.total()
+        self._plan(STEP_SECONDS)
+
     def _look(self) -> None:
+        self._call = None
+        self._looking = Deferred.fromCoroutine(self._sample(self._before))
+
+    async def _sample(self, before: Carried) -> None:
         now = self._clock.seconds()
-        total, before = self._traffic.total(), self._before or self._traffic.total()
+        total = await self._traffic.total()
         seconds = max(now - self._then, 0.001)
         active = total.active + total.pending
         self.samples.append(

@@ -24,6 +24,7 @@ from gateway.interfaces import ITLS, IListening, IMappingStore, INetwork
 from gateway.ops.certificates import CertificateWatch
 from gateway.ops.events import Events
 from gateway.policy.addresses import join_host_port
+from gateway.policy.budget import Budget
 from gateway.policy.mapping import Mapping
 from gateway.relay.memory import MemoryWatch
 from gateway.server.bans import BanTable
@@ -59,10 +60,12 @@ class ApiEdge:
     Attributes:
         site: serves it.
         close: ends its connections and timers; may be called twice.
+        memory: counts what its connections hold.
     """
 
     site: Site
     close: Callable[[], None]
+    memory: Budget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,12 +197,19 @@ class GatewayService(Service):
                 )
             self._api = parts.make_api(lambda: self.draining)
             self._api_port = self._listen(
-                "api.listen_port", self._api_place, self._api.site, tls=parts.api_tls
+                "api.listen_port",
+                self._api_place,
+                self._api.site,
+                tls=parts.api_tls,
+                memory=self._api.memory,
             )
             if self._health_place is not None:
                 self._health = parts.make_health(lambda: self.draining)
                 self._health_port = self._listen(
-                    "health.listen_port", self._health_place, self._health.site
+                    "health.listen_port",
+                    self._health_place,
+                    self._health.site,
+                    memory=self._health.memory,
                 )
         except StartError:
             self._release_ports()
@@ -213,10 +223,11 @@ class GatewayService(Service):
         *,
         gathered: bool = False,
         tls: ITLS | None = None,
+        memory: Budget | None = None,
     ) -> IListening:
         try:
             listening: IListening = self.parts.network.listen(
-                *place, factory, gathered=gathered, tls=tls
+                *place, factory, gathered=gathered, tls=tls, memory=memory
             )
         except OSError as fault:
             raise _start_error(key, *place, fault) from fault

@@ -56,6 +56,7 @@ class ApiTestCase(SynchronousTestCase):
 
     def answer(self, response):
         """Return what a Deferred of a response holds by now."""
+        self.clock.advance(0)
         self.client.flush()
         got = self.successResultOf(response)
         content = self.successResultOf(self.client.content(got))

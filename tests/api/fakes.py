@@ -26,6 +26,7 @@ from gateway.ops.health import HealthChecks
 from gateway.ops.levels import Levels
 from gateway.ops.recent import RecentLines
 from gateway.ops.refusals import RefusalLog
+from gateway.ops.slices import Slices
 from gateway.ops.usage import ProcessUsage
 from gateway.ops.vitals import LoopLag
 from gateway.policy.bans import BanSettings
@@ -176,6 +177,9 @@ class FakeMappings:
             raise self.fault
         return [self._rows[port] for port in sorted(self._rows)]
 
+    def each(self):
+        return iter(self.views())
+
 
 class FakeVisit:
     """Somebody who is here until sent away."""
@@ -241,6 +245,9 @@ class FakeLinks:
     def views(self):
         return list(self.agents)
 
+    def each(self):
+        return iter(self.views())
+
     def tallies(self):
         return {agent.name: AgentTally() for agent in self.agents}
 
@@ -262,6 +269,10 @@ def keys(clock, store):
     )
 
 
+async def nothing_read(into):
+    """Read no numbers."""
+
+
 def build_api(clock, **given):
     """Return an API over fakes, but for what is given to its constructor."""
     settings = given.get("settings") or ApiSettings()
@@ -271,10 +282,11 @@ def build_api(clock, **given):
         tunnel_enabled=settings.tunnel_enabled
     )
     links: Any = given.get("links") or FakeLinks()
-    traffic = Traffic(mappings, links)
+    slices = Slices(clock)
+    traffic = Traffic(mappings, links, slices)
     sampler = Sampler(clock, traffic, lambda: NOON + clock.seconds())
     sampler.started_at = float(NOON)
-    measures: Any = SimpleNamespace(read=lambda into: None)
+    measures: Any = SimpleNamespace(read=nothing_read)
     parts: dict[str, Any] = {
         "mappings": mappings,
         "links": links,
@@ -289,12 +301,16 @@ def build_api(clock, **given):
             RecorderSettings(True, 60.0, 604800.0, 1000),
         ),
         "wall_clock": lambda: NOON + clock.seconds(),
-        "metrics": MetricsRoutes(measures, traffic, links, "gotunnel", frozenset()),
+        "metrics": MetricsRoutes(
+            measures, traffic, links, "gotunnel", frozenset(), slices
+        ),
         "usage": lambda: ProcessUsage(41943040, 28, 20000, 1.5),
         "credentials": keys(clock, store),
         "bans": BanTable(store, NO_BANS, lambda: NOON + clock.seconds()),
         "audit": AuditLog(store, lambda: NOON + clock.seconds(), 86400.0, 1000),
         "connections": Slots(200),
+        "memory": Budget(33554432),
+        "slices": slices,
         "handshakes": {},
         "reload": list,
         "health": HealthChecks(clock, lambda: NOON),

@@ -13,7 +13,9 @@ class FakeRecorder:
     """Tells a past, and what it was asked for."""
 
     settings = RecorderSettings(True, 60.0, 604800.0, 1000)
-    lifetime = Lifetime(7, 1, 1000, 2000)
+
+    def lifetime(self, total):
+        return Lifetime(7, 1, 1000, 2000)
 
     def __init__(self):
         self.asked = []

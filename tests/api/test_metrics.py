@@ -13,7 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from gateway.api.metrics_routes import LEFT_OUT, MetricsRoutes
 from gateway.metrics.catalogue import CATALOGUE, Readings
 from gateway.metrics.tallies import Histogram
+from gateway.ops.slices import Slices
 from gateway.ops.vitals import LoopLag
+from gateway.policy.budget import Budget
 from gateway.server.measures import Measures
 from gateway.server.traffic import Traffic
 from tests.api.fakes import build_api
@@ -60,7 +62,8 @@ class MetricsCase(GatewayCase):
         self.serve()
 
     def serve(self, namespace="gotunnel", left_out=frozenset()):
-        traffic = Traffic(self.mappings, self.links)
+        slices = Slices(self.clock)
+        traffic = Traffic(self.mappings, self.links, slices)
         measures = Measures(
             mappings=self.mappings,
             links=self.links,
@@ -71,16 +74,21 @@ class MetricsCase(GatewayCase):
             refusals=self.links.refusals,
             draining=lambda: False,
             most=self.most,
+            api_memory=Budget(33554432),
+            slices=slices,
         )
-        metrics = MetricsRoutes(measures, traffic, self.links, namespace, left_out)
+        metrics = MetricsRoutes(
+            measures, traffic, self.links, namespace, left_out, slices
+        )
         api = build_api(self.clock, metrics=metrics)
         self.addCleanup(api.close)
         self.client: Any = StubTreq(api.resource())
 
     def get(self, path="/metrics", **headers):
-        got = self.successResultOf(
-            self.client.get(f"http://localhost{path}", headers=headers)
-        )
+        asked = self.client.get(f"http://localhost{path}", headers=headers)
+        self.clock.advance(0)
+        self.client.flush()
+        got = self.successResultOf(asked)
         return got, self.successResultOf(self.client.content(got)).decode()
 
     def scrape(self):

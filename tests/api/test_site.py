@@ -4,6 +4,7 @@ import json
 import socket
 from typing import Any
 
+from pydantic import SecretStr
 from twisted.internet import reactor as global_reactor  # noqa: TID251 - on sockets
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -17,10 +18,16 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import directlyProvides
 
+from gateway.api.pages import shipped_pages
 from gateway.api.settings import ApiSettings
-from gateway.api.site import LINGER_BYTES, make_site
+from gateway.api.site import LINGER_BYTES, STALL_SECONDS, make_site
+from gateway.ops.slices import PER_TURN, REQUEST, Slices
+from gateway.policy.budget import Budget
+from gateway.policy.mapping import Mapping, Target
 from gateway.policy.shares import HOLD_SECONDS
-from tests.api.fakes import FakeMappings, build_api
+from gateway.server.mappings import MappingView
+from tests.api.fakes import NOON, FakeMappings, build_api
+from tests.fakes import TurnClock
 
 reactor: Any = global_reactor
 PEER = IPv4Address("TCP", "127.0.0.1", 40000)
@@ -97,6 +104,7 @@ class ChannelTests(SynchronousTestCase):
         return [view.mapping.port for view in self.mappings.views()]
 
     def assertGone(self):
+        self.clock.advance(0)
         self.assertFalse(self.wire.connected)
         self.assertEqual(self.site.channels, set())
         self.assertEqual(self.clock.getDelayedCalls(), [])
@@ -109,6 +117,7 @@ class ChannelTests(SynchronousTestCase):
 
     def test_any_cut_of_a_request_is_the_same(self):
         for at in range(1, len(POST), 7):
+            self.clock.advance(0)
             self.connect()
             self.channel.dataReceived(POST[:at])
             self.channel.dataReceived(POST[at:])
@@ -293,6 +302,7 @@ class ChannelTests(SynchronousTestCase):
             self.wire = None
             self.connect()
             self.channel.dataReceived(sent)
+            self.clock.advance(0)  # a turn admits few requests
             wires.append(self.wire)
         return wires
 
@@ -380,6 +390,217 @@ class ChannelTests(SynchronousTestCase):
         self.assertGone()
         self.site.doStop()
         self.assertFalse(self.site.noisy)
+
+
+class SlowWire(Wire):
+    """A transport whose far end reads when it is told to.
+
+    Attributes:
+        unsent: bytes that wait.
+    """
+
+    unsent, paused = 0, False
+    memory = Budget()
+    protocol: Any
+
+    def write(self, data):
+        super().write(data)
+        self.unsent += len(data)
+        self.memory.hold(len(data))
+        if self.unsent > 65536 and not self.paused:
+            self.paused = True
+            self.protocol.pauseProducing()
+
+    def writeSequence(self, iovec):
+        self.write(b"".join(iovec))
+
+    def read(self, size=None):
+        """Take some bytes, or all."""
+        size = self.unsent if size is None else size
+        self.unsent -= size
+        self.memory.let_go(size)
+        if self.paused and not self.unsent:
+            self.paused = False
+            self.protocol.resumeProducing()
+
+    def abortConnection(self):
+        size, self.unsent = self.unsent, 0
+        self.memory.let_go(size)
+        super().abortConnection()
+
+
+SECRET = "s3cret"
+
+
+class SlowReaderTests(SynchronousTestCase):
+    """Callers who do not read what they are sent."""
+
+    def setUp(self):
+        self.clock = TurnClock()
+        self.memory = Budget(4 << 20)
+        self.mappings = FakeMappings()
+        api = build_api(
+            self.clock,
+            mappings=self.mappings,
+            settings=ApiSettings(api_key=SecretStr(SECRET)),
+        )
+        self.addCleanup(api.close)
+        self.slices = Slices(self.clock)
+        self.site = make_site(api, self.clock, self.memory, self.slices)
+        path, file = max(
+            shipped_pages().static.items(), key=lambda item: len(item[1].plain)
+        )
+        self.size = len(file.plain)
+        self.page = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        self.listing = (
+            b"GET /api/mapping/list HTTP/1.1\r\nHost: localhost\r\n"
+            b"X-API-Key: %s\r\n\r\n" % SECRET.encode()
+        )
+
+    def connect(self, host="192.0.2.1"):
+        peer = IPv4Address("TCP", host, 40000)
+        channel: Any = self.site.buildProtocol(peer)
+        wire = SlowWire(hostAddress=PEER, peerAddress=peer)
+        wire.memory = self.memory
+        directlyProvides(wire, ITCPTransport)
+        wire.protocol = channel
+        channel.makeConnection(wire)
+        return wire
+
+    def say(self, wire, data):
+        wire.protocol.dataReceived(data)
+        self.clock.advance(0)
+
+    def stall(self, host="192.0.2.1", *, known=False):
+        """Return a connection with answers that nobody reads."""
+        wire = self.connect(host)
+        if known:
+            name = "x" * 100_000
+            view = MappingView(
+                Mapping(
+                    id=1,
+                    port=10022,
+                    targets=(Target(host="", port=22, use_tunnel=True),),
+                    name=name,
+                    created_at=NOON,
+                    updated_at=NOON,
+                ),
+                "listening",
+                None,
+                0,
+                "stored",
+            )
+            self.mappings.put(view)
+        while not wire.paused:
+            self.say(wire, self.listing if known else self.page)
+        self.clock.advance(0.01)
+        return wire
+
+    def test_pipelined_requests_wait_until_the_answers_before_are_read(self):
+        wire = self.connect()
+        self.say(wire, self.page * 50)
+        head = 2048
+        self.assertLess(wire.unsent, 65536 + self.size + head)
+        for _ in range(50):
+            self.assertLess(wire.unsent, 65536 + self.size + head)
+            wire.read()
+            self.clock.advance(0)
+        self.assertEqual(wire.value().count(b"HTTP/1.1 200 OK"), 50)
+        self.assertEqual(self.memory.held, 0)
+
+    def test_requests_are_read_no_further_while_an_answer_waits(self):
+        wire = self.stall()
+        for _ in range(100):
+            if wire.producerState != "producing":
+                break
+            self.say(wire, self.page * 10)
+        self.assertEqual(wire.producerState, "paused")
+        while wire.unsent:
+            wire.read()
+            self.clock.advance(0)
+        self.assertEqual(wire.producerState, "producing")
+
+    def test_a_turn_answers_few_requests(self):
+        wires = [self.connect() for _ in range(30)]
+        for wire in wires:
+            wire.protocol.dataReceived(LIVEZ * 10)
+        most = PER_TURN // REQUEST
+
+        def answered():
+            return sum(wire.value().count(b"HTTP/1.1 200 OK") for wire in wires)
+
+        for turn in range(1, 300 // most + 1):
+            self.assertEqual(answered(), turn * most)
+            self.clock.turn()
+        self.assertEqual(answered(), 300)
+
+    def test_a_caller_who_leaves_before_its_turn_is_not_answered(self):
+        wires = [self.connect() for _ in range(30)]
+        for wire in wires:
+            wire.protocol.dataReceived(LIVEZ)
+        wires[-1].loseConnection()
+        self.clock.advance(0)
+        self.assertEqual(wires[-1].value(), b"")
+        self.assertEqual(status(wires[-2].value()), 200)
+
+    def test_a_reader_that_takes_nothing_is_cut_after_a_while(self):
+        wire = self.stall()
+        self.clock.advance(STALL_SECONDS)
+        self.assertTrue(wire.aborted)
+
+    def test_a_reader_that_takes_a_little_is_not_cut(self):
+        wire = self.stall()
+        for _ in range(20):
+            wire.read(1000)
+            self.clock.advance(STALL_SECONDS)
+            self.assertFalse(wire.aborted)
+
+    def fill(self):
+        """Stall connections of one address until memory is tight."""
+        wires: list[SlowWire] = []
+        while not any(one.aborted for one in wires):
+            wires.append(self.stall("198.51.100.9"))
+        return wires
+
+    def test_the_oldest_stall_of_who_holds_most_goes_first(self):
+        first = self.stall("192.0.2.1")
+        wires = self.fill()
+        self.assertEqual([one.aborted for one in wires].index(True), 0)
+        self.assertEqual(sum(one.aborted for one in wires), self.memory.broken)
+        self.assertFalse(first.aborted)
+        self.assertFalse(self.memory.tight)
+
+    def test_callers_with_a_credential_go_last(self):
+        known = [self.stall("192.0.2.7", known=True) for _ in range(20)]
+        self.fill()
+        self.assertFalse(any(one.aborted for one in known))
+
+    def test_callers_with_a_credential_are_bounded_too(self):
+        known = [self.stall(f"192.0.2.{n}", known=True) for n in range(100)]
+        self.assertTrue(any(one.aborted for one in known))
+        self.assertLess(self.memory.held, self.memory.limit)
+
+    def test_unfinished_bodies_count(self):
+        head = HEAD + b"Content-Length: 65536\r\n\r\n"
+        wires = [self.connect() for _ in range(150)]
+        for wire in wires:
+            self.say(wire, head + bytes(65000))
+        self.assertTrue(wires[0].aborted)
+        self.assertLess(self.memory.held, self.memory.limit)
+        self.site.abort_connections()
+        self.assertEqual(self.memory.held, 0)
+
+    def test_a_place_is_taken_from_a_stalled_reader_if_all_are_in_use(self):
+        go_on = self.mappings.hold()
+        post = POST.replace(b"Host:", b"X-API-Key: %s\r\nHost:" % SECRET.encode())
+        wire = self.stall()
+        for _ in range(199):
+            self.say(self.connect(), post)
+        newcomer = self.connect()
+        self.say(newcomer, LIVEZ)
+        self.assertEqual(status(newcomer.value()), 200)
+        self.assertTrue(wire.aborted)
+        go_on.callback(None)
 
 
 class Caller(Protocol):

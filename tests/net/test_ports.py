@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gateway.net import ports
 from gateway.net.poller import READABLE
 from gateway.net.ports import TCPListening, open_listener
+from gateway.policy.budget import Budget
 from tests.contracts.network import RecordingFactory
 from tests.net.real import RealSocketsCase
 
@@ -71,6 +72,27 @@ class RealPortTests(RealSocketsCase):
     async def test_what_a_python_accepts_that_lacks_the_faster_way(self):
         self.patch(ports, "acceptor", lambda sock: sock.accept)
         await self.test_all_interfaces_are_both_families()
+
+    async def test_a_listener_may_have_a_budget_of_its_own(self):
+        shared, own = Budget(), Budget()
+        self.network.count_by(shared)
+        factory = RecordingFactory()
+        listening = self.network.listen("127.0.0.1", 0, factory, memory=own)
+        self.addCleanup(listening.stopListening)
+        listening.startAccepting()
+        near: Any = await self.network.connect(
+            "127.0.0.1", listening.getHost().port, RecordingFactory(), 5.0
+        )
+        near.transport.pauseProducing()
+        await self.until(lambda: factory.built and factory.built[0].transport)
+        far = factory.built[0].transport
+        far.write(bytes(16 << 20))
+        self.assertEqual((own.held, shared.held), (far.unsent, 0))
+        self.assertGreater(own.held, 0)
+        far.abortConnection()
+        near.transport.abortConnection()
+        await self.until(lambda: near.lost and factory.built[0].lost)
+        self.assertEqual(own.held, 0)
 
     async def test_an_ipv6_address_is_that_family_only(self):
         listening = self.network.listen("::", 0, RecordingFactory())

@@ -155,7 +155,7 @@ class FakeNetwork:
     def count_by(self, memory):
         pass
 
-    def listen(self, address, port, factory, *, gathered=False, tls=None):
+    def listen(self, address, port, factory, *, gathered=False, tls=None, memory=None):
         raise NotImplementedError("nobody listens here")
 
     def connect(

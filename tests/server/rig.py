@@ -54,6 +54,7 @@ class Listening:
     factory: Factory
     gathered: bool
     tls: object = None
+    memory: object = None
     accepting: bool = False
     stopped: bool = False
 
@@ -81,13 +82,13 @@ class PortsNetwork(FakeNetwork):
         self.opened: list[Listening] = []
         self.faults: dict[int, OSError] = {}
 
-    def listen(self, address, port, factory, *, gathered=False, tls=None):
+    def listen(self, address, port, factory, *, gathered=False, tls=None, memory=None):
         fault = self.faults.get(port)
         if fault is None and port in self.open_ports():
             fault = OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
         if fault is not None:
             raise fault
-        listening = Listening(address, port, factory, gathered, tls)
+        listening = Listening(address, port, factory, gathered, tls, memory)
         self.opened.append(listening)
         return listening
 
@@ -398,6 +399,12 @@ class GatewayCase(LogCase):
 
     def wall_now(self):
         return NOON + self.clock.seconds()
+
+    def now(self, coroutine):
+        """Return the result of a coroutine that needs no more than a few turns."""
+        result = Deferred.fromCoroutine(coroutine)
+        self.clock.advance(0)
+        return self.successResultOf(result)
 
     def ensure(self, coroutine):
         """Run a coroutine."""

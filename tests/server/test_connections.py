@@ -1,5 +1,6 @@
 """Who is connected: found, sorted, timed and ended."""
 
+from gateway.ops.slices import Slices
 from gateway.server.connections import Connections, Wanted
 from gateway.server.sampling import KEPT, Sampler
 from gateway.server.traffic import Traffic
@@ -17,12 +18,19 @@ class ConnectionCase(GatewayCase):
         self.create(agent="web", name="site")
         self.create(10081, agent="web")
         self.peer = self.agent("web")
-        self.traffic = Traffic(self.mappings, self.links)
-        self.connections = Connections(self.clock, self.traffic)
+        slices = Slices(self.clock)
+        self.traffic = Traffic(self.mappings, self.links, slices)
+        self.connections = Connections(self.clock, self.traffic, slices)
 
     def page(self, sort="age", *, descending=False, offset=0, count=50, **wanted):
-        return self.connections.page(
-            Wanted(**wanted), sort, descending=descending, offset=offset, count=count
+        return self.now(
+            self.connections.page(
+                Wanted(**wanted),
+                sort,
+                descending=descending,
+                offset=offset,
+                count=count,
+            )
         )
 
     def ids(self, *given, **wanted):
@@ -99,13 +107,13 @@ class EndTests(ConnectionCase):
         first, second = self.visit(), self.visit()
         self.peer.reached(1)
         self.peer.reached(2)
-        found = self.connections.find("t-1")
+        found = self.now(self.connections.find("t-1"))
         assert found is not None
         found[1].close("enough")
         for visitor in (first, second):
             visitor.pump()
         self.assertEqual((True, False), (first.aborted, second.aborted))
-        self.assertIsNone(self.connections.find("t-1"))
+        self.assertIsNone(self.now(self.connections.find("t-1")))
 
     def test_an_agent_is_sent_away_and_may_come_again(self):
         self.assertEqual(1, self.links.disconnect("web", "enough"))
@@ -140,6 +148,7 @@ class SamplerTests(ConnectionCase):
         self.assertEqual(KEPT, len(self.sampler.samples))
 
     def test_after_the_stop_nothing_is_planned(self):
+        self.clock.advance(0)
         before = len(self.clock.getDelayedCalls())
         self.sampler.stop()
         self.sampler.stop()

@@ -1,6 +1,7 @@
 """What passed is written down, whatever becomes of store, clock and process."""
 
 from gateway.errors import StoreError
+from gateway.ops.slices import Slices
 from gateway.policy.history import DAY, Lifetime
 from gateway.server.recorder import (
     COMPLAIN_SECONDS,
@@ -23,13 +24,14 @@ class RecorderCase(GatewayCase):
         self.create_direct(10080)
         self.create_direct(10081)
         self.peer = self.agent()
+        self.traffic = Traffic(self.mappings, self.links, Slices(self.clock))
         self.recorder = self.start()
 
     def start(self, *, enabled=True, most=1000):
         recorder = Recorder(
             self.clock,
             self.store,
-            Traffic(self.mappings, self.links),
+            self.traffic,
             lambda: self.wall_now() + self.wall,
             RecorderSettings(enabled, 60.0, 7.0 * DAY, most),
         )
@@ -56,7 +58,7 @@ class RecorderCase(GatewayCase):
         return [(point.at - NOON, point.sent) for point in found.points if point.sent]
 
     def lifetime(self):
-        return self.recorder.lifetime
+        return self.recorder.lifetime(self.now(self.traffic.total()))
 
 
 class RecorderTests(RecorderCase):
@@ -135,7 +137,7 @@ class TroubleTests(RecorderCase):
         self.store.record_fault = StoreError("locked")
         recorder = self.start()
         self.pass_bytes(3)
-        self.assertEqual(3, recorder.lifetime.sent)
+        self.assertEqual(3, recorder.lifetime(self.now(self.traffic.total())).sent)
         self.run_now(recorder.stop())
 
     def test_a_slow_store_is_asked_once(self):

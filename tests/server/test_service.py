@@ -7,6 +7,8 @@ from typing import Any, cast
 from gateway.errors import StoreError
 from gateway.ops.certificates import CertificateWatch
 from gateway.ops.repeating import Repeating
+from gateway.ops.slices import Slices
+from gateway.policy.budget import Budget
 from gateway.policy.mapping import Mapping, Target
 from gateway.relay.memory import MemoryWatch
 from gateway.server.recorder import Recorder, RecorderSettings
@@ -44,7 +46,7 @@ class ServiceCase(GatewayCase):
         self, *, tunnel=True, shutdown_timeout=30.0, configured=(), health_place=None
     ):
         self.watch = Repeating(self.clock, 1.0, lambda: None)
-        traffic = Traffic(self.mappings, self.links)
+        traffic = Traffic(self.mappings, self.links, Slices(self.clock))
         settings = RecorderSettings(True, 60.0, 604800.0, 1000)
         self.recorder = Recorder(
             self.clock, self.store, traffic, self.wall_now, settings
@@ -71,7 +73,9 @@ class ServiceCase(GatewayCase):
                 open_warning="anybody can act as an agent",
                 certificates=CertificateWatch(self.clock, {}),
                 sampler=Sampler(
-                    self.clock, Traffic(self.mappings, self.links), self.wall_now
+                    self.clock,
+                    Traffic(self.mappings, self.links, Slices(self.clock)),
+                    self.wall_now,
                 ),
             ),
             link_place=("", LINK_PORT) if tunnel else None,
@@ -80,13 +84,17 @@ class ServiceCase(GatewayCase):
             shutdown_timeout=shutdown_timeout,
         )
 
+    api_memory = Budget()
+
     def make_api(self, draining):
         self.asks_draining = draining
-        return ApiEdge(site=cast(Any, None), close=self.close_api)
+        return ApiEdge(
+            site=cast(Any, None), close=self.close_api, memory=self.api_memory
+        )
 
     def make_health(self, draining):
         self.health_draining = draining
-        return ApiEdge(site=cast(Any, None), close=self.close_api)
+        return ApiEdge(site=cast(Any, None), close=self.close_api, memory=Budget())
 
     def close_api(self):
         self.api_closed += 1
@@ -106,6 +114,7 @@ class ServiceCase(GatewayCase):
         self.assertEqual([], self.network.open_ports())
         self.assertGreaterEqual(self.api_closed, 1)
         self.assertGreaterEqual(self.store.closes, 1)
+        self.clock.advance(0)
         self.assertFalse(self.clock.getDelayedCalls())
 
     def dial_in(self):
@@ -124,6 +133,8 @@ class StartTests(ServiceCase):
         self.assertEqual([LINK_PORT, API_PORT], self.network.open_ports())
         self.assertTrue(self.network.at(LINK_PORT).gathered)
         self.assertEqual("127.0.0.1", self.api_port.address)
+        self.assertIs(self.api_memory, self.api_port.memory)
+        self.assertIsNone(self.network.at(LINK_PORT).memory)
         self.service.startService()
         self.assertEqual(1, self.store.opens)
         self.assertEqual([], self.network.served_ports())

@@ -17,7 +17,9 @@ from gateway.cli.declared import declared_of, declared_yaml, parse_declared
 from gateway.cli.output import aligned, printable
 from gateway.errors import BadRequestError
 from gateway.ops.log_lines import JsonLines, format_line
+from gateway.ops.slices import Slices
 from gateway.ops.vitals import LoopLag
+from gateway.policy.budget import Budget
 from gateway.policy.mapping import Mapping, Target
 from gateway.server.measures import Measures
 from gateway.server.traffic import Traffic
@@ -36,7 +38,8 @@ class TextCase(GatewayCase):
 
     def said(self):
         """Return all that can be read of the gateway, by channel."""
-        traffic = Traffic(self.mappings, self.links)
+        slices = Slices(self.clock)
+        traffic = Traffic(self.mappings, self.links, slices)
         measures = Measures(
             mappings=self.mappings,
             links=self.links,
@@ -47,11 +50,15 @@ class TextCase(GatewayCase):
             refusals=self.links.refusals,
             draining=lambda: False,
             most=1000,
+            api_memory=Budget(),
+            slices=slices,
         )
-        metrics = MetricsRoutes(measures, traffic, self.links, "gotunnel", frozenset())
+        metrics = MetricsRoutes(
+            measures, traffic, self.links, "gotunnel", frozenset(), slices
+        )
         rows = [mapping_row(view) for view in self.mappings.views()]
         agents = [view._asdict() for view in self.links.views()]
-        yield "metrics", exposition.generate_latest(metrics).decode()
+        yield "metrics", self.now(metrics.scrape(exposition.generate_latest)).decode()
         yield "answers", encode({"rows": [one.model_dump() for one in rows]}).decode()
         yield "agents", encode({"agents": agents}).decode()
         yield "labels", repr([view.mapping.name for view in self.mappings.views()])

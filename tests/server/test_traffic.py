@@ -13,6 +13,7 @@ from gateway.metrics.tallies import (
     VISITOR,
     WINDOW,
 )
+from gateway.ops.slices import Slices
 from gateway.server.traffic import Traffic
 from gateway.wire import frames
 from tests.link.rig import answer, data
@@ -31,7 +32,7 @@ class TrafficTests(GatewayCase):
         super().setUp()
         self.create(agent="web")
         self.peer = self.agent("web")
-        self.traffic = Traffic(self.mappings, self.links)
+        self.traffic = Traffic(self.mappings, self.links, Slices(self.clock))
         self.edge = self.mappings.served_edges()[0]
 
     def outcomes(self):
@@ -41,14 +42,14 @@ class TrafficTests(GatewayCase):
         visitor = self.visit()
         visitor.peer_sends(b"question")
         self.peer.says(answer(1), data(1, b"answer!"))
-        here = self.traffic.total()
+        here = self.now(self.traffic.total())
         self.assertEqual(
             (8, 7, 1, 1), (here.sent, here.received, *here[2:3], here.active)
         )
         self.peer.says(with_id(frames.FIN, 1))
         visitor.peer_finishes()
         visitor.peer_reads()
-        gone = self.traffic.total()
+        gone = self.now(self.traffic.total())
         self.assertEqual(
             (8, 7, 1, 0), (gone.sent, gone.received, *gone[2:3], gone.active)
         )
@@ -60,11 +61,14 @@ class TrafficTests(GatewayCase):
         self.peer.reached()
         self.ensure(self.mappings.remove(10080))
         visitor.pump()
-        self.assertEqual((8, []), (self.traffic.total().sent, self.traffic.by_port()))
+        self.assertEqual(
+            (8, []),
+            (self.now(self.traffic.total()).sent, self.now(self.traffic.by_port())),
+        )
 
     def test_who_waits_for_a_target_is_pending(self):
         self.visit()
-        found = self.traffic.of(self.edge)
+        found = self.now(self.traffic.of(self.edge))
         self.assertEqual((0, 1), (found.active, found.pending))
         (visit,) = self.edge.visits
         self.assertEqual("target_answer", visit.waits_for)
@@ -131,7 +135,7 @@ class TrafficTests(GatewayCase):
         visit.close("the operator says so")
         visitor.pump()
         self.assertEqual({KILLED: 1}, self.outcomes())
-        self.assertEqual(0, self.traffic.total().errors)
+        self.assertEqual(0, self.now(self.traffic.total()).errors)
 
 
 class StallTests(GatewayCase):

@@ -161,7 +161,7 @@ class SimNetwork:
         """Count what waits in the transports that are made from now on."""
         self.memory = memory
 
-    def listen(self, address, port, factory, *, gathered=False, tls=None):
+    def listen(self, address, port, factory, *, gathered=False, tls=None, memory=None):
         """Bind and listen without accepting yet."""
         process = self._process
         sock = self.adopt(process.kernel.listen(process.host, address, port))
