@@ -82,12 +82,35 @@ class AgentProof:
             )
 
 
+class _Claim:
+    """Who an agent says it is; apart from its proof, so that nothing is in a cycle."""
+
+    def __init__(
+        self, find: Callable[[str, str], Verifier | None], pepper: bytes
+    ) -> None:
+        self._find = find
+        self._pepper = pepper
+        self.known = False
+        self.name = ""
+
+    def verifier(self, user: str) -> tuple[bytes, bytes, bytes, int]:
+        self.name, _, key_id = user.rpartition("/")
+        found = self._find(self.name, key_id)
+        self.known = found is not None
+        if found is None:
+            salt, stored, server = (
+                hmac.digest(self._pepper, f"{part}{user}".encode(), hashlib.sha256)
+                for part in (1, 2, 3)
+            )
+            return salt[:_SALT_BYTES], stored, server, ITERATIONS
+        return found.salt, found.stored_key, found.server_key, found.iterations
+
+
 class GatewayProof:
     """A gateway's side.
 
     Attributes:
-        name: of the agent, once it has said it.
-        proven: the agent knows a key of that name.
+        proven: the agent knows a key of its name.
     """
 
     def __init__(
@@ -104,27 +127,17 @@ class GatewayProof:
                 it which look like any other's, and stay the same.
             nonce: random letters and digits.
         """
-        self._find = find
-        self._pepper = pepper
-        self._known = False
-        self.name = ""
         self.proven = False
+        self._claim = _Claim(find, pepper)
         self._server = ScramMechanism(_MECHANISM).make_server(
-            self._verifier, s_nonce=nonce
+            self._claim.verifier, s_nonce=nonce
         )
         self._asked = False
 
-    def _verifier(self, user: str) -> tuple[bytes, bytes, bytes, int]:
-        self.name, _, key_id = user.rpartition("/")
-        found = self._find(self.name, key_id)
-        self._known = found is not None
-        if found is None:
-            salt, stored, server = (
-                hmac.digest(self._pepper, f"{part}{user}".encode(), hashlib.sha256)
-                for part in (1, 2, 3)
-            )
-            return salt[:_SALT_BYTES], stored, server, ITERATIONS
-        return found.salt, found.stored_key, found.server_key, found.iterations
+    @property
+    def name(self) -> str:
+        """The agent's name, once it has said it; empty before."""
+        return self._claim.name
 
     def answer(self, message: str) -> str:
         """Take a message; return the answer, after which `proven` may be true.
@@ -141,7 +154,7 @@ class GatewayProof:
             final = str(self._server.get_server_final())
         except (ScramException, ValueError, KeyError, IndexError) as fault:
             raise ProofError(cleaned(str(fault), LONGEST_FAULT)) from None
-        if not self._known:
+        if not self._claim.known:
             raise ProofError("nobody has such a key")
         self.proven = True
         return final

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import Final, cast
 from typing import Protocol as Seam
@@ -16,13 +16,14 @@ from zope.interface import implementer
 from gateway.errors import ProtocolError
 from gateway.interfaces import IByteTransport, ICertified, IViewReceiver
 from gateway.link.stream import StreamListener, StreamTransport
+from gateway.link.turns import Turns
 from gateway.metrics.tallies import Stalls, Tally
 from gateway.mux.core import Rules
 from gateway.mux.legacy import Legacy
 from gateway.mux.negotiated import PAUSE_MARK
 from gateway.mux.outbox import Outbox
 from gateway.mux.pauses import PauseAllowance
-from gateway.mux.session import Session
+from gateway.mux.session import CROWDED, Session
 from gateway.mux.stream import Stream, StreamEnd
 from gateway.policy.addresses import join_host_port
 from gateway.policy.budget import Budget
@@ -37,6 +38,11 @@ from gateway.wire.messages import Goaway
 LAST_WORDS_SECONDS: Final = 5.0
 LONG_FORM_SECONDS: Final = 1.0
 MUCH_BYTES: Final = 65536
+FIRST_READ: Final = 16384  # bytes of one read before the link is decided
+# what arrives after the end of a session is read, or the far end would lose our last
+# words; beyond so many bytes only one read in so many seconds
+LAST_BYTES: Final = 1 << 20
+LAST_READ_SECONDS: Final = 0.05
 
 
 class LinkOwner(Seam):
@@ -100,6 +106,7 @@ class LinkSettings:
         legacy_low_water: bytes at which it is read again.
         memory: what all streams of the process share.
         stalls: what bytes had to wait for.
+        turns: shares what all links of the process do in one turn.
     """
 
     window: int
@@ -108,6 +115,7 @@ class LinkSettings:
     legacy_low_water: int = 1 << 20
     memory: Budget = field(default_factory=Budget)
     stalls: Stalls = field(default_factory=Stalls)
+    turns: Turns = field(default_factory=Turns)
 
 
 @implementer(IPushProducer, IViewReceiver)
@@ -128,6 +136,7 @@ class LinkProtocol(Protocol):
         full: the transport takes nothing more for now.
         awaits_word: the owner wants to hear of the first valid frame.
         served: gateway: whether it was given to a visitor before.
+        registering: gateway: requests for public ports that are not answered yet.
         agent: gateway: name of the agent; empty before it is admitted.
         host: address of the far end.
         address: the same with its port, for logs.
@@ -155,6 +164,7 @@ class LinkProtocol(Protocol):
         self.seconds = clock.seconds
         self.received_bytes = 0
         self.served = False
+        self.registering = 0
         self.agent = ""
         self.tally: Tally | None = None
         self.linger = linger
@@ -172,7 +182,15 @@ class LinkProtocol(Protocol):
         self._write_call: IDelayedCall | None = None
         self._pause_call: IDelayedCall | None = None
         self._end_call: IDelayedCall | None = None
-        self._long_calls: set[IDelayedCall] = set()
+        self._long_calls: deque[IDelayedCall] = deque()  # in the order of their time
+        self._turns = settings.turns
+        self._kept: memoryview | None = None  # received, and not looked at yet
+        self._kept_size = 0  # bytes that hold it
+        self._unread = False  # we have paused the transport
+        self._read_size = FIRST_READ
+        self._last_bytes = 0  # that arrived after the end of the session
+        self._last_call: IDelayedCall | None = None
+        self._gone: str | None = None  # why there is no connection any more
         self._lost = False
 
     # -- state ----------------------------------------------------------------
@@ -217,6 +235,11 @@ class LinkProtocol(Protocol):
         return self._pause_call is not None
 
     @property
+    def kept_bytes(self) -> int:
+        """Bytes that were received and wait for the next turn; one read at most."""
+        return self._kept_size
+
+    @property
     def stalled(self) -> int:
         """How many streams wait for room in the transport."""
         return len(self._stalled)
@@ -242,6 +265,8 @@ class LinkProtocol(Protocol):
             self.host, self.address = peer.host, join_host_port(peer.host, peer.port)
         if ICertified.providedBy(self.transport):
             self.certified = cast(ICertified, self.transport).peer_names
+        self._read_size = self.transport.read_size
+        self.transport.read_size = min(FIRST_READ, self._read_size)
         self.transport.registerProducer(self, True)
         self._owner.link_made(self)
         self.flush()
@@ -251,22 +276,35 @@ class LinkProtocol(Protocol):
         """Hand the chunk over; once the session has ended, drop it."""
         session = self.session
         if session.ended:
+            self._drop_last(len(data))
             return
         self.received_bytes += len(data)
-        session.receive(data, self._clock.seconds())
+        rest = session.receive(data, self._clock.seconds(), self._turns.share)
+        if rest:
+            self._keep(data[-rest:])
         if self.awaits_word and session.spoken:
-            self.awaits_word = False
-            self._owner.link_spoke(self)
+            self._speak()
         self.flush()
 
+    def _speak(self) -> None:
+        self.awaits_word = False
+        self._owner.link_spoke(self)
+
     def connectionLost(self, reason: Failure | None = None) -> None:
-        """End every stream and tell the owner."""
+        """End every stream and tell the owner, once what arrived was looked at."""
+        self._gone = reason.getErrorMessage() if reason else "closed"
+        if self._kept is None:
+            self._over()
+
+    def _over(self) -> None:
+        """Let go of everything: there is no connection, and nothing to look at."""
         self.session.end()
         for call in (
             self._tick_call,
             self._write_call,
             self._pause_call,
             self._end_call,
+            self._last_call,
             *self._long_calls,
         ):
             if call is not None and call.active():
@@ -274,8 +312,79 @@ class LinkProtocol(Protocol):
         self._long_calls.clear()
         self._stalled.clear()
         self._heavy.clear()
-        self._lose(reason.getErrorMessage() if reason else "closed")
+        self._lose(self._gone or "closed")
+        self._turns.forget(self)
         self._owner.link_closed(self)
+        self.session.close()
+
+    # -- what one turn cannot do -----------------------------------------------------
+
+    def _keep(self, rest: bytes | memoryview) -> None:
+        """Look at the rest of a read in the next turn, and read nothing until then."""
+        self._kept = memoryview(bytes(rest))
+        self._kept_size = len(rest)
+        self.memory.hold(self._kept_size)
+        self._plan_turn()
+        self._mind_reading()
+
+    def _plan_turn(self) -> None:
+        # a legacy link that is paused takes nothing, from wherever
+        if self._pause_call is None:
+            self._turns.wait(self._clock, self)
+
+    def take_turn(self, work: int) -> None:
+        """Look at more of what was received; `_gone` stands behind all of it."""
+        kept, session = self._kept, self.session
+        if kept is not None:
+            rest = session.receive(kept, self._clock.seconds(), work)
+            if rest and self._kept is not None:
+                self._kept = kept[-rest:]
+                self._plan_turn()
+            else:
+                self._drop_kept()
+            if self.awaits_word and session.spoken:
+                self._speak()
+            self.flush()
+        if self._gone is not None and self._kept is None:
+            self._over()
+
+    def _drop_kept(self) -> None:
+        """Forget what was received: it was looked at, or the session has ended."""
+        if self._kept is None:
+            return
+        self._kept = None
+        self.memory.let_go(self._kept_size)
+        self._kept_size = 0
+        if self._gone is None:
+            self._turns.forget(self)
+            self._mind_reading()
+        else:
+            self._turns.wait(self._clock, self)  # whose turn it is may not be over
+
+    def _mind_reading(self) -> None:
+        """Read, unless a turn is waited for or a near socket of a legacy link."""
+        unread = self._kept is not None or self._pause_call is not None
+        if unread == self._unread:
+            return
+        self._unread = unread
+        now = self._clock.seconds()
+        if unread:
+            self.session.liveness.pause(now)
+            self.transport.pauseProducing()
+        else:
+            self.session.liveness.resume(now)
+            self.transport.resumeProducing()
+
+    def _drop_last(self, size: int) -> None:
+        """Pass over what arrives behind the end, ever more slowly."""
+        self._last_bytes += size
+        if self._last_bytes > LAST_BYTES and self._last_call is None:
+            self.transport.pauseProducing()
+            self._last_call = self._clock.callLater(LAST_READ_SECONDS, self._read_last)
+
+    def _read_last(self) -> None:
+        self._last_call = None
+        self.transport.resumeProducing()
 
     def _lose(self, why: str) -> None:
         if not self._lost:
@@ -379,9 +488,8 @@ class LinkProtocol(Protocol):
             self._drop_fullest()
         elif self._pause_call is None:
             self._pauses.begin(now)
-            self.session.liveness.pause(now)
-            self.transport.pauseProducing()
             self._pause_call = self._clock.callLater(left, self._pause_used_up)
+            self._mind_reading()
 
     def release(self, stream: StreamTransport) -> None:
         """A near socket is down to its low-water mark, or gone."""
@@ -394,10 +502,10 @@ class LinkProtocol(Protocol):
             if self._pause_call.active():
                 self._pause_call.cancel()
             self._pause_call = None
-            now = self._clock.seconds()
-            self._pauses.end(now)
-            self.session.liveness.resume(now)
-            self.transport.resumeProducing()
+            self._pauses.end(self._clock.seconds())
+            if self._kept is not None:
+                self._plan_turn()
+            self._mind_reading()
 
     def _pause_used_up(self) -> None:
         self._drop_fullest()
@@ -440,15 +548,17 @@ class LinkProtocol(Protocol):
         self, rules: Legacy, stream: StreamTransport, port: int
     ) -> None:
         """Ask once more in the other form, unless the agent's is known by then."""
+        self._long_calls.append(
+            self._clock.callLater(
+                LONG_FORM_SECONDS, self._ask_long, rules, stream, port
+            )
+        )
 
-        def ask() -> None:
-            self._long_calls.discard(call)
-            if not self.session.ended:
-                rules.open_long(stream.stream, port)
-                self.flush()
-
-        call = self._clock.callLater(LONG_FORM_SECONDS, ask)
-        self._long_calls.add(call)
+    def _ask_long(self, rules: Legacy, stream: StreamTransport, port: int) -> None:
+        self._long_calls.popleft()
+        if not self.session.ended:
+            rules.open_long(stream.stream, port)
+            self.flush()
 
     def accept(self, ack: HelloAck) -> None:
         """Gateway: take the agent."""
@@ -492,6 +602,7 @@ class LinkProtocol(Protocol):
         """Close at once."""
         self.session.end()
         self._lose(why)
+        self._drop_kept()
         self.transport.abortConnection()
 
     def close_after_last_words(self, why: str) -> None:
@@ -502,6 +613,7 @@ class LinkProtocol(Protocol):
         """
         self.session.end()
         self._lose(why)
+        self._drop_kept()
         self.full = False
         self.push()
         self.transport.unregisterProducer()
@@ -548,6 +660,7 @@ class LinkProtocol(Protocol):
 
     def decided(self, ack: HelloAck | None) -> None:
         """Pass on; the clock work may have become more urgent."""
+        self.transport.read_size = self._read_size
         if self._tick_call is not None and self._tick_call.active():
             self._tick_call.cancel()
             self._schedule()
@@ -589,4 +702,7 @@ class LinkProtocol(Protocol):
     def failed(self, fault: ProtocolError) -> None:
         """Say why, and close this link only."""
         self._owner.link_failed(self, fault)
-        self.close_after_last_words(str(fault))
+        if fault.kind == CROWDED:  # who sends that much is not listened to any more
+            self.abort(str(fault))
+        else:
+            self.close_after_last_words(str(fault))

@@ -12,6 +12,7 @@ from gateway.mux.credit import Memory, Plenty
 from gateway.mux.ids import Allocator, Tombstones
 from gateway.mux.outbox import Outbox
 from gateway.mux.stream import Ending, Event, State, Stream, StreamEnd, after
+from gateway.mux.useless import USELESS_A_SECOND, UselessFrames
 from gateway.wire.frames import STATUS_TEXTS, SUCCESS
 from gateway.wire.hello import (
     DEFAULT_FRAME,
@@ -114,7 +115,7 @@ class Core:
     def __init__(self, settings: SessionSettings, observer: LinkObserver) -> None:
         self.settings = settings
         self.observer = observer
-        self.outbox = Outbox()
+        self.outbox = Outbox(settings.memory)
         self.streams: dict[int, Stream] = {}
         self.tombstones = Tombstones()
         self.ids = Allocator()
@@ -124,6 +125,7 @@ class Core:
         self.closed = False
         self._stray_second = 0.0
         self._stray_answers = 0
+        self._useless = UselessFrames()
 
     def forget(self, stream_id: int) -> None:
         """Turn a live id into a tombstone."""
@@ -163,14 +165,49 @@ class Core:
             self.end(stream, Ending(f"refused: {reason}", flush=False))
 
     def drop(self, kind: str) -> None:
-        """Count a frame that is passed over."""
+        """Count a frame that is passed over, because there is no use in it.
+
+        Raises:
+            ProtocolError: there are too many of them.
+        """
         self.counts[kind] += 1
+        self.tolerate(kind)
+
+    def tolerate(self, kind: str) -> None:
+        """Return if few frames without use have come of late.
+
+        Raises:
+            ProtocolError: there are too many of them.
+        """
+        if not self._useless.allow(self.now):
+            raise ProtocolError(
+                f"more than {USELESS_A_SECOND} frames a second without use, "
+                f"the last of them: {kind}",
+                "useless",
+            )
+
+    def is_late(self, stream_id: int, kind: str) -> bool:
+        """Return whether an id closed a short while ago; count the frame if so."""
+        self.tombstones.expire(self.now)
+        if stream_id not in self.tombstones:
+            return False
+        self.counts[f"late_{kind}"] += 1
+        return True
 
     def drop_unknown(self, kind: int) -> None:
-        """Count a frame of an unknown kind; the first of a link is told of."""
-        self.counts["unknown_kind"] += 1
+        """Count a frame of an unknown kind; the first of a link is told of.
+
+        Raises:
+            ProtocolError: there are too many frames without use.
+        """
+        self.drop("unknown_kind")
         if self.counts["unknown_kind"] == 1:
             self.observer.unknown_kind(kind)
+
+    def close(self) -> None:
+        """Let go of the observer, who knows this, and of what waits to be sent."""
+        del self.observer
+        self.outbox.close()
 
     def may_answer_stray(self) -> bool:
         """Tell whether one more frame for an unknown id is answered: 100 a second."""

@@ -76,6 +76,12 @@ class Memory(Protocol):
     def shrink(self, size: int) -> None:
         """Take back what a window had grown."""
 
+    def hold(self, size: int) -> None:
+        """Count bytes that wait in this process."""
+
+    def let_go(self, size: int) -> None:
+        """Count bytes that wait no longer."""
+
 
 class Plenty:
     """Memory without a limit."""
@@ -89,6 +95,8 @@ class Plenty:
 
     def shrink(self, size: int) -> None:
         """Nothing was counted."""
+
+    hold = let_go = shrink
 
 
 class Trial:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 from gateway.errors import PayloadError
 from gateway.mux.core import Core
@@ -30,17 +30,8 @@ class Legacy:
         self.form: str | None = None if setting == "auto" else setting
         self._begun: Stream | None = None  # whose Data frame is arriving
         self._asked: dict[int, str] = {}  # form of each id, while none is known
-        self._reactions = (
-            {
-                frames.CONNECT_RESPONSE: self._answered,
-                frames.CLOSE: self._close,
-            }
-            if core.settings.gateway
-            else {
-                frames.CONNECT_REQUEST: self._request,
-                frames.CLOSE: self._close,
-            }
-        )
+        gateway = core.settings.gateway
+        self._reactions = self._FROM_AGENT if gateway else self._FROM_GATEWAY
 
     def open(
         self, end: StreamEnd, port: int, host: str, meta: dict[str, object]
@@ -146,7 +137,7 @@ class Legacy:
                 self._core.drop_unknown(kind)
             return
         try:
-            reaction(payload)
+            reaction(self, payload)
         except PayloadError:
             self._core.drop("payload")
 
@@ -175,7 +166,8 @@ class Legacy:
         self._learn(stream_id)
         stream = core.streams.get(stream_id)
         if stream is None:
-            core.drop("late_answer")
+            if not core.is_late(stream_id, "answer"):
+                core.drop("stray_answer")
             if status == frames.SUCCESS:
                 core.outbox.behind(messages.encode_close(stream_id))
         elif stream.state is not State.OPENING:
@@ -224,9 +216,7 @@ class Legacy:
         stream_id = messages.decode_id(frames.DATA, payload)
         stream = core.streams.get(stream_id)
         if stream is None:
-            core.tombstones.expire(core.now)
-            if stream_id in core.tombstones:
-                core.drop("late_data")
+            if core.is_late(stream_id, "data"):
                 return
             core.drop("stray_data")
             if core.may_answer_stray():
@@ -235,6 +225,8 @@ class Legacy:
             self._begun = stream
             if len(payload) > 4:
                 stream.end.deliver(payload[4:])
+            else:
+                core.drop("empty_data")
         else:
             core.drop("early_data")
             self._say_close(stream)
@@ -251,7 +243,8 @@ class Legacy:
         core = self._core
         stream = core.streams.get(stream_id)
         if stream is None:
-            core.drop("late_close")
+            if not core.is_late(stream_id, "close"):
+                core.drop("stray_close")
         elif stream.other_id is not None:
             other = stream.id if stream_id == stream.other_id else stream.other_id
             core.forget(stream_id)
@@ -259,3 +252,6 @@ class Legacy:
         else:
             flush = stream.state is State.OPEN
             core.end(stream, Ending("closed by the far end", flush=flush))
+
+    _FROM_AGENT: ClassVar = {frames.CONNECT_RESPONSE: _answered, frames.CLOSE: _close}
+    _FROM_GATEWAY: ClassVar = {frames.CONNECT_REQUEST: _request, frames.CLOSE: _close}

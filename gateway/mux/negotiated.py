@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import ClassVar, Final
 
 from gateway.errors import PayloadError, ProtocolError
 from gateway.mux.core import Core
@@ -43,13 +43,6 @@ class Negotiated:
         self._peer_window = peer_window
         self._longest = peer_max_frame - 4
         self._wrong_way = _FROM_GATEWAY if core.settings.gateway else _FROM_AGENT
-        self._reactions = {
-            frames.CONNECT_RESPONSE: self._answered,
-            frames.FIN: self._fin,
-            frames.WINDOW: self._window,
-            frames.RESET: self._reset,
-            frames.OPEN: self._open,
-        }
 
     def open(
         self, end: StreamEnd, port: int, host: str, meta: dict[str, object]
@@ -167,7 +160,7 @@ class Negotiated:
         """Act on one frame other than Data."""
         reaction = self._reactions.get(kind)
         if reaction is not None and kind not in self._wrong_way:
-            reaction(payload)
+            reaction(self, payload)
         elif kind in frames.KIND_NAMES:
             name = frames.KIND_NAMES[kind]
             raise ProtocolError(f"{name} does not belong here", "misplaced")
@@ -189,6 +182,8 @@ class Negotiated:
         if size:
             stream.receiving.charge(size)
             stream.end.deliver(payload[4:])
+        else:
+            self._core.drop("empty_data")
 
     def more(self, data: memoryview) -> None:
         """Take the next bytes of the Data frame that has begun."""
@@ -205,9 +200,7 @@ class Negotiated:
         peer whose stream we do not know gets rid of it.
         """
         core = self._core
-        core.tombstones.expire(core.now)
-        if stream_id in core.tombstones:
-            core.drop(f"late_{kind}")
+        if core.is_late(stream_id, kind):
             return
         core.drop(f"stray_{kind}")
         if answer and core.may_answer_stray():
@@ -246,7 +239,9 @@ class Negotiated:
         stream = self._core.streams.get(stream_id)
         if stream is None:
             self._stray(stream_id, "window", answer=False)
-        elif stream.state not in FIN_IS_SENT:
+        elif stream.state in FIN_IS_SENT or not credit:
+            self._core.drop("late_window" if credit else "empty_window")
+        else:
             stream.sending.grant(credit)
             if stream.state not in UNCONFIRMED:
                 stream.end.granted()
@@ -272,3 +267,11 @@ class Negotiated:
         stream.end = core.observer.new_end(stream)
         core.streams[stream.id] = stream
         stream.end.requested(request)
+
+    _reactions: ClassVar = {
+        frames.CONNECT_RESPONSE: _answered,
+        frames.FIN: _fin,
+        frames.WINDOW: _window,
+        frames.RESET: _reset,
+        frames.OPEN: _open,
+    }

@@ -3,6 +3,9 @@
 Data, FIN, Close and GOAWAY keep their order.  Everything else (WINDOW, PING,
 answers, OPEN, RESET, keep-alives) goes before them, so that it never waits behind
 bulk data while the link is full.
+
+Control frames are counted in the memory of the process.  Data is not: it waits until
+the end of the turn only, and none is taken while the link is full.
 """
 
 from __future__ import annotations
@@ -11,11 +14,15 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
+from gateway.mux.credit import Memory, Plenty
 from gateway.wire.frames import DATA, DATA_HEADER_BYTES, VERSION
 
 Piece = bytes | memoryview
 
+UNCOUNTED: Final = Plenty()
+
 MAX_CONTROL_BYTES: Final = 1 << 20
+FRAME_BYTES: Final = 48  # of memory that each takes besides what it says
 _DATA_MARK: Final = VERSION << 8 | DATA
 _pack: Final = struct.Struct("!HII").pack  # mark, length with the connID, connID
 
@@ -25,15 +32,31 @@ class Outbox:
 
     Attributes:
         waiting_bytes: bytes that wait, headers included.
+        control_bytes: what the control frames that wait take in memory.
         sent_bytes: all bytes handed out so far, headers included.
     """
 
-    __slots__ = ("_control_bytes", "_ordered", "_urgent", "sent_bytes", "waiting_bytes")
+    __slots__ = (
+        "_closed",
+        "_memory",
+        "_ordered",
+        "_urgent",
+        "control_bytes",
+        "sent_bytes",
+        "waiting_bytes",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Memory = UNCOUNTED) -> None:
+        """Nothing waits yet.
+
+        Args:
+            memory: what the process shares; control frames are counted there.
+        """
+        self._memory = memory
+        self._closed = False
         self._urgent: list[Piece] = []
         self._ordered: list[Piece] = []
-        self._control_bytes = 0
+        self.control_bytes = 0
         self.waiting_bytes = 0
         self.sent_bytes = 0
 
@@ -42,20 +65,26 @@ class Outbox:
 
     @property
     def flooded(self) -> bool:
-        """Whether more than 1 MiB of control frames waits."""
-        return self._control_bytes > MAX_CONTROL_BYTES
+        """Whether control frames that wait take more than 1 MiB."""
+        return self.control_bytes > MAX_CONTROL_BYTES
 
     def urgent(self, frame: bytes) -> None:
         """Queue a control frame that may go before data."""
-        self._urgent.append(frame)
-        self._control_bytes += len(frame)
-        self.waiting_bytes += len(frame)
+        self._queue(self._urgent, frame)
 
     def behind(self, frame: bytes) -> None:
         """Queue a control frame that keeps its place behind data."""
-        self._ordered.append(frame)
-        self._control_bytes += len(frame)
-        self.waiting_bytes += len(frame)
+        self._queue(self._ordered, frame)
+
+    def _queue(self, place: list[Piece], frame: bytes) -> None:
+        if self._closed:
+            return
+        place.append(frame)
+        size = len(frame)
+        self.waiting_bytes += size
+        size += FRAME_BYTES
+        self.control_bytes += size
+        self._memory.hold(size)
 
     def data(self, stream_id: int, data: Piece, size: int, limit: int) -> None:
         """Queue bytes as Data frames; credit or the link's fullness bounds them.
@@ -84,7 +113,17 @@ class Outbox:
         pieces = self._urgent + self._ordered if self._urgent else self._ordered
         self._urgent = []
         self._ordered = []
-        self._control_bytes = 0
+        if self.control_bytes:
+            self._memory.let_go(self.control_bytes)
+            self.control_bytes = 0
         self.sent_bytes += self.waiting_bytes
         self.waiting_bytes = 0
         return pieces
+
+    def close(self) -> None:
+        """Forget what waits, and take nothing more."""
+        self._closed = True
+        self._memory.let_go(self.control_bytes)
+        self._urgent.clear()
+        self._ordered.clear()
+        self.control_bytes = self.waiting_bytes = 0

@@ -24,12 +24,18 @@ from gateway.mux.liveness import Liveness
 from gateway.mux.negotiated import Negotiated
 from gateway.mux.outbox import Piece
 from gateway.wire import frames, hello, messages
-from gateway.wire.codec import MORE, FrameDecoder, encode_frame
+from gateway.wire.codec import ALL, MORE, FrameDecoder, encode_frame
 from gateway.wire.hello import Hello, HelloAck, Register, RegisterAck
 from gateway.wire.messages import Goaway, Ping
 
 SILENCE_SECONDS: Final = 2.0
 MOST_AUTHS: Final = 2  # that one end sends
+# what may come before the link is decided; HELLO, AUTH and a keep-alive or two are
+# 6 KiB at most
+FIRST_FRAMES: Final = 16
+FIRST_BYTES: Final = 16384
+CROWDED: Final = "crowded"  # kind of the error of who sends more
+MOST_ANSWERS: Final = 8  # to PING that wait to be sent; an end asks one at a time
 
 
 class Session:
@@ -67,10 +73,14 @@ class Session:
         self.received_bytes = 0
         self.proven = False
         self._auths = 0
+        self._first_frames = 0
+        self._first_bytes = 0
+        self._ping_answers = 0
+        self._ping_mark = 0  # what had been sent when they were counted
         self._settings = settings
         self._observer = observer
         self._new_nonce = new_nonce
-        self._decoder = FrameDecoder()
+        self._decoder = FrameDecoder(frames.MAX_FIRST)
         self._patient_until = now + (
             SILENCE_SECONDS if settings.allow_legacy else settings.hello_seconds
         )
@@ -114,7 +124,7 @@ class Session:
         return isinstance(self.rules, Negotiated)
 
     def _negotiate(self, window: int, max_frame: int, ack: HelloAck) -> None:
-        self._decoder.limit = max(self._settings.max_frame, messages.MAX_JSON + 512)
+        self._decoder.limit = max(self._settings.max_frame, frames.MAX_CONTROL)
         self._decoder.eager = True
         self.rules = Negotiated(self.core, window, max_frame)
         self.liveness.decide(ack.heartbeat, legacy=False)
@@ -123,6 +133,7 @@ class Session:
         self._observer.decided(ack)
 
     def _decide_legacy(self) -> None:
+        self._decoder.limit = frames.MAX_PAYLOAD
         self._decoder.eager = True
         self.rules = Legacy(self.core)
         self.liveness.decide(self._settings.heartbeat_seconds, legacy=True)
@@ -130,21 +141,28 @@ class Session:
 
     # -- what arrives -------------------------------------------------------
 
-    def receive(self, chunk: bytes | memoryview, now: float) -> None:
+    def receive(self, chunk: bytes | memoryview, now: float, work: int = ALL) -> int:
         """Act on bytes from the far end; every consequence is a call or queued.
 
         Args:
             chunk: as it arrived; a view need be good during this call only.
             now: monotonic seconds.
+            work: how much may be done for it, 1 or more; see `FrameDecoder.feed`.
+
+        Returns:
+            How many bytes at the end of the chunk were left alone, since the frames
+            before them make enough work.  They must be given next.
         """
         self.core.now = now
         self.liveness.heard(now)
-        self.received_bytes += len(chunk)
         decoder = self._decoder
+        self.received_bytes += len(chunk)
         try:
-            for kind, payload in decoder.feed(chunk):
+            if self.rules is None:
+                chunk = self._open(chunk)
+            for kind, payload in decoder.feed(chunk, work):
                 if self.ended:
-                    return
+                    return 0
                 rules = self.rules
                 if kind == frames.DATA and rules is not None:
                     self.spoken = True
@@ -161,6 +179,37 @@ class Session:
                 )
         except ProtocolError as fault:
             self._fail(fault)
+        rest = decoder.rest
+        self.received_bytes -= rest
+        return rest
+
+    def _open(self, chunk: bytes | memoryview) -> memoryview:
+        """Take the first frames one by one, since each may change what the next may be.
+
+        Returns:
+            What follows the frame that has decided the link.
+
+        Raises:
+            ProtocolError: the link must end.
+        """
+        view, decoder = memoryview(chunk), self._decoder
+        while view and self.rules is None and not self.ended:
+            found = decoder.feed(view, 1)
+            taken = len(view) - decoder.rest
+            view = view[taken:]
+            self._first_bytes += taken
+            self._first_frames += len(found)
+            if self._first_frames > FIRST_FRAMES or self._first_bytes > FIRST_BYTES:
+                raise ProtocolError(
+                    f"more than {FIRST_FRAMES} frames or {FIRST_BYTES} bytes before "
+                    "the link was decided",
+                    CROWDED,
+                )
+            for kind, payload in found:
+                self._control(kind, payload)
+            if decoder.fault is not None and not self.ended:
+                raise decoder.fault
+        return view[:0] if self.ended else view
 
     def _fail(self, fault: ProtocolError) -> None:
         self.core.counts[f"fault_{fault.kind}"] += 1
@@ -174,8 +223,25 @@ class Session:
         """Look at nothing more that arrives, and end every stream."""
         if not self.ended:
             self.ended = self.core.closed = True
+            self._decoder.clear()
             if self.rules is not None:
                 self.rules.lost()
+
+    def close(self) -> None:
+        """End, and let go of everybody who knows this: the connection is gone."""
+        self.end()
+        self.core.close()
+        del self._observer
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes that are kept of a frame which is not whole; 8198 at most."""
+        return self._decoder.pending
+
+    @property
+    def skipped_bytes(self) -> int:
+        """Bytes of frames of unknown kinds, which were passed over."""
+        return self._decoder.skipped
 
     def _control(self, kind: int, payload: memoryview) -> None:
         rules = self.rules
@@ -198,11 +264,12 @@ class Session:
             rules.receive(kind, payload)
 
     def _keep_alive(self) -> None:
-        if self._settings.gateway:
-            if self.liveness.echo_due(self.core.now):
-                self.core.outbox.urgent(encode_frame(frames.KEEP_ALIVE))
-            else:
-                self.core.drop("keep_alive")
+        if not self._settings.gateway:
+            self.core.tolerate("keep_alive")  # the gateway answers one a second
+        elif self.liveness.echo_due(self.core.now):
+            self.core.outbox.urgent(encode_frame(frames.KEEP_ALIVE))
+        else:
+            self.core.drop("keep_alive")
 
     def _hello_frame(self, payload: memoryview, *, first: bool) -> None:
         """Take one HELLO, as the link's first frame and before anything was sent."""
@@ -218,6 +285,7 @@ class Session:
         self._hello = greeting
         self._patient_until = self.core.now + self._settings.hello_seconds
         self.rules = None
+        self._decoder.limit = frames.MAX_FIRST
         self._decoder.eager = False
         self._observer.hello_received(greeting)
 
@@ -303,6 +371,9 @@ class Session:
 
     def _ping(self, ping: Ping) -> None:
         if ping.kind == frames.PING_QUESTION:
+            if not self._may_answer_ping():
+                self.core.drop("ping")
+                return
             answer = Ping(frames.PING_ANSWER, ping.nonce)
             self.core.outbox.urgent(messages.encode_ping(answer))
         elif ping.kind != frames.PING_ANSWER or not self.liveness.answered(
@@ -311,6 +382,16 @@ class Session:
             self.core.drop("ping_answer")
         else:
             self.core.round_trip = max(LEAST_ROUND_TRIP, self.liveness.shortest or 0.0)
+
+    def _may_answer_ping(self) -> bool:
+        """Return whether few answers wait to be sent, and count one more if so."""
+        sent = self.core.outbox.sent_bytes
+        if sent != self._ping_mark:
+            self._ping_mark, self._ping_answers = sent, 0
+        if self._ping_answers >= MOST_ANSWERS:
+            return False
+        self._ping_answers += 1
+        return True
 
     def _goaway(self, goodbye: Goaway) -> None:
         if goodbye.reason not in frames.POLITE_REASONS:
@@ -325,6 +406,8 @@ class Session:
             answer = Goaway(goodbye.reason, "")
             self.core.outbox.behind(messages.encode_goaway(answer))
             self._observer.goodbye_received(goodbye)
+        else:
+            self.core.drop("goaway")
 
     def leave(self, reason: int, text: str) -> None:
         """Say GOAWAY; with an impolite reason that is the end.

@@ -24,7 +24,7 @@ from gateway.link.protocol import LinkProtocol, LinkSettings
 from gateway.link.stream import StreamListener
 from gateway.metrics.tallies import LATENCY_BOUNDS, Histogram, Tally
 from gateway.mux.core import SessionSettings
-from gateway.mux.session import Session
+from gateway.mux.session import CROWDED, Session
 from gateway.ops.events import Emit, unheard
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.credentials import AgentCredential, AgentScope
@@ -53,6 +53,9 @@ MAX_UNDECIDED: Final = 200
 REMEMBERED_INSTANCES: Final = 16
 REMEMBERED_AGENTS: Final = 1000
 NONCE_BYTES: Final = 16
+MOST_REGISTERING: Final = 100  # requests of a link that are not answered yet
+# errors of strangers that count as wrong credentials do
+FLOODS: Final = frozenset({CROWDED, "too_large"})
 LONGEST_LOOK_SECONDS: Final = 3600.0
 PEPPER_BYTES: Final = 32
 FEATURES: Final = frozenset({"register"})
@@ -739,15 +742,22 @@ class Links:
         place = self._place.get(link)
         if place is None:
             return
+        if link.registering >= MOST_REGISTERING:
+            why = f"{MOST_REGISTERING} requests of this link wait for their answers"
+            link.answer_registration(RegisterAck(id=wish.id, error=why))
+            return
+        link.registering += 1
         answer = self._events.agent_registers(place[0], wish, link.scope)
-        answer.addCallback(link.answer_registration)
-        answer.addErrback(self._registration_failed, link, wish)
+        answer.addErrback(self._registration_failed, wish)
+        answer.addCallback(self._registered, link)
 
-    def _registration_failed(
-        self, failure: Failure, link: LinkProtocol, wish: Register
-    ) -> None:
+    def _registered(self, ack: RegisterAck, link: LinkProtocol) -> None:
+        link.registering -= 1
+        link.answer_registration(ack)
+
+    def _registration_failed(self, failure: Failure, wish: Register) -> RegisterAck:
         self.log.failure("registration failed", failure=failure)
-        link.answer_registration(RegisterAck(id=wish.id, error=self._texts("internal")))
+        return RegisterAck(id=wish.id, error=self._texts("internal"))
 
     def link_registered(self, link: LinkProtocol, ack: RegisterAck) -> None:
         """Gateways do not register."""
@@ -763,6 +773,8 @@ class Links:
     def link_failed(self, link: LinkProtocol, fault: ProtocolError) -> None:
         """Say what was wrong, for strangers without a flood of lines."""
         words = fault.text(self._texts.language)
+        if link.session.rules is None and fault.kind in FLOODS:
+            self._bans.failed(link.host)
         if not link.negotiated:
             self._refusals.note(link.host, words)
         else:

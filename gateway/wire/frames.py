@@ -12,6 +12,8 @@ VERSION: Final = 0x01
 HEADER_BYTES: Final = 6
 DATA_HEADER_BYTES: Final = 10  # of a Data frame, with the connID
 MAX_PAYLOAD: Final = 1 << 20  # bytes, the connID included
+MAX_CONTROL: Final = 4608  # of a frame of a decided link that is not Data
+MAX_FIRST: Final = 8192  # of any frame before a link is decided
 MAX_ID: Final = (1 << 32) - 1
 MAX_CREDIT: Final = (1 << 31) - 1
 

@@ -190,11 +190,13 @@ class Owner:
 class LinkRig:
     """A link on a fake clock, with a far end played by the test."""
 
-    def __init__(self, *, gateway, legacy_marks=(2 << 20, 1 << 20), **settings):
+    def __init__(
+        self, *, gateway, legacy_marks=(2 << 20, 1 << 20), clock=None, **settings
+    ):
         settings.setdefault("window", WINDOW)
         settings.setdefault("max_frame", MAX_FRAME)
         settings.setdefault("max_window", settings["window"])
-        self.clock = Clock()
+        self.clock: Any = clock or Clock()
         self.linger = Linger(self.clock)
         greeting = None if gateway else Hello(instance=INSTANCE, window=WINDOW)
         self.owner = Owner(greeting)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.mux.outbox import MAX_CONTROL_BYTES, Outbox
+from gateway.mux.outbox import FRAME_BYTES, MAX_CONTROL_BYTES, Outbox
+from gateway.policy.budget import Budget
 from tests.strategies import split_frames
 
 
@@ -74,13 +75,32 @@ class OutboxTests(SynchronousTestCase):
         """Whichever queue they stand in; exactly 1 MiB is not."""
         for name in ("urgent", "behind"):
             outbox = Outbox()
-            getattr(outbox, name)(bytes(MAX_CONTROL_BYTES - 1))
+            getattr(outbox, name)(bytes(MAX_CONTROL_BYTES - 1 - 2 * FRAME_BYTES))
             outbox.urgent(b"x")
             self.assertFalse(outbox.flooded, msg=name)
             getattr(outbox, name)(b"x")
             self.assertTrue(outbox.flooded, msg=name)
             outbox.take()
             self.assertFalse(outbox.flooded, msg=name)
+
+    def test_control_frames_are_counted_in_memory_until_they_leave(self):
+        memory = Budget()
+        outbox = Outbox(memory)
+        outbox.urgent(b"ping")
+        outbox.behind(b"fin")
+        outbox.data(7, b"data", 4, 4)
+        self.assertEqual(memory.held, 7 + 2 * FRAME_BYTES)
+        outbox.take()
+        self.assertEqual(memory.held, 0)
+
+    def test_a_closed_one_holds_nothing_and_takes_nothing(self):
+        memory = Budget()
+        outbox = Outbox(memory)
+        outbox.urgent(b"ping")
+        outbox.close()
+        outbox.behind(b"fin")
+        self.assertEqual((memory.held, outbox.waiting_bytes), (0, 0))
+        self.assertEqual(list(outbox.take()), [])
 
     def test_data_is_no_flood(self):
         """Credit and the link's fullness bound it."""

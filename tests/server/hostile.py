@@ -206,7 +206,7 @@ DEEDS: Final[Mapping[int, Mapping[str, Deed]]] = {
         "ask without reading": Deed(
             raw_frame(frames.PING, bytes(9)) * 80_000,
             ENDS,
-            "control frames waits for the link",
+            "frames a second without use",
             more=raw_frame(frames.PING, bytes(9)) * 80_000,
         ),
     },

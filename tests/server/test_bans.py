@@ -3,6 +3,7 @@
 from gateway.errors import BadRequestError, BanMissingError, StoreFailedError
 from gateway.server.bans import BanTable
 from tests.server.rig import NOON, GatewayCase
+from tests.strategies import raw_frame
 
 
 class BanTests(GatewayCase):
@@ -110,3 +111,15 @@ class BanTests(GatewayCase):
         self.now(table.restore())
         self.assertEqual([good], table.views())
         self.assertEqual(1, len(self.lines("stored ban of 'nonsense' passed over")))
+
+    def test_strangers_that_flood_are_kept_out(self):
+        """As those are who show wrong credentials; other rubbish is no crime."""
+        for flood in (raw_frame(0x7F) * 100, raw_frame(0x10, length=1 << 20)):
+            self.build(failures=2, token="a-token-of-the-agents")
+            for _ in range(2):
+                self.connect().says(b"GET / HTTP/1.1\r\n\r\n")
+                self.assertTrue(self.bans.admits("198.51.100.1"))
+            for _ in range(2):
+                self.assertTrue(self.bans.admits("198.51.100.1"))
+                self.connect().says(flood)
+            self.assertFalse(self.bans.admits("198.51.100.1"))

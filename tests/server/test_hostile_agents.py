@@ -1,6 +1,10 @@
 """An agent with a good key tries what it may not; nobody but itself is the worse."""
 
+from twisted.internet.defer import Deferred
+
+from gateway.server.links import MOST_REGISTERING
 from gateway.wire import frames
+from gateway.wire.hello import RegisterAck
 from tests.link.rig import KEEP_ALIVE, answer, data, window
 from tests.server.hostile import (
     DEEDS,
@@ -64,6 +68,7 @@ class HostileAgentTests(KeyCase):
             agent, visitor = self.enter()
             self.events.clear()
             agent.says(deed.said)
+            self.clock.advance(0)  # as many turns as it takes
             kinds = agent.kinds()
             over = not self.links.has("mallory")
             self.assertEqual(deed.outcome == ENDS, over, name)
@@ -96,6 +101,28 @@ class HostileAgentTests(KeyCase):
         agent.says(KEEP_ALIVE)
         self.clock.advance(31)
         self.assertEqual(1, len(self.lines("499 more requests from agent mallory")))
+
+    def test_no_more_than_a_hundred_wishes_of_a_link_are_in_progress(self):
+        waiting: list[Deferred[RegisterAck]] = []
+
+        def registers(name, wish, scope):
+            waiting.append(Deferred())
+            return waiting[-1]
+
+        self.patch(self.links._events, "agent_registers", registers)
+        agent, _ = self.enter()
+        for number in range(MOST_REGISTERING + 1):
+            agent.says(json_frame(frames.REGISTER, id=f"x{number}", local=80))
+        self.clock.advance(0)
+        self.assertEqual(MOST_REGISTERING, len(waiting))
+        [(_, refusal)] = agent.heard()
+        self.assertIn(b"wait for their answers", refusal)
+        waiting[0].callback(RegisterAck(id="x0", port=1))
+        waiting[1].errback(ValueError("a bug"))
+        self.flushLoggedErrors(ValueError)
+        self.assertEqual(2, len(agent.heard()))
+        agent.says(json_frame(frames.REGISTER, id="again", local=80))
+        self.assertEqual(MOST_REGISTERING + 1, len(waiting))
 
     def test_a_flood_of_wishes_gets_a_hundred_ports(self):
         self.build(last_port=10400)

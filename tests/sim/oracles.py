@@ -8,6 +8,7 @@ from collections import Counter
 
 from gateway.mux.ids import MAX_TOMBSTONES
 from gateway.ops.refusals import RefusalLog
+from gateway.wire.frames import HEADER_BYTES, MAX_CONTROL
 from tests.sim.tables import table_sizes
 
 LEGACY_SLACK = 1 << 20
@@ -20,7 +21,7 @@ MEMORIES = {
     "core.counts.keys": 50,
     "_pauses._past": 100,
     "_asked": 1000,
-    "_decoder._parts": 1,
+    "_decoder._pending": MAX_CONTROL + HEADER_BYTES,  # a frame that is arriving
 }
 
 
@@ -81,6 +82,8 @@ def memory_is_counted(world):
         ends = [end for link in world.links_of(process) for end in link.stream_ends()]
         held = sum(one.unsent for one in process.poller.transports())
         held += sum(end.waiting for end in ends)
+        for link in world.links_of(process):
+            held += link.kept_bytes + link.session.core.outbox.control_bytes
         windows = [end.stream.receiving for end in ends]
         grown = sum(one.window - one.first for one in windows)
         memory = process.network.memory

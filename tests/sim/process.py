@@ -1,6 +1,7 @@
 """A simulated process: its timers, its event loop, and how it dies."""
 
 from typing import Any
+from weakref import WeakSet
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.tcp import Port
@@ -8,6 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from gateway.link.protocol import LinkProtocol
 from gateway.net.poller import READS
 from gateway.net.transports import TCPTransport
 from tests.sim.kernel import ERROR, HANGUP
@@ -39,6 +41,7 @@ class SimPoller:
         self._planned: Any = None
         self.dead = False
         self.on_watch: Any = None
+        self._links: WeakSet[LinkProtocol] = WeakSet()
 
     def watch(self, descriptor, mask):
         """Report what `mask` says, and errors always."""
@@ -47,6 +50,9 @@ class SimPoller:
         self._masks[fd] = mask | ERROR | HANGUP
         if self.on_watch is not None:
             self.on_watch(descriptor, mask)
+        protocol = getattr(descriptor, "protocol", None)
+        if isinstance(protocol, LinkProtocol):
+            self._links.add(protocol)
         self._find(fd).poller = self
         self.touch(fd)
 
@@ -74,6 +80,16 @@ class SimPoller:
     def transports(self):
         """Return the transports that are watched."""
         return [one for one in self._watched.values() if isinstance(one, TCPTransport)]
+
+    def links(self):
+        """Return the links that are watched, and those with bytes to look at."""
+        watched = [
+            one.protocol
+            for one in self.transports()
+            if isinstance(one.protocol, LinkProtocol)
+        ]
+        gone = [one for one in self._links if one.kept_bytes and one not in watched]
+        return watched + gone
 
     def at_turn_end(self, call):
         """Make `call` once after this batch, or soon if there is none."""

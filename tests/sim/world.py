@@ -16,7 +16,6 @@ from gateway.config.gateway import GatewayConfig, StatsConfig, TunnelConfig
 from gateway.config.places import HostPort
 from gateway.errors import GatewayError
 from gateway.link.protocol import LinkProtocol
-from gateway.net.transports import TCPTransport
 from gateway.policy.mapping import MappingWish
 from gateway.store.memory import MemoryMappingStore
 from gateway.texts import Texts
@@ -329,12 +328,8 @@ class World:
         return self.gateway.parts.links
 
     def links_of(self, process):
-        """Return the links that a process watches, in the order of their birth."""
-        return [
-            one.protocol
-            for one in process.poller.watched()
-            if isinstance(one, TCPTransport) and isinstance(one.protocol, LinkProtocol)
-        ]
+        """Return the links of a process, in the order of their birth."""
+        return process.poller.links()
 
     def link_connections(self, agent=None):
         """Return the live connections of links: of one agent's process, or all."""

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.errors import FrameTooLargeError, ProtocolError, VersionError
-from gateway.wire.codec import MORE, FrameDecoder, encode_frame
+from gateway.wire.codec import ALL, MORE, FrameDecoder, encode_frame
+from gateway.wire.frames import KIND_NAMES, MAX_CONTROL, REGISTER
 from tests.strategies import MIB, cuts, frames, raw_frame
 
 
@@ -171,20 +172,34 @@ class FrameDecoderTests(SynchronousTestCase):
         self.assertLess(self._kept_by(FrameDecoder(), chunks()), 2000)
 
 
-def decode_eagerly(chunks, limit=MIB):
-    """Return the frames, pieces joined, and the fault of an eager decoder."""
+def as_eager(sent):
+    """Return frames as an eager decoder gives them: unknown ones without payload."""
+    return [(kind, payload if kind in KIND_NAMES else b"") for kind, payload in sent]
+
+
+def decode_eagerly(chunks, limit=MIB, work=ALL):
+    """Return the frames, pieces joined, and the fault of an eager decoder.
+
+    Args:
+        chunks: what it is fed.
+        limit: of payloads.
+        work: what it may do in one call; the rest is fed again.
+    """
     decoder = FrameDecoder(limit)
     decoder.eager = True
     found: list[tuple[int, bytes]] = []
     for chunk in chunks:
-        spoilt = bytearray(chunk)
-        for kind, payload in decoder.feed(memoryview(spoilt)):
-            if kind == MORE:
-                begun, so_far = found.pop()
-                found.append((begun, so_far + bytes(payload)))
-            else:
-                found.append((kind, bytes(payload)))
-        spoilt[:] = bytes(len(spoilt))  # the buffer is used again
+        rest = bytes(chunk)
+        while rest:
+            spoilt = bytearray(rest)
+            for kind, payload in decoder.feed(memoryview(spoilt), work):
+                if kind == MORE:
+                    begun, so_far = found.pop()
+                    found.append((begun, so_far + bytes(payload)))
+                else:
+                    found.append((kind, bytes(payload)))
+            spoilt[:] = bytes(len(spoilt))  # the buffer is used again
+            rest = rest[len(rest) - decoder.rest :]
     fault = decoder.fault
     return found, None if fault is None else (type(fault), str(fault))
 
@@ -196,9 +211,58 @@ class EagerTests(SynchronousTestCase):
     def test_any_cut_gives_the_same_frames(self, sent, data):
         """Data frames once their pieces are joined, all others as they are."""
         stream = b"".join(raw_frame(*frame) for frame in sent)
-        self.assertEqual(decode_eagerly(data.draw(cuts(stream))), (sent, None))
+        found = as_eager(sent)
+        self.assertEqual(decode_eagerly(data.draw(cuts(stream))), (found, None))
         single = [stream[at : at + 1] for at in range(len(stream))]
-        self.assertEqual(decode_eagerly(single), (sent, None))
+        self.assertEqual(decode_eagerly(single), (found, None))
+
+    @given(st.lists(frames()), st.integers(1, 100), st.data())
+    def test_any_bound_of_work_gives_the_same_frames(self, sent, work, data):
+        """What is left alone and fed again is as good as new."""
+        stream = b"".join(raw_frame(*frame) for frame in sent)
+        found = decode_eagerly(data.draw(cuts(stream)), work=work)
+        self.assertEqual(found, (as_eager(sent), None))
+
+    def test_one_call_does_the_work_that_it_may(self):
+        """Light frames are many of it, heavy ones few."""
+        for kind, count in ((3, 100), (0x7F, 100), (0x13, 50), (REGISTER, 1)):
+            decoder = FrameDecoder()
+            decoder.eager = True
+            frame = raw_frame(kind, b"12345678")
+            self.assertEqual(len(decoder.feed(frame * 500, 100)), count)
+            self.assertEqual(decoder.rest, (500 - count) * len(frame))
+
+    def test_a_heavy_frame_in_pieces_counts_once(self):
+        decoder = FrameDecoder()
+        frame = raw_frame(REGISTER, b"{}")
+        decoder.feed(frame[:7], 129)
+        self.assertEqual(len(decoder.feed(frame[7:] + frame * 3, 129)), 2)
+        self.assertEqual(decoder.rest, 2 * len(frame))
+
+    def test_unknown_frames_are_passed_over_and_never_kept(self):
+        decoder = FrameDecoder()
+        decoder.eager = True
+        self.assertEqual(decoder.feed(raw_frame(0x7F, length=MIB)), [(0x7F, b"")])
+        for _ in range(16):
+            self.assertEqual(decoder.feed(bytes(MIB // 16)), [])
+        self.assertEqual((decoder.pending, decoder.skipped), (0, MIB))
+        self.assertEqual(decoder.feed(raw_frame(5)), [(5, b"")])
+
+    def test_other_frames_have_a_length_of_4608_at_most(self):
+        """All that is known but Data, whatever that may have."""
+        for kind in KIND_NAMES.keys() - {3}:
+            found, fault = decode_eagerly([raw_frame(kind, bytes(MAX_CONTROL))])
+            self.assertEqual((len(found), fault), (1, None))
+            found, fault = decode_eagerly([raw_frame(kind, length=MAX_CONTROL + 1)])
+            self.assertEqual(found, [])
+            self.assertEqual(fault[0] if fault else None, FrameTooLargeError)
+
+    def test_nothing_is_kept_once_it_is_cleared(self):
+        decoder = FrameDecoder()
+        decoder.feed(raw_frame(5, bytes(1000))[:-1])
+        self.assertEqual(decoder.pending, 1005)
+        decoder.clear()
+        self.assertEqual(decoder.pending, 0)
 
     @given(st.lists(frames(), max_size=4), faults(), st.binary(max_size=20), st.data())
     def test_any_cut_gives_the_same_fault(self, sent, ending, rest, data):
