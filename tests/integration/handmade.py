@@ -44,17 +44,22 @@ def proof_of(agent: str, key: str) -> AgentProof:
 class HandmadeAgent:
     """One link; blocking, so it belongs into a thread or between two awaits."""
 
-    def __init__(self, port: int, seconds: float = 10.0) -> None:
+    def __init__(
+        self, port: int, seconds: float = 10.0, address: str | None = None
+    ) -> None:
         """Connect.
 
         Args:
             port: the link port of a gateway on this machine.
             seconds: that each call may take.
+            address: of this machine, to come from; None = as the system chooses.
         """
         self.sock = socket.socket()
         self.sock.settimeout(seconds)
         # so that a link which is not read is full soon
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_BYTES)
+        if address is not None:
+            self.sock.bind((address, 0))
         self.sock.connect((HOST, port))
         self._pending = b""
 
