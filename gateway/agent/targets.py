@@ -106,7 +106,8 @@ class Targets:
         """Return how often what a request is for has passed gateway or agent."""
         said = request.meta.get("hops")
         declared = said if type(said) is int and said > 0 else 0
-        host, _, port = str(request.meta.get("visitor", ""))[:64].rpartition(":")
+        peer = request.meta.get("peer", request.meta.get("visitor", ""))
+        host, _, port = str(peer)[:64].rpartition(":")
         here = self.hops.of(host.strip("[]"), int(port)) if _is_port(port) else 0
         return max(min(declared, MOST_HOPS + 1), here)
 

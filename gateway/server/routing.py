@@ -125,7 +125,11 @@ class Router:
         return found
 
     def hops_of(self, addr: IAddress | None) -> int:
-        """Return how often what a visitor carries has passed this gateway."""
+        """Return how often what comes from there has passed this gateway.
+
+        Args:
+            addr: far end of the socket, whatever a header says of the visitor.
+        """
         host, port = getattr(addr, "host", None), getattr(addr, "port", None)
         return 0 if host is None or port is None else self.hops.of(host, port)
 
@@ -211,7 +215,7 @@ class TunnelVisit:
         self._addr = addr
         self.visitor = _visitor_text(addr)
         self.id = trace
-        self._hops = router.hops_of(addr)
+        self._hops = 0
         self._resolving: Deferred[list[str]] | None = None
         self._stream: StreamTransport | None = None
         self._link: LinkProtocol | None = None
@@ -225,6 +229,7 @@ class TunnelVisit:
     def _made(self, near: NearProtocol) -> None:
         """Choose a link to an agent; the visitor waits."""
         own, mapping = self._router.own, self._edge.mapping
+        self._hops = self._router.hops_of(near.transport.getPeer())
         if self._hops > MOST_HOPS:
             self._turn_away(DENIED, CIRCLE)
             return
@@ -279,6 +284,9 @@ class TunnelVisit:
             "mapping": mapping.id,
             "trace": self.id,
         }
+        peer = near.transport.getPeer()
+        if peer is not self._addr and peer != self._addr:  # a balancer's
+            meta["peer"] = _visitor_text(peer)
         if self._hops:
             meta["hops"] = self._hops
         if router.own.is_open(port):
@@ -431,7 +439,7 @@ class DirectVisit:
         self._addr = addr
         self.visitor = _visitor_text(addr)
         self.id = trace
-        self._hops = router.hops_of(addr)
+        self._hops = 0
         self.started_at = edge.clock.seconds()
         self.opened_at: float | None = None
         self.outcome = LEFT
@@ -445,6 +453,7 @@ class DirectVisit:
     ) -> IAttempt:
         """Connect to the target; the visitor waits."""
         edge, near = self._edge, self.near
+        self._hops = self._router.hops_of(near.transport.getPeer())
         if self._hops > MOST_HOPS:
             failed(Failure(DeniedError(CIRCLE)))
             return cast(IAttempt, succeed(None))  # there is nothing to give up

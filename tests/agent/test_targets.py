@@ -102,6 +102,11 @@ class CircleTests(TargetsCase):
         self.ask(4, visitor="203.0.113.9:5000", hops=10**100)
         self.assertEqual([(2, 0x05), (3, 0x05), (4, 0x05)], self.answers())
 
+    def test_what_a_header_says_of_the_visitor_does_not_matter(self):
+        self.ask(1, visitor="203.0.113.9:5000", hops=MOST_HOPS)
+        self.ask(2, visitor="203.0.113.9:5000", peer=self.local())
+        self.assertEqual([(2, 0x05)], self.answers())
+
     def test_nonsense_is_no_count(self):
         nonsense: tuple[dict[str, object], ...] = (
             {"hops": -1},
@@ -111,10 +116,11 @@ class CircleTests(TargetsCase):
             {"visitor": ":" + "9" * 60},
             {"visitor": "[::1]:\u0661"},
             {"visitor": ["a:1"]},
+            {"visitor": "203.0.113.9:5000", "peer": 7},
         )
         for stream_id, meta in enumerate(nonsense, 1):
             self.ask(stream_id, **meta)
-        self.assertEqual(7, len(self.targets_dialled()))
+        self.assertEqual(len(nonsense), len(self.targets_dialled()))
 
 
 class DialTests(TargetsCase):

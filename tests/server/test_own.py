@@ -4,6 +4,7 @@ from gateway.errors import TargetDeniedError, UnresolvableError
 from gateway.policy.access import OwnPorts
 from gateway.policy.hops import MOST_HOPS
 from gateway.policy.mapping import MappingWish
+from gateway.policy.visitors import VisitorRules
 from gateway.server.own import OwnPlaces
 from gateway.server.routing import LOOK_UP_SECONDS
 from gateway.wire import frames
@@ -190,6 +191,33 @@ class CircleTests(GatewayCase):
             source = self.network.attempts[-1].local
         self.assertEqual(
             [False] * (MOST_HOPS + 1) + [True], [one.aborted for one in visitors]
+        )
+
+    def test_a_header_does_not_hide_a_connection_that_comes_back(self):
+        agent = self.agent()
+        rules = VisitorRules(trusted_proxies=("192.0.2.1",))
+        self.create_direct(10080, host="198.51.100.7", rules=rules)
+        self.create(10081, use_tunnel=True, rules=rules)
+        for port in (10080, 10081):
+            self.network.at(port).factory.doStart()
+        agent.heard()
+        header = b"PROXY TCP4 203.0.113.9 192.0.2.1 5000 80\r\n"
+        visitor = self.visit(10080)
+        for _ in range(MOST_HOPS):
+            visitor = self.visit(10080, self.network.attempts[-1].local)
+            visitor.peer_sends(header)
+            self.assertFalse(visitor.aborted)
+        local = self.network.attempts[-1].local
+        last = self.visit(10080, local)
+        last.peer_sends(header)
+        self.assertTrue(last.aborted)
+        self.router.hops.note(*local, "198.51.100.7", 0)
+        self.visit(10081, local).peer_sends(header)
+        ((_, payload),) = agent.heard()
+        meta = decode_open(payload).meta
+        self.assertEqual(
+            ("203.0.113.9:5000", "{}:{}".format(*local), 1),
+            (meta["visitor"], meta["peer"], meta["hops"]),
         )
 
     def test_an_agent_is_told_how_often_the_gateway_was_passed(self):
