@@ -62,12 +62,12 @@ class BufferedSocket(SecureSocket):
     def do_handshake(self) -> None:
         """Go on with the handshake; return when it is over."""
         try:
-            while True:
+            for fills in range(_FILLS + 1):
                 try:
                     self.connection.do_handshake()
                 except SSL.WantReadError:
                     self._flush()
-                    if not self._fill():
+                    if fills == _FILLS or not self._fill():
                         raise
                 except SSL.Error:
                     with suppress(OSError):
