@@ -60,7 +60,7 @@ class Kind(NamedTuple):
 
     @property
     def is_hidden(self) -> bool:
-        """Whether a secret may stand in the place of a value, or in a part of it."""
+        """Return whether a secret may stand in place of a value, or of a part of it."""
         if is_block(self.core):
             return any(kind_of(field).is_hidden for field in keys(self.core).values())
         return self.is_secret or any(isinstance(mark, Hidden) for mark in self.marks)

@@ -70,7 +70,7 @@ class Tally:
 
     @property
     def failures(self) -> int:
-        """How many seeds failed."""
+        """Return how many seeds failed."""
         return sum(map(len, self.failed.values()))
 
     def add(self, count: int, failures: list[Failure]) -> None:
