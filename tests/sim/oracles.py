@@ -8,6 +8,7 @@ from collections import Counter
 
 from gateway.mux.ids import MAX_TOMBSTONES
 from gateway.ops.refusals import RefusalLog
+from gateway.policy.hops import MOST_DIALS
 from gateway.wire.frames import HEADER_BYTES, MAX_CONTROL
 from tests.sim.tables import table_sizes
 
@@ -22,6 +23,7 @@ MEMORIES = {
     "_pauses._past": 100,
     "_asked": 1000,
     "_decoder._pending": MAX_CONTROL + HEADER_BYTES,  # a frame that is arriving
+    "hops._dials": MOST_DIALS,
 }
 
 
