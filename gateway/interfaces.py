@@ -258,6 +258,15 @@ class IByteTransport(ITCPTransport, IConsumer, IPushProducer):
     def writeSequence(data: Iterable[bytes | memoryview]) -> None:
         """Send the pieces, in order and without joining long ones."""
 
+    def kernel_bytes() -> tuple[int, int]:
+        """Return the kernel's memory for what is unread and what is unacknowledged.
+
+        Both are 0 where the kernel does not say.
+        """
+
+    def acknowledged() -> int | None:
+        """Return how many bytes the peer has acknowledged; None if nobody knows."""
+
     def atTurnEnd(call: Callable[[], None]) -> None:
         """Make `call` once, when this turn of events is over or soon after.
 

@@ -32,7 +32,7 @@ from gateway.net.addresses import TCPAddress, address_of
 from gateway.net.outgoing import WOULD_BLOCK, Outgoing
 from gateway.net.pacing import PacedSocket
 from gateway.net.poller import ERROR, HANGUP, READABLE, WRITABLE, TurnPoller
-from gateway.net.sockets import reset
+from gateway.net.sockets import acknowledged, close, kernel_bytes, reset
 from gateway.net.splice import PipePool, Shortcut
 from gateway.policy.budget import Budget
 from gateway.policy.rates import Bucket
@@ -362,7 +362,7 @@ class TCPTransport(Outgoing):
         if isinstance(reason.value, ConnectionAborted):
             reset(self._socket)
         else:
-            self._socket.close()
+            close(self._socket)
         producer, self.producer = self.producer, None
         protocol, self.protocol = self.protocol, _NOBODY
         try:
@@ -476,6 +476,16 @@ class TCPTransport(Outgoing):
     def _set_dry(self, direction: int, is_dry: bool) -> None:
         self._dry = self._dry | direction if is_dry else self._dry & ~direction
         self._arm()
+
+    # what the kernel has
+
+    def kernel_bytes(self) -> tuple[int, int]:
+        """Return the kernel's memory for what is unread and what is unacknowledged."""
+        return (0, 0) if self.disconnected else kernel_bytes(self._socket)
+
+    def acknowledged(self) -> int | None:
+        """Return how many bytes the peer has acknowledged; None if nobody knows."""
+        return None if self.disconnected else acknowledged(self._socket)
 
     # IPushProducer
 

@@ -10,7 +10,6 @@ from gateway.net.sockets import (
     KEEPALIVE_SECONDS,
     UNSENT_BYTES,
     acceptor,
-    queue_little,
     set_options,
 )
 
@@ -22,7 +21,6 @@ class OptionTests(SynchronousTestCase):
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(self.listening.close)
         set_options(self.listening)
-        queue_little(self.listening)
         visitor = socket.create_connection(self.listening.getsockname())
         self.addCleanup(visitor.close)
         self.accepted, _ = self.listening.accept()

@@ -318,7 +318,7 @@ class TurnTests(PlainPeerCase):
 class QueueTests(PlainPeerCase):
     """Where bytes wait that the far end does not take."""
 
-    async def test_only_links_leave_little_with_the_kernel(self):
+    async def test_the_kernel_keeps_little_that_it_cannot_send(self):
         for gathered in (False, True):
             ours, _peer = await self.accept(gathered=gathered)
             with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -334,8 +334,36 @@ class QueueTests(PlainPeerCase):
                 unsent = one.transport.getHandle().getsockopt(
                     socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT
                 )
-                self.assertEqual(unsent == UNSENT_BYTES, gathered)
+                self.assertEqual(unsent, UNSENT_BYTES)
                 await self.end(one)
+
+    async def test_a_peer_that_does_not_read_pins_little(self):
+        """Without a bound it would be several mebibytes."""
+        ours, peer = await self.accept()
+        for _ in range(256):
+            ours.transport.write(bytes(65536))
+        await self.settle()
+        unread, kept = ours.transport.kernel_bytes()
+        self.assertEqual(unread, 0)
+        self.assertGreater(kept, 0)
+        self.assertLess(kept, UNSENT_BYTES * 3)
+        before = ours.transport.acknowledged()
+        await self.until(
+            lambda: (
+                self.read_all(peer) is not None
+                and ours.transport.acknowledged() > before + 500000
+            )
+        )
+        await self.end(ours)
+
+    async def test_what_nobody_reads_from_the_kernel_is_counted(self):
+        ours, peer = await self.accept()
+        ours.transport.pauseProducing()
+        peer.send(bytes(50000))
+        await self.until(lambda: ours.transport.kernel_bytes()[0] >= 50000)
+        await self.end(ours)
+        self.assertEqual(ours.transport.kernel_bytes(), (0, 0))
+        self.assertIsNone(ours.transport.acknowledged())
 
 
 class IdleTests(PlainPeerCase):
