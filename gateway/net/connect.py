@@ -21,10 +21,11 @@ from gateway.interfaces import Dialled, IAttempt
 from gateway.net.addresses import TCPAddress, family_of, target_address
 from gateway.net.keys import CertificateError
 from gateway.net.poller import WRITABLE, TurnPoller, Watched
-from gateway.net.sockets import reset, set_options
+from gateway.net.sockets import receive_little, reset, set_options
 from gateway.net.splice import PipePool
 from gateway.net.tls import ClientTLS, Handshake, HandshakeError, TLSTransport
 from gateway.net.transports import READ_SIZE, UNWATCHED, TCPTransport
+from gateway.policy.addresses import is_loopback
 from gateway.policy.budget import Budget
 
 # not blocking from the start, where there is such a thing
@@ -337,6 +338,8 @@ def open_connection(
         if _STREAM == socket.SOCK_STREAM:
             sock.setblocking(False)
         set_options(sock)
+        if not gathered and is_loopback(address):
+            receive_little(sock)
         code = sock.connect_ex((address, port))
         if code not in _UNDER_WAY:
             raise OSError(code, os.strerror(code))

@@ -7,9 +7,13 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.net.sockets import (
+    FLUSH_SECONDS,
     KEEPALIVE_SECONDS,
     UNSENT_BYTES,
     acceptor,
+    acknowledged,
+    close,
+    kernel_bytes,
     set_options,
 )
 
@@ -22,6 +26,7 @@ class OptionTests(SynchronousTestCase):
         self.addCleanup(self.listening.close)
         set_options(self.listening)
         visitor = socket.create_connection(self.listening.getsockname())
+        self.visitor = visitor
         self.addCleanup(visitor.close)
         self.accepted, _ = self.listening.accept()
         self.addCleanup(self.accepted.close)
@@ -35,6 +40,34 @@ class OptionTests(SynchronousTestCase):
             self.assertTrue(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
             idle = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
             self.assertEqual(idle, KEEPALIVE_SECONDS)
+
+    def test_a_closed_connection_is_given_up_after_30_seconds(self):
+        same = self.accepted.dup()
+        self.addCleanup(same.close)
+        close(self.accepted)
+        self.assertEqual(self.accepted.fileno(), -1)
+        patience = same.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        self.assertEqual(patience, FLUSH_SECONDS * 1000)
+
+    def test_what_the_kernel_has_is_known(self):
+        self.assertEqual(kernel_bytes(self.accepted), (0, 0))
+        before = acknowledged(self.accepted)
+        assert before is not None
+        self.accepted.sendall(b"12345")
+        self.assertEqual(self.visitor.recv(9), b"12345")
+        self.assertEqual(acknowledged(self.accepted), before + 5)
+        self.visitor.sendall(b"1")
+        self.accepted.recv(1, socket.MSG_PEEK)
+        unread, _ = kernel_bytes(self.accepted)
+        self.assertGreater(unread, 0)
+
+    def test_a_system_that_says_nothing_of_it_is_no_error(self):
+        class Silent:
+            def getsockopt(self, *asked):
+                raise OSError("no such option")
+
+        silent: Any = Silent()
+        self.assertEqual((kernel_bytes(silent), acknowledged(silent)), ((0, 0), None))
 
     def test_little_is_kept_that_cannot_be_sent(self):
         for sock in (self.listening, self.accepted):

@@ -11,6 +11,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from gateway.net.network import Network
+from gateway.net.sockets import UNREAD_BYTES, UNSENT_BYTES
 from gateway.net.splice import MOST_BYTES
 from gateway.policy.access import TargetRules
 from gateway.relay.dial import Dialer
@@ -245,6 +246,10 @@ class DirectSocketsTests(TestCase):
         self.assertGreater(near.unsent, 0)
         # one event's reads may come on top of the mark
         self.assertLess(near.unsent, max(MOST_BYTES + 1, near.pause_mark + 5 * 65536))
+        self.assertLess(near.kernel_bytes()[1], UNSENT_BYTES * 3)
+        pinned = self.factory.visitors[0].flows()[0].kernel
+        self.assertGreater(pinned, 0)
+        self.assertLess(pinned, (UNSENT_BYTES + UNREAD_BYTES) * 2)
         target.close()
         received = await deferToThread(read_all, visitor)
         self.assertEqual(len(received), sent)
