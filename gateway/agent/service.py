@@ -189,6 +189,7 @@ class AgentService(Service):
     def startService(self) -> None:
         """Start connecting, by one link; the gateway says how many it takes."""
         super().startService()
+        self._watch.start()
         self.keepers[0].start()
 
     def _holders(self) -> Iterator[StreamTransport]:

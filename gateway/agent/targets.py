@@ -15,7 +15,7 @@ from gateway.interfaces import Dialled, IAttempt
 from gateway.link.stream import StreamTransport
 from gateway.mux.stream import Ending
 from gateway.ops.logs import InfoLogger
-from gateway.policy.addresses import PORTS
+from gateway.policy.addresses import PORTS, cut_port, holder_of
 from gateway.policy.budget import Budget
 from gateway.policy.hops import CIRCLE, MOST_HOPS, Hops
 from gateway.policy.limits import Slots
@@ -202,6 +202,15 @@ class TargetDial:
         self._began_at = targets.clock.seconds()
         self._trace = self._visitor = self._target = ""
 
+    @property
+    def address(self) -> str:
+        """The visitor's, if the gateway has told it."""
+        try:
+            host, _port = cut_port(self._visitor)
+        except ValueError:
+            host = self._visitor
+        return holder_of(host)
+
     def near(self) -> NearProtocol:
         """Return the protocol for the target's connection."""
         return NearProtocol(self._reached, self._lost)
@@ -221,7 +230,7 @@ class TargetDial:
         if self._hops > MOST_HOPS:
             self._refuse(stream, DeniedError.wire_status, CIRCLE)
             return
-        if not targets.memory.admits():
+        if not targets.memory.admits(self.address):
             self._refuse(stream, frames.STATUS_LIMIT, "limits.memory is reached")
             return
         if not targets.slots.acquire():

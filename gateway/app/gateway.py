@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final, cast
 
 from gateway.api.metrics_routes import MetricsRoutes
@@ -50,7 +50,7 @@ from gateway.policy.limits import Slots
 from gateway.policy.visitors import Addresses
 from gateway.relay.deadlines import Deadlines
 from gateway.relay.dial import Dialer
-from gateway.relay.memory import Holder, MemoryWatch
+from gateway.relay.memory import MemoryWatch
 from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
 from gateway.server.links import LinkFactory, Links
@@ -241,7 +241,7 @@ def build_gateway(
             bans=bans,
             link_factory=LinkFactory(links),
             mappings=mappings,
-            memory=MemoryWatch(reactor, memory, lambda: _holders(mappings)),
+            memory=MemoryWatch(reactor, memory, mappings.visits),
             registrations=registrations,
             configured=[
                 forward_mapping(one, int(world.wall_clock())) for one in config.forwards
@@ -298,9 +298,3 @@ def build_gateway(
         health_place=health_place(config),
         shutdown_timeout=config.shutdown_timeout,
     )
-
-
-def _holders(mappings: Mappings) -> Iterator[Holder]:
-    for visit in mappings.visits():
-        if visit.holder is not None:
-            yield cast(Holder, visit.holder)

@@ -90,8 +90,9 @@ class AgentLimits(Block):
     streams: Annotated[int, Field(ge=0, le=1000000)] = 10000
     """Visitors served at one time; 0 = unlimited."""
     memory: MemoryBytes = 268435456
-    """Bytes that may wait in this process, and that grown windows may bring; near it
-    windows stop growing, then shrink, then no visitor is admitted; 0 = unlimited."""
+    """Bytes that may wait in this process, that the kernel holds for who reads slowly,
+    and that grown windows may bring; near it windows stop growing, then shrink, then
+    addresses that use their share get no new connection; 0 = unlimited."""
 
 
 class AgentDebug(DebugConfig):

@@ -338,7 +338,8 @@ class LimitsConfig(Block):
     """Upper limits; 0 = unlimited where 0 is allowed."""
 
     connections: Annotated[int, Field(ge=0, le=1000000)] = 10000
-    """Visitors at one time; 0 = unlimited."""
+    """Visitors at one time; the last eighth is not for addresses that have as many as
+    are free; 0 = unlimited."""
     connections_per_ip: Annotated[int, Field(ge=0, le=1000000)] = 0
     """Visitors of one address (in IPv6: of one network of 64 bits) at one time, on all
     ports together; 0 = unlimited."""
@@ -357,8 +358,9 @@ class LimitsConfig(Block):
     """TLS handshakes under way at one time on one port; the oldest of the address that
     has the most makes room; 0 = unlimited."""
     memory: MemoryBytes = 268435456
-    """Bytes that may wait in this process, and that grown windows may bring; near it
-    windows stop growing, then shrink, then no visitor is admitted; 0 = unlimited."""
+    """Bytes that may wait in this process, that the kernel holds for who reads slowly,
+    and that grown windows may bring; near it windows stop growing, then shrink, then
+    addresses that use their share get no new connection; 0 = unlimited."""
     mappings: Annotated[int, Field(ge=1, le=65535)] = 10000
     """Mappings that may exist."""
 

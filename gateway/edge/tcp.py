@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 from typing import Protocol as Seam
@@ -14,7 +14,9 @@ from twisted.internet.protocol import Factory, Protocol
 from gateway.edge.proxy import HeaderReader
 from gateway.interfaces import IPaced
 from gateway.metrics.tallies import RATE, Stalls, Tally
+from gateway.policy.backlogs import Flow
 from gateway.policy.budget import Budget
+from gateway.policy.fairness import places_refused
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import Mapping
 from gateway.policy.rates import Bucket
@@ -30,8 +32,8 @@ class Visit(Seam):
     """One visitor, from accept to the end of its socket."""
 
     @property
-    def holder(self) -> object | None:
-        """What holds its bytes in this process; None before there is anything."""
+    def address(self) -> str:
+        """Whose it is: an IPv4 address or an IPv6 /64."""
 
     @property
     def id(self) -> str:
@@ -84,6 +86,12 @@ class Visit(Seam):
     @property
     def buckets(self) -> tuple[Bucket, Bucket] | None:
         """What its bytes must pass besides the mapping's, in and out."""
+
+    def flows(self) -> Iterable[Flow]:
+        """Return what waits for each of its peers."""
+
+    def break_off(self, why: str) -> None:
+        """End it at once for what it holds."""
 
     def close(self, why: str) -> None:
         """End it at once."""
@@ -168,7 +176,7 @@ class TcpEdge(Factory):
         rules = self.mapping.rules
         announced = bool(rules.trusted_proxies) and rules.trusts(_host(addr))
         cause = None if announced else self._objection(_host(addr))
-        cause = cause or self._no_room()
+        cause = cause or self._no_room(_host(addr))
         if cause is not None:
             self._turn_away(addr, cause)
             return None
@@ -180,11 +188,16 @@ class TcpEdge(Factory):
             self._crowd.slots.release()
             raise
 
-    def _no_room(self) -> str | None:
+    def _no_room(self, host: str) -> str | None:
         """Take a place among all visitors; return the setting that leaves none."""
-        if not self._crowd.memory.admits():
+        crowd, slots = self._crowd, self._crowd.slots
+        if not crowd.memory.admits(host):
             return "limits.memory"
-        if not self._crowd.slots.acquire():
+        own = crowd.addresses.count(host)
+        if places_refused(slots.limit, slots.active, own):
+            slots.rejected += 1
+            return "limits.connections"
+        if not slots.acquire():
             return "limits.connections"
         return None
 
@@ -227,8 +240,7 @@ class TcpEdge(Factory):
         self.visits[visit] = host
         self.total += 1
         self._addresses.enter(host)
-        if self._crowd.addresses.limit:
-            self._crowd.addresses.enter(host)
+        self._crowd.addresses.enter(host)
         if self.mapping.rules.idle_timeout and self._look is None:
             self._plan_look()
 
@@ -248,8 +260,7 @@ class TcpEdge(Factory):
         if host is not None:
             self._count(visit)
             self._addresses.leave(host)
-            if self._crowd.addresses.limit:
-                self._crowd.addresses.leave(host)
+            self._crowd.addresses.leave(host)
         self._idle.pop(visit, None)
         self._crowd.slots.release()
         if self.visits:

@@ -11,6 +11,8 @@ from zope.interface import implementer
 
 from gateway.metrics.tallies import LINK, MEMORY, TARGET, VISITOR, WINDOW
 from gateway.mux.stream import Ending, State, Stream
+from gateway.policy.backlogs import Flow
+from gateway.relay.flows import flows_of_stream
 from gateway.relay.near import NearProtocol
 from gateway.wire import frames
 from gateway.wire.messages import OpenRequest
@@ -25,6 +27,10 @@ _ENDED: Final = State.ENDED  # a member of an enum is slow to look up
 
 class StreamListener(Seam):
     """Whoever opened the stream, or dials for it."""
+
+    @property
+    def address(self) -> str:
+        """Whose the stream is: an IPv4 address or an IPv6 /64."""
 
     def stream_requested(self, stream: StreamTransport, request: OpenRequest) -> None:
         """Agent: the gateway wants a target; `attach` or `refuse` follows."""
@@ -114,9 +120,19 @@ class StreamTransport:
         return self.waiting + (0 if near is None else near.transport.unsent)
 
     @property
-    def moved(self) -> int:
-        """Bytes passed on to the near socket's kernel and to the link."""
-        return self.sent + self.received - self.held
+    def address(self) -> str:
+        """Whose it is, as far as this end knows."""
+        return self._listener.address
+
+    def flows(self) -> tuple[Flow, ...]:
+        """Return what waits for the near socket's peer and for the link."""
+        near = self._near
+        if near is not None:
+            return flows_of_stream(
+                near.transport, self.received, self.waiting, self.sent
+            )
+        waiting = self.waiting
+        return (Flow(waiting, 0, self.sent - waiting),) if waiting else ()
 
     @property
     def waits_for(self) -> str | None:

@@ -124,6 +124,12 @@ CATALOGUE: Final[Mapping[str, Meaning]] = {
     "memory_broken_total": Meaning(
         "counter", "Streams broken off because limits.memory was reached."
     ),
+    "memory_kernel_bytes": Meaning(
+        "gauge", "What the kernel holds for visitors and targets that read too slowly."
+    ),
+    "memory_stalled_connections": Meaning(
+        "gauge", "Connections whose visitor or target reads nothing."
+    ),
     "banned_total": Meaning("counter", "How often a banned address was turned away."),
     "bans": Meaning("gauge", "Networks and addresses that are kept out."),
     "refusals_total": Meaning(

@@ -150,7 +150,7 @@ class Addresses:
     """How many there are of each address, or network of 64 bits in IPv6.
 
     Attributes:
-        limit: of one address at most; 0 = unlimited, and then none is counted.
+        limit: of one address at most; 0 = unlimited.
     """
 
     __slots__ = ("_counts", "limit")
@@ -162,11 +162,13 @@ class Addresses:
     def __len__(self) -> int:
         return len(self._counts)
 
+    def count(self, address: str) -> int:
+        """Return how many there are of that address."""
+        return self._counts.get(holder_of(address), 0)
+
     def full(self, address: str) -> bool:
         """Tell whether there is no room for one more of that address."""
-        if not self.limit:
-            return False
-        return self._counts.get(holder_of(address), 0) >= self.limit
+        return 0 < self.limit <= self.count(address)
 
     def enter(self, address: str) -> None:
         """Count one."""

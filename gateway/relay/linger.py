@@ -29,7 +29,7 @@ class Linger:
         """
         transport.loseConnection()
         if transport.unsent and transport not in self._calls:
-            self._watch(transport, transport.unsent)
+            self._watch(transport, _progress(transport))
 
     def forget(self, transport: IByteTransport) -> None:
         """The connection is gone; it need not have been one of ours."""
@@ -37,18 +37,18 @@ class Linger:
         if call is not None:
             call.cancel()
 
-    def _watch(self, transport: IByteTransport, before: int) -> None:
+    def _watch(self, transport: IByteTransport, before: tuple[int, int | None]) -> None:
         self._calls[transport] = self._clock.callLater(
             PROGRESS_SECONDS, self._look, transport, before
         )
 
-    def _look(self, transport: IByteTransport, before: int) -> None:
+    def _look(self, transport: IByteTransport, before: tuple[int, int | None]) -> None:
         del self._calls[transport]
-        left = transport.unsent
-        if left == before:
+        now = _progress(transport)
+        if now == before:
             transport.abortConnection()
-        elif left:
-            self._watch(transport, left)
+        elif transport.unsent:
+            self._watch(transport, now)
 
     def stop(self) -> None:
         """Abort what is left; may be called twice."""
@@ -56,3 +56,12 @@ class Linger:
         for transport, call in calls.items():
             call.cancel()
             transport.abortConnection()
+
+
+def _progress(transport: IByteTransport) -> tuple[int, int | None]:
+    """Return what changes when the kernel or the peer takes something.
+
+    The kernel takes nothing more before it has sent half of what it keeps, which a
+    slow peer needs minutes for.
+    """
+    return transport.unsent, transport.acknowledged()

@@ -24,6 +24,8 @@ from gateway.interfaces import (
     IViewReceiver,
 )
 from gateway.metrics.tallies import TARGET, VISITOR
+from gateway.policy.backlogs import Flow
+from gateway.relay.flows import flows_of_pair, flows_of_stream
 from gateway.relay.linger import Linger
 
 FINISHED: Final = "both sides finished"
@@ -96,17 +98,12 @@ class DirectVisitor(Protocol):
         self._half_closed = self._closing = self._lost = False
         self._reason = FINISHED
 
-    @property
-    def held(self) -> int:
-        """Bytes that wait in this process."""
-        target = self._target
-        far = 0 if target is None else target.transport.unsent
-        return far + (0 if self._lost else self.transport.unsent)
-
-    @property
-    def moved(self) -> int:
-        """Bytes passed on to a kernel."""
-        return self.sent + self.received - self.held
+    def flows(self) -> tuple[Flow, ...]:
+        """Return what waits for the visitor and for the target."""
+        if self._target is not None:
+            far = self._target.transport
+            return flows_of_pair(self.transport, far, self.sent, self.received)
+        return flows_of_stream(self.transport, self.received, 0, self.sent)
 
     @property
     def closing(self) -> bool:
@@ -120,10 +117,6 @@ class DirectVisitor(Protocol):
         if target is not None and target.transport.unsent:
             return TARGET
         return VISITOR if not self._lost and self.transport.unsent else None
-
-    def break_off(self, why: str) -> None:
-        """End it at once for what it holds."""
-        self.abort(why)
 
     def connectionMade(self) -> None:
         """Wait, paused, for the target."""

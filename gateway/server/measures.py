@@ -181,6 +181,8 @@ class Measures:
             into.put("limit_used", budget.used, limit=name)
             into.put("limit_rejected_total", rejected, limit=name)
         into.put("memory_broken_total", memory.broken)
+        into.put("memory_kernel_bytes", memory.kernel)
+        into.put("memory_stalled_connections", memory.stalled)
         into.put("banned_total", self._bans.rejected)
         into.put("bans", len(self._bans.views()))
         for where, log in self._refusals.items():

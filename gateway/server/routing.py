@@ -37,11 +37,13 @@ from gateway.metrics.tallies import (
 from gateway.mux.stream import Ending
 from gateway.ops.access_log import AccessLog
 from gateway.ops.events import Emit, unheard
-from gateway.policy.addresses import join_host_port
+from gateway.policy.addresses import holder_of, join_host_port
+from gateway.policy.backlogs import Flow
 from gateway.policy.hops import CIRCLE, MOST_HOPS, Hops
 from gateway.policy.rates import Bucket
 from gateway.relay.deadlines import Deadlines
 from gateway.relay.dial import Dialer
+from gateway.relay.flows import flows_of_stream
 from gateway.relay.near import NearProtocol
 from gateway.relay.pair import FINISHED as DONE
 from gateway.relay.pair import LEFT_EARLY, DirectVisitor
@@ -169,6 +171,10 @@ def _nothing_found(failure: Failure) -> list[str]:
 def _visitor_text(addr: IAddress | None) -> str:
     host = getattr(addr, "host", None)
     return "?" if host is None else join_host_port(host, getattr(addr, "port", 0))
+
+
+def _holder_of(addr: IAddress | None) -> str:
+    return holder_of(str(getattr(addr, "host", "?")))
 
 
 def _preface(edge: TcpEdge, addr: IAddress | None, own: IAddress) -> bytes:
@@ -356,9 +362,23 @@ class TunnelVisit:
         self._edge.left(self)
 
     @property
-    def holder(self) -> StreamTransport | None:
-        """The stream, once there is one."""
-        return self._stream
+    def address(self) -> str:
+        """Whose it is."""
+        return _holder_of(self._addr)
+
+    def flows(self) -> tuple[Flow, ...]:
+        """Return what waits for the visitor and for the link."""
+        stream, near = self._stream, self.transport
+        if stream is not None and not stream.over:
+            return stream.flows()
+        return () if near is None else flows_of_stream(near, self.received, 0, 0)
+
+    def break_off(self, why: str) -> None:
+        """End it at once for what it holds."""
+        if self._stream is not None and not self._stream.over:
+            self._stream.break_off(why)
+        else:
+            self.near.transport.abortConnection()
 
     def _how_it_ended(self, ending: Ending) -> str:
         if self.opened_at is not None:
@@ -481,9 +501,17 @@ class DirectVisit:
         self._edge.left(self)
 
     @property
-    def holder(self) -> DirectVisitor:
-        """The pair of sockets."""
-        return self.near
+    def address(self) -> str:
+        """Whose it is."""
+        return _holder_of(self._addr)
+
+    def flows(self) -> tuple[Flow, ...]:
+        """Return what waits for the visitor and for the target."""
+        return () if self.transport is None else self.near.flows()
+
+    def break_off(self, why: str) -> None:
+        """End it at once for what it holds."""
+        self.near.abort(why)
 
     def _how_it_ended(self, reason: str) -> str:
         if self.opened_at is None:

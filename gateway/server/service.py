@@ -244,6 +244,7 @@ class GatewayService(Service):
         parts = self.parts
         for watch in parts.watches:
             watch.start()
+        parts.memory.start()
         if self._health_port is not None:  # it tells that we are not ready yet
             self._health_port.startAccepting()
         await parts.store.open()

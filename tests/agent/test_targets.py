@@ -220,6 +220,17 @@ class DialTests(TargetsCase):
         self.network.attempts[-1].succeed()
         self.assertEqual([(2, frames.SUCCESS)], self.answers())
 
+    def test_only_visitors_that_use_their_share_are_refused_then(self):
+        self.build(memory=1 << 24)
+        self.gateway = self.up()
+        self.memory.count_kernel((1 << 24) - 1)
+        self.memory.shares.update({"203.0.113.9": (1 << 24) - 1})
+        self.open(1, meta=b'{"visitor": "203.0.113.9:5000"}')
+        self.assertEqual([(1, 0x06)], self.answers())
+        self.open(2, meta=b'{"visitor": "203.0.113.8:5000"}')
+        self.network.attempts[-1].succeed()
+        self.assertEqual([(2, frames.SUCCESS)], self.answers())
+
     def test_a_bug_costs_one_stream(self):
         self.open(1)
         self.network.attempts[-1].fail(ZeroDivisionError())

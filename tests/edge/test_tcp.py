@@ -98,6 +98,30 @@ class TcpEdgeTests(EdgeCase):
             (2, ["limits.connections"]), (len(self.edge.visits), self.full)
         )
 
+    def test_the_last_places_are_not_for_the_address_that_has_most(self):
+        self.slots.limit = 16
+
+        def come(host):
+            address = IPv4Address("TCP", host, 5000)
+            return self.edge.buildProtocol(address) is not None
+
+        self.assertEqual(14, [come("192.0.2.66") for _ in range(16)].count(True))
+        self.assertEqual(["limits.connections"] * 2, self.full)
+        self.assertEqual((14, 2), (self.slots.active, self.slots.rejected))
+        self.assertTrue(come("192.0.2.1"))
+        self.assertFalse(come("192.0.2.1"))
+        self.assertTrue(come("192.0.2.2"))
+
+    def test_only_an_address_that_uses_its_share_is_refused_while_memory_is_short(self):
+        crowd = replace(self.crowd, memory=Budget(1 << 24))
+        self.edge = TcpEdge(MAPPING, crowd, Guest, lambda _, key: self.full.append(key))
+        crowd.memory.count_kernel((1 << 24) - 1)
+        crowd.memory.shares.update({"192.0.2.66": (1 << 24) - 1})
+        greedy, other = (IPv4Address("TCP", f"192.0.2.{n}", 9) for n in (66, 1))
+        self.assertIsNone(self.edge.buildProtocol(greedy))
+        self.assertEqual(["limits.memory"], self.full)
+        self.assertIsNotNone(self.edge.buildProtocol(other))
+
     def test_no_visitor_is_admitted_when_memory_is_short(self):
         self.memory.hold(900)
         self.assertIsNone(self.come())

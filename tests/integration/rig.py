@@ -176,9 +176,9 @@ class RigCase(ProgramsCase):
         await self.agent_up(agent)
         return agent
 
-    async def start_both(self) -> tuple[Program, Program]:
-        """Start a gateway and an agent side by side and wait for both."""
-        self.gateway_config()
+    async def start_both(self, **changes: Any) -> tuple[Program, Program]:
+        """Start a gateway, with changes by block, and an agent; wait for both."""
+        self.gateway_config(**changes)
         self.agent_config()
         gateway, agent = self.launch_gateway(), self.launch_agent()
         await self.gateway_up(gateway)
@@ -199,11 +199,11 @@ class RigCase(ProgramsCase):
         await crowd.says("here" if mode == "visit" else "ready", 90.0)
         return crowd
 
-    async def serve_crowd(self, mode: str) -> int:
+    async def serve_crowd(self, mode: str, **wish: Any) -> int:
         """Start a crowd as the target of a mapping; return its public port."""
         target_port = take_ports()
         await self.start_crowd(mode, target_port)
-        return await self.map(target_port)
+        return await self.map(target_port, **wish)
 
     async def gateway_up(self, gateway: Program, seconds: float = 30.0) -> None:
         """Wait until the gateway answers."""

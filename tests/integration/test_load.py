@@ -100,7 +100,9 @@ class LoadTests(RigCase):
         """They cost little memory and no time, stay alive, and leave nothing."""
         if raise_descriptor_limit() < IDLE_STREAMS + 500:
             raise SkipTest(f"fewer than {IDLE_STREAMS + 500} open files are allowed")
-        programs = await self.start_both()
+        # one address alone cannot have all places
+        limits = {"connections": 2 * IDLE_STREAMS}
+        programs = await self.start_both(limits=limits)
         port = await self.serve_crowd("echo")
         warm = await self.start_crowd("visit", port, 20)
         await warm.kill()

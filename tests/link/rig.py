@@ -100,6 +100,7 @@ class Listener:
         self.requests = []
         self.endings = []
         self.on_request = None
+        self.address = "192.0.2.1"
 
     def stream_requested(self, stream, request):
         self.calls.append("requested")

@@ -33,10 +33,10 @@ class BudgetTests(SynchronousTestCase):
 
     def test_above_seven_eighths_nobody_is_admitted(self):
         self.budget.hold(700)
-        self.assertTrue(self.budget.admits())
+        self.assertTrue(self.budget.admits("192.0.2.1"))
         self.assertFalse(self.budget.refusing)
         self.budget.hold(1)
-        self.assertFalse(self.budget.admits())
+        self.assertFalse(self.budget.admits("192.0.2.1"))
         self.assertEqual(self.budget.refused, 1)
 
     def test_above_the_limit_somebody_must_go(self):
@@ -52,10 +52,24 @@ class BudgetTests(SynchronousTestCase):
         self.budget.hold(5)
         self.assertEqual(called, [605])
 
+    def test_what_the_kernel_holds_counts_as_if_it_waited_here(self):
+        self.budget.hold(300)
+        self.budget.count_kernel(301)
+        self.assertEqual(601, self.budget.used)
+        self.assertTrue(self.budget.tight)
+        self.budget.count_kernel(401)
+        self.assertTrue(self.budget.refusing)
+        self.budget.count_kernel(501)
+        self.assertTrue(self.budget.over)
+        self.assertFalse(self.budget.grow(1))
+        self.budget.count_kernel(0)
+        self.assertFalse(self.budget.tight)
+        self.assertTrue(self.budget.grow(100))
+
     @given(st.integers(0, 1 << 50))
     def test_without_a_limit_nothing_is_too_much(self, size):
         budget = Budget()
         budget.hold(size)
         self.assertTrue(budget.grow(size))
-        self.assertTrue(budget.admits())
+        self.assertTrue(budget.admits("192.0.2.1"))
         self.assertFalse(budget.tight or budget.over)

@@ -1,6 +1,5 @@
 """Places that are shared between addresses."""
 
-
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase

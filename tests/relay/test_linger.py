@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,7 +17,7 @@ class LingerTests(SynchronousTestCase):
     def setUp(self):
         self.clock = Clock()
         self.linger = Linger(self.clock)
-        self.transport = BoundedTransport(capacity=0)
+        self.transport: Any = BoundedTransport(capacity=0)
 
     def test_nothing_unsent_needs_no_watch(self):
         self.linger.close(self.transport)
@@ -28,6 +30,16 @@ class LingerTests(SynchronousTestCase):
         self.clock.advance(PROGRESS_SECONDS)
         self.assertTrue(self.transport.aborted)
         self.assertEqual(len(self.linger), 0)
+
+    def test_a_slow_peer_makes_progress_while_the_kernel_takes_nothing(self):
+        self.transport.write(b"last words")
+        self.linger.close(self.transport)
+        for acknowledged in range(1, 5):
+            self.transport.acknowledged = lambda taken=acknowledged: taken
+            self.clock.advance(PROGRESS_SECONDS)
+            self.assertFalse(self.transport.aborted)
+        self.clock.advance(PROGRESS_SECONDS)
+        self.assertTrue(self.transport.aborted)
 
     def test_closing_twice_is_watched_once(self):
         self.transport.write(b"last words")

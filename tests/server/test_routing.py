@@ -29,6 +29,35 @@ class TunnelVisitTests(GatewayCase):
             {"visitor": "203.0.113.9:5000", "mapping": 1, "trace": "t-1"}, request.meta
         )
 
+    def test_what_waits_for_the_visitor_is_known_and_whose_it_is(self):
+        visitor = self.visit()
+        [visit] = self.mappings.visits()
+        self.assertEqual(((), "203.0.113.9"), (visit.flows(), visit.address))
+        self.peer.says(answer(1), data(1, b"answer"))
+        self.assertEqual([6, 0], [flow.held for flow in visit.flows()])
+        visitor.peer_reads()
+        self.assertEqual((), visit.flows())
+
+    def test_a_visitor_is_reset_for_what_it_holds(self):
+        visitor = self.visit()
+        [visit] = self.mappings.visits()
+        self.peer.says(answer(1), data(1, b"answer"))
+        self.peer.heard()
+        visit.break_off("it does not read")
+        self.assertTrue(visitor.aborted)
+        self.assertEqual([frames.RESET], self.peer.kinds())
+
+    def test_a_visitor_whose_stream_is_over_is_reset_too(self):
+        visitor = self.visit()
+        [visit] = self.mappings.visits()
+        fin = with_id(frames.FIN, 1)
+        self.peer.says(answer(1), data(1, b"answer"), fin)
+        visitor.peer_finishes()
+        self.assertTrue(visit.over)
+        self.assertEqual([6, 0], [flow.held for flow in visit.flows()])
+        visit.break_off("it does not read")
+        self.assertTrue(visitor.aborted)
+
     def test_traces_differ(self):
         self.visit()
         self.visit()
@@ -221,6 +250,18 @@ class DirectVisitTests(GatewayCase):
         self.assertEqual(b"question", target.value())
         target.peer_sends(b"answer")
         self.assertEqual(b"answer", visitor.value())
+
+    def test_what_waits_for_either_side_is_known(self):
+        visitor = self.visit()
+        [visit] = self.mappings.visits()
+        self.assertEqual((), visit.flows())
+        target = self.reached()
+        visitor.peer_sends(b"question")
+        target.peer_sends(b"answer")
+        self.assertEqual([6, 8], [flow.held for flow in visit.flows()])
+        visit.break_off("it does not read")
+        self.assertTrue(visitor.aborted)
+        self.assertTrue(target.aborted)
 
     def test_an_updated_target_is_for_new_visitors(self):
 

@@ -235,7 +235,12 @@ class RegistrationTests(WorldCase):
         mappings = self.world.gateway.parts.mappings
         self.assert_between(29.0, self.took(lambda: not mappings.views()), 30.1)
         timers = oracles.snapshot(self.world)["gateway"][1]
-        looks = {"LoopLag._sample", "Repeating._beat", "Sampler._look"}
+        looks = {
+            "LoopLag._sample",
+            "MemoryWatch._look",
+            "Repeating._beat",
+            "Sampler._look",
+        }
         self.assertEqual(set(timers), looks)
 
 
