@@ -12,10 +12,11 @@ from tests.integration.processes import pause
 from tests.integration.rig import RigCase
 from tests.integration.talking import connect, exchange
 
-DEAF = 200
+DEAF = 300
 HONEST = 40
 ROUNDS = 6
-MEMORY = 32 << 20
+MEMORY = 64 << 20
+LITTLE: Any = {"limits": {"memory": MEMORY}}
 ATTACKER = "127.0.0.2"
 SLACK = 3  # what arrives between two looks
 
@@ -57,9 +58,6 @@ class DeafTests(RigCase):
 
     async def assert_others_served(self, **mapping: object) -> None:
         """Let many visitors from one address read nothing, and others come."""
-        little: Any = {"limits": {"memory": MEMORY}}
-        await self.start_gateway(**little)
-        await self.start_agent(**little)
         source = await self.serve_crowd("source", **mapping)
         echo = await self.serve_crowd("echo", **mapping)
         paused = connect(source)
@@ -84,7 +82,10 @@ class DeafTests(RigCase):
         self.assertTrue(await deferToThread(paused.recv, 1))
 
     async def test_through_an_agent_all_others_are_served(self) -> None:
+        await self.start_gateway(**LITTLE)
+        await self.start_agent(**LITTLE)
         await self.assert_others_served()
 
     async def test_straight_to_a_target_all_others_are_served(self) -> None:
+        await self.start_gateway(**LITTLE)
         await self.assert_others_served(use_tunnel=False, target_host="127.0.0.1")
