@@ -175,8 +175,9 @@ class TcpEdge(Factory):
         """Return the visitor's protocol; None (a reset) for one that may not come."""
         rules = self.mapping.rules
         announced = bool(rules.trusted_proxies) and rules.trusts(_host(addr))
-        cause = None if announced else self._objection(_host(addr))
-        cause = cause or self._no_room(_host(addr))
+        cause = None if announced else self._refusal(_host(addr))
+        if cause is None and not self._crowd.slots.acquire():
+            cause = "limits.connections"
         if cause is not None:
             self._turn_away(addr, cause)
             return None
@@ -188,16 +189,18 @@ class TcpEdge(Factory):
             self._crowd.slots.release()
             raise
 
-    def _no_room(self, host: str) -> str | None:
-        """Take a place among all visitors; return the setting that leaves none."""
+    def _refusal(self, host: str) -> str | None:
+        """Return the setting that a visitor from there may not come for, or not now."""
+        return self._objection(host) or self._shortage(host)
+
+    def _shortage(self, host: str) -> str | None:
+        """Return the setting of which too little is left for one more from there."""
         crowd, slots = self._crowd, self._crowd.slots
         if not crowd.memory.admits(host):
             return "limits.memory"
         own = crowd.addresses.count(host)
         if places_refused(slots.limit, slots.active, own):
             slots.rejected += 1
-            return "limits.connections"
-        if not slots.acquire():
             return "limits.connections"
         return None
 
@@ -221,7 +224,7 @@ class TcpEdge(Factory):
         if not self.numPorts:  # the mapping went in the meantime
             self._crowd.slots.release()
             return None
-        cause = f"trusted_proxies: {fault}" if fault else self._objection(_host(addr))
+        cause = f"trusted_proxies: {fault}" if fault else self._refusal(_host(addr))
         if cause is not None:
             self._crowd.slots.release()
             self._turn_away(addr, cause)

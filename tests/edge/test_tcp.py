@@ -337,6 +337,18 @@ class HeaderTests(EdgeCase):
         self.assertTrue(transport.aborted)
         self.assertEqual((["access_rule"], 0), (self.full, self.slots.active))
 
+    def test_a_forwarded_visitor_has_the_share_of_its_own_address(self):
+        limit = 1 << 24
+        self.memory.limit = self.memory.shares.limit = limit
+        self.memory.count_kernel(limit - 1)
+        self.memory.shares.update({"192.0.2.66": limit - 1})
+        for source, aborted in (("192.0.2.66", True), ("192.0.2.7", False)):
+            transport = self.connect()
+            transport.protocol.dataReceived(self.header(source))
+            self.assertEqual(aborted, transport.aborted)
+        self.assertEqual(["limits.memory"], self.full)
+        self.assertEqual(1, self.slots.active)
+
     def test_a_balancer_that_speaks_for_itself_is_judged_by_its_own_address(self):
         transport = self.connect()
         transport.protocol.dataReceived(b"PROXY UNKNOWN\r\n")
