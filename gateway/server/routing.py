@@ -291,7 +291,7 @@ class TunnelVisit:
             "trace": self.id,
         }
         peer = near.transport.getPeer()
-        if peer is not self._addr and peer != self._addr:  # a balancer's
+        if peer != self._addr:  # a balancer's
             meta["peer"] = _visitor_text(peer)
         if self._hops:
             meta["hops"] = self._hops

@@ -211,7 +211,8 @@ class CircleTests(GatewayCase):
         last = self.visit(10080, local)
         last.peer_sends(header)
         self.assertTrue(last.aborted)
-        self.router.hops.note(*local, "198.51.100.7", 0)
+        host, port = local
+        self.router.hops.note(host, port, "198.51.100.7", 0)
         self.visit(10081, local).peer_sends(header)
         ((_, payload),) = agent.heard()
         meta = decode_open(payload).meta
