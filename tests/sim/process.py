@@ -167,7 +167,8 @@ class SimReactor:
         return call
 
     def getDelayedCalls(self):
-        return [one for one in self._own if one.active()]
+        self._own = [one for one in self._own if one.active()]
+        return list(self._own)
 
     def listenTCP(self, port, factory, backlog=50, interface=""):
         """Return a port that never opens: the API is called directly."""

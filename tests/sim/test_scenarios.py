@@ -10,11 +10,16 @@ from gateway.agent.targets import TargetDial
 from gateway.config.agent import AgentLimits
 from gateway.config.common import FlowConfig
 from gateway.config.gateway import LimitsConfig
+from gateway.link.protocol import LinkProtocol
 from gateway.link.stream import StreamTransport
+from gateway.mux.core import Core
+from gateway.mux.negotiated import Negotiated
+from gateway.mux.session import Session
 from gateway.mux.stream import State
 from gateway.relay.near import NearProtocol
 from gateway.relay.pair import DirectTarget, DirectVisitor
 from gateway.server.routing import DirectVisit, TunnelVisit
+from gateway.wire.codec import FrameDecoder
 from tests.sim import oracles
 from tests.sim.kernel import FOREVER, Manner
 from tests.sim.talkers import Script, TalkerFactory
@@ -338,10 +343,12 @@ class LeftoverTests(WorldCase):
         *(TargetDial, StreamTransport),
     )
 
-    def alive(self):
+    LINK_KINDS = (LinkProtocol, Session, Core, FrameDecoder, Negotiated)
+
+    def alive(self, kinds=KINDS):
         """Return the names of the kinds of which there are instances."""
         found = Counter(map(type, gc.get_objects()))
-        return {kind.__name__: found[kind] for kind in self.KINDS if found[kind]}
+        return {kind.__name__: found[kind] for kind in kinds if found[kind]}
 
     def assert_freed(self, port):
         """Let a visitor come and go."""
@@ -354,6 +361,25 @@ class LeftoverTests(WorldCase):
         self.world.until(self.gone(visitor))
         self.world.clock.run(10.0)
         self.assertEqual(self.alive(), {})
+
+    def test_a_link(self):
+        """Whether its connection was reset or it was told to go."""
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        before = self.alive(self.LINK_KINDS)
+        self.assertTrue(before)
+        for end in ("reset", "told"):
+            if end == "reset":
+                self.world.link_connections()[0].drop()
+            else:
+                self.world.links.disconnect("left", "test")
+            self.world.until(lambda: not self.agent.connected)
+            self.world.until(lambda: self.agent.connected)
+            self.world.clock.run(10.0)
+            for process in (self.world.gate, self.agent.process):
+                process.reactor.getDelayedCalls()  # forgets those that were made
+            self.assertEqual(self.alive(self.LINK_KINDS), before, end)
 
     def test_a_visit_through_an_agent(self):
         for number, target in enumerate((TARGETS["echo"][0], CLOSED_PORT)):
