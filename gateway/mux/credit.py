@@ -5,9 +5,9 @@ they arrive; that is the whole back-pressure scheme.  A window that slows its st
 down grows, as long as there is memory.
 
 Doubling is too slow for a long path that loses packets: TCP settles for the rate that
-it saw while the window was small.  So a stream that has used up its first window gets
-at once what a fast path of that round trip would need.  Some round trips later the
-rate of the stream is known, and a window that is far too large for it shrinks again.
+it saw while the window was small.  So a window grows by as much as the arriving bytes
+prove that it is too small, up to eight times what it was, and up to what a fast path
+of that round trip needs.
 """
 
 from __future__ import annotations
@@ -18,12 +18,9 @@ from gateway.errors import CreditError
 from gateway.wire.frames import MAX_CREDIT
 
 UNLIMITED: Final = 1 << 62
-PRESUMED_RATE: Final = 40_000_000  # bytes a second of a path, until the rate is known
-PRESUMED_SHARE: Final = 16  # part of the room for growth that one stream may take then
-PATIENCE: Final = 2.0  # how much slower than others the first bytes may be
-TRIAL_ROUND_TRIPS: Final = 32.0  # until a connection has found its rate
-SPAN_ROUND_TRIPS: Final = 4.0  # over which a rate is measured
-NEEDED: Final = 4  # bandwidth-delay products that a stream needs where packets are lost
+FAST_PATH: Final = 80_000_000  # bytes a second
+MOST_GROWTH: Final = 8  # times, at once
+SHARE: Final = 16  # part of the room for growth that a window may take to grow so
 
 
 class SendCredit:
@@ -99,48 +96,6 @@ class Plenty:
     hold = let_go = shrink
 
 
-class Trial:
-    """Measure what a stream makes of a window that was presumed to be right for it.
-
-    The best of several short spans counts, because waits for lost packets and the
-    beginning of a connection are slow spans of a fast path.
-
-    Attributes:
-        granted: bytes that might have arrived since the trial began.
-        goal: bytes that the window is to shrink to; 0 = it need not.
-    """
-
-    __slots__ = ("_arrived", "_best", "_ends", "_since", "goal", "granted")
-
-    def __init__(self, unspent: int, now: float, round_trip: float) -> None:
-        self._ends: float | None = now + TRIAL_ROUND_TRIPS * round_trip
-        self._since = now
-        self._arrived = 0  # by then
-        self._best = 0.0  # bytes a second
-        self.granted = unspent
-        self.goal = 0
-
-    def judge(self, receiving: ReceiveCredit, now: float, round_trip: float) -> None:
-        """Look at the rate; at the end of the trial set the goal, once.
-
-        Args:
-            receiving: what has the window.
-            now: monotonic seconds.
-            round_trip: seconds.
-        """
-        seconds = now - self._since
-        if self._ends is None or seconds < SPAN_ROUND_TRIPS * round_trip:
-            return
-        arrived = self.granted - receiving.unspent
-        self._best = max(self._best, (arrived - self._arrived) / seconds)
-        self._since, self._arrived = now, arrived
-        if now >= self._ends:
-            self._ends = None
-            needed = int(NEEDED * self._best * round_trip)
-            if receiving.window > 2 * needed:
-                self.goal = max(receiving.first, needed)
-
-
 class ReceiveCredit:
     """What we let the peer send.
 
@@ -150,16 +105,14 @@ class ReceiveCredit:
         unspent: bytes that the peer may still send.
         mark: unspent and held bytes together at which credit is due.
         since: monotonic seconds of the last grant, or of the beginning.
-        trial: of a window that more than doubled; None = there was none.
     """
 
-    __slots__ = ("first", "mark", "since", "trial", "unspent", "window")
+    __slots__ = ("first", "mark", "since", "unspent", "window")
 
     def __init__(self, window: int, now: float = 0.0) -> None:
         self.first = self.window = self.unspent = window
         self.mark = window // 2
         self.since = now
-        self.trial: Trial | None = None
 
     def charge(self, amount: int) -> None:
         """Take arriving bytes off the credit.
@@ -185,68 +138,43 @@ class ReceiveCredit:
             return 0
         due = self.window - self.unspent - held
         self.unspent += due
-        if self.trial is not None:
-            self.trial.granted += due
         return due
-
-    def limits(self, held: int, now: float, round_trip: float) -> bool:
-        """Tell whether a larger window would make the stream faster.
-
-        It would if the reader keeps up and what is due now was used up in about the
-        time that credit takes to reach the sender and bytes to come back.
-
-        Args:
-            held: bytes received that the near socket's kernel has not taken.
-            now: monotonic seconds.
-            round_trip: seconds.
-        """
-        used = self.window - self.unspent - held
-        hurried = (now - self.since) * self.window <= 2 * round_trip * used
-        return hurried and held * 4 <= self.window
 
     def wanted(self, held: int, now: float, round_trip: float, most: int) -> int:
         """Return how large the window should be, at least what it is.
 
+        It should be larger if the reader keeps up and what is due now was used up in
+        about the time that credit takes to reach the sender and bytes to come back.
+
         Args:
             held: bytes received that the near socket's kernel has not taken.
             now: monotonic seconds.
             round_trip: seconds.
-            most: bytes that may be granted without knowing the rate.
+            most: bytes up to which it may more than double.
         """
-        presumed = min(int(round_trip * PRESUMED_RATE), most)
-        if self.trial is None and presumed > self.window:
-            if not self.limits(held, now, PATIENCE * round_trip):
-                return self.window
-            return presumed if self.window > self.first else 2 * self.window
-        limits = self.limits(held, now, round_trip)
-        return 2 * self.window if limits else self.window
+        window = wanted = self.window
+        if held * 4 > window:
+            return window
+        most = min(int(round_trip * FAST_PATH), most, MOST_GROWTH * window)
+        most = max(most, 2 * window)
+        seconds = now - self.since
+        needed = 2 * round_trip * (window - self.unspent - held)
+        while wanted * 2 <= most and seconds * wanted <= needed:
+            wanted *= 2
+        return wanted
 
-    def widen(self, size: int, now: float = 0.0, round_trip: float = 0.0) -> None:
-        """Let the window grow by `size` bytes, which are due at once.
-
-        More than double is on trial.
-
-        Args:
-            size: bytes.
-            now: monotonic seconds.
-            round_trip: seconds.
-        """
-        if size > self.window:
-            self.trial = Trial(self.unspent, now, round_trip)
+    def widen(self, size: int) -> None:
+        """Let the window grow by `size` bytes, which are due at once."""
         self.window += size
         self.mark = self.window // 2
 
-    def narrow(self, held: int, goal: int = 0) -> int:
+    def narrow(self, held: int) -> int:
         """Go back towards the first window as far as was not granted already.
-
-        Args:
-            held: bytes received that the near socket's kernel has not taken.
-            goal: bytes to go back to, if they are more than the first window.
 
         Returns:
             By how many bytes it has shrunk.
         """
-        window = min(self.window, max(self.first, goal, self.unspent + held))
+        window = max(self.first, self.unspent + held)
         size, self.window = self.window - window, window
         self.mark = window // 2
         return size

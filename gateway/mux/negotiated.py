@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from gateway.errors import PayloadError, ProtocolError
 from gateway.mux.core import Core
-from gateway.mux.credit import PRESUMED_SHARE, ReceiveCredit, SendCredit
+from gateway.mux.credit import SHARE, ReceiveCredit, SendCredit
 from gateway.mux.stream import (
     FIN_IS_RECEIVED,
     FIN_IS_SENT,
@@ -109,8 +109,8 @@ class Negotiated:
     def repay(self, stream: Stream, held: int) -> None:
         """Grant what has left for the near socket's kernel, in half windows.
 
-        The window is fitted to the path first.  Where memory is tight a stream gets
-        its first window only, and nothing while it holds much.
+        A window that slows its stream down grows first.  Where memory is tight a
+        stream gets its first window only, and nothing while it holds much.
         """
         receiving = stream.receiving
         if receiving.unspent + held > receiving.mark:
@@ -124,29 +124,15 @@ class Negotiated:
                 return  # the near socket was paused and tells when it has room
             settings.memory.shrink(receiving.narrow(held))
         else:
-            self._fit(receiving, held)
+            most = settings.memory.room // SHARE
+            wanted = receiving.wanted(held, core.now, core.round_trip, most)
+            size = min(wanted, settings.max_window) - receiving.window
+            if size > 0 and settings.memory.grow(size):
+                receiving.widen(size)
         due = receiving.due(held)
         if due:
             receiving.since = core.now
             self._outbox.urgent(messages.encode_window(stream.id, due))
-
-    def _fit(self, receiving: ReceiveCredit, held: int) -> None:
-        """Widen a window that slows its stream down, or narrow one that is idle."""
-        core = self._core
-        memory, now, round_trip = core.settings.memory, core.now, core.round_trip
-        trial = receiving.trial
-        if trial is not None:
-            trial.judge(receiving, now, round_trip)
-            if trial.goal:
-                memory.shrink(receiving.narrow(held, trial.goal))
-                if receiving.window > trial.goal:
-                    return
-                trial.goal = 0
-        most = memory.room // PRESUMED_SHARE
-        wanted = receiving.wanted(held, now, round_trip, most)
-        size = min(wanted, core.settings.max_window) - receiving.window
-        if size > 0 and memory.grow(size):
-            receiving.widen(size, now, round_trip)
 
     def lost(self) -> None:
         """End every stream; a direction whose FIN has arrived is flushed."""

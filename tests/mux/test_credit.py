@@ -185,20 +185,41 @@ class GrowingTests(SynchronousTestCase):
     def spend(self, amount):
         self.credit.charge(amount)
 
+    def wanted(self, *, held=0, now, round_trip, most=0):
+        return self.credit.wanted(held, now, round_trip, most)
+
     def test_a_window_used_up_within_a_round_trip_is_too_small(self):
         self.spend(WINDOW)
-        self.assertTrue(self.credit.limits(held=0, now=10.09, round_trip=0.05))
-        self.assertFalse(self.credit.limits(held=0, now=10.11, round_trip=0.05))
+        self.assertEqual(self.wanted(now=10.09, round_trip=0.05), 2 * WINDOW)
+        self.assertEqual(self.wanted(now=10.11, round_trip=0.05), WINDOW)
 
     def test_half_of_it_may_take_half_the_time(self):
         self.spend(WINDOW // 2)
-        self.assertTrue(self.credit.limits(held=0, now=10.04, round_trip=0.05))
-        self.assertFalse(self.credit.limits(held=0, now=10.06, round_trip=0.05))
+        self.assertEqual(self.wanted(now=10.04, round_trip=0.05), 2 * WINDOW)
+        self.assertEqual(self.wanted(now=10.06, round_trip=0.05), WINDOW)
 
     def test_a_reader_that_does_not_keep_up_needs_no_larger_one(self):
         self.spend(WINDOW)
-        self.assertTrue(self.credit.limits(held=25, now=10.0, round_trip=1.0))
-        self.assertFalse(self.credit.limits(held=26, now=10.0, round_trip=1.0))
+        self.assertEqual(self.wanted(held=25, now=10.0, round_trip=1.0), 2 * WINDOW)
+        self.assertEqual(self.wanted(held=26, now=10.0, round_trip=1.0), WINDOW)
+
+    @given(
+        st.integers(0, WINDOW),
+        st.integers(0, WINDOW),
+        st.floats(0, 2),
+        st.floats(0, 1),
+        st.integers(0, 100 * WINDOW),
+    )
+    def test_growth_is_bounded(self, spent, held, seconds, round_trip, most):
+        """Never by more than eight times, nor beyond what may more than double."""
+        credit = ReceiveCredit(WINDOW, now=10.0)
+        credit.charge(spent)
+        wanted = credit.wanted(min(held, spent), 10.0 + seconds, round_trip, most)
+        self.assertIn(wanted, [WINDOW, 2 * WINDOW, 4 * WINDOW, 8 * WINDOW])
+        self.assertTrue(wanted <= 2 * WINDOW or wanted <= most)
+        if wanted > WINDOW:
+            half = credit.window // 2  # what was used up in this time fits twice
+            self.assertLessEqual(seconds * half, 2 * round_trip * WINDOW)
 
     def test_what_a_window_grows_by_is_due(self):
         self.spend(WINDOW)
