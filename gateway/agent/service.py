@@ -34,6 +34,7 @@ from gateway.mux.session import Session
 from gateway.policy.backoff import Backoff
 from gateway.policy.budget import Budget
 from gateway.policy.credentials import AgentKey
+from gateway.policy.links import LinkCount, LinkUse
 from gateway.relay.linger import Linger
 from gateway.relay.memory import MemoryWatch
 from gateway.texts import Texts
@@ -43,6 +44,7 @@ from gateway.wire.messages import Goaway
 
 DIAL_MARGIN_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 0.05
+COUNT_SECONDS: Final = 0.5  # between decisions about the number of links
 NONCE_BYTES: Final = 16
 
 
@@ -52,7 +54,8 @@ class AgentSettings:
 
     Attributes:
         servers: (host, port) of the gateways, tried in order.
-        connections: links held side by side, 1..16.
+        connections: links held side by side, 1..16; with `auto` the most there are.
+        auto: hold one link, and more while they are what limits.
         greeting: HELLO of link 0; the others differ in the number.
         key: what is proved to be known, in place of a token; None = nothing.
         session: settings of each session.
@@ -68,6 +71,7 @@ class AgentSettings:
     link: LinkSettings
     dial_seconds: float
     connect_seconds: float = 10.0
+    auto: bool = False
     key: AgentKey | None = None
 
 
@@ -181,8 +185,17 @@ class AgentService(Service):
         self._given_up = False
         self._name = settings.greeting.agent
         self._watch = MemoryWatch(parts.clock, parts.memory, self._holders)
+        self._count = LinkCount() if settings.auto else None
+        self._count_call: IDelayedCall | None = None
         self.keepers = [
-            LinkKeeper(settings, parts, number, self._links_wanted, self._give_up)
+            LinkKeeper(
+                settings,
+                parts,
+                number,
+                self._links_wanted,
+                self._give_up,
+                self._spare_refused if settings.auto and number else None,
+            )
             for number in range(settings.connections)
         ]
 
@@ -191,6 +204,8 @@ class AgentService(Service):
         super().startService()
         self._watch.start()
         self.keepers[0].start()
+        if self._count is not None:
+            self._plan_count()
 
     def _holders(self) -> Iterator[StreamTransport]:
         for keeper in self.keepers:
@@ -206,9 +221,38 @@ class AgentService(Service):
         ]
 
     def _links_wanted(self, count: int) -> None:
+        if self._count is not None:
+            self._count.limit = min(count, len(self.keepers))
+            return
         for keeper in self.keepers[1:count]:
             if keeper.idle:
                 keeper.start()
+
+    def _plan_count(self) -> None:
+        self._count_call = self._parts.clock.callLater(COUNT_SECONDS, self._fit_count)
+
+    def _fit_count(self) -> None:
+        """Open the links that are wanted now, or close those that are not."""
+        self._plan_count()
+        count = self._count
+        uses = [use for keeper in self.keepers if (use := keeper.use()) is not None]
+        if count is None or not uses:
+            return
+        wanted = count.look(uses, self._parts.clock.seconds())
+        away = [keeper for keeper in self.keepers if keeper.away]
+        missing = wanted - len(self.keepers) + len(away)
+        for keeper in away[: max(0, missing)]:
+            if keeper.idle:
+                keeper.start()
+        if missing < 0 and self.keepers[0].up:
+            present = [keeper for keeper in self.keepers if not keeper.away]
+            for keeper in present[max(1, wanted) :]:
+                keeper.retire()
+
+    def _spare_refused(self) -> None:
+        if self._count is not None:
+            up = sum(keeper.up for keeper in self.keepers)
+            self._count.refused(up, self._parts.clock.seconds())
 
     def _give_up(self) -> bool:
         """One link has no tries left; return whether that is the end of all."""
@@ -247,6 +291,9 @@ class AgentService(Service):
             A Deferred that fires when nothing is left.
         """
         super().stopService()
+        if self._count_call is not None:
+            self._count_call.cancel()
+            self._count_call = None
         self._parts.exposures.stop()
         return Deferred.fromCoroutine(self._stop())
 
@@ -269,6 +316,7 @@ class LinkKeeper:
         number: int,
         wanted: Callable[[int], None],
         give_up: Callable[[], bool],
+        refused: Callable[[], None] | None = None,
     ) -> None:
         """Prepare; nothing happens before `start`.
 
@@ -278,12 +326,18 @@ class LinkKeeper:
             number: of this link among the agent's.
             wanted: told how many links the gateway takes, whenever it is known.
             give_up: called when no try is left; returns False if it must go on.
+            refused: called when the gateway takes no more links; such a link is not
+                tried again until it is started. None = the link must stay up.
         """
         self._settings = settings
         self._parts = parts
         self._number = number
         self._wanted = wanted
         self._give_up = give_up
+        self._refused = refused
+        self._retired = False
+        self._rests_until = 0.0
+        self._seen_bytes = 0
         self._servers = cycle(settings.servers)
         self._server = settings.servers[0]
         self._attempt = 0
@@ -300,15 +354,46 @@ class LinkKeeper:
     # -- connecting ----------------------------------------------------------------
 
     @property
-    def idle(self) -> bool:
-        """Whether it does nothing and plans nothing."""
+    def up(self) -> bool:
+        """Whether new streams may be opened on its link."""
+        return self.link is not None and self.link.usable
+
+    @property
+    def away(self) -> bool:
+        """Whether there is no link, and none is being made or planned."""
         at_rest = self.link is None and self._connecting is None
         return at_rest and self._retry is None and not self._stopping
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is away and may be started."""
+        return self.away and self._parts.clock.seconds() >= self._rests_until
+
+    def use(self) -> LinkUse | None:
+        """Return what the link did since the last call, or None if it is not up."""
+        link = self.link
+        if link is None or not link.usable:
+            return None
+        before, self._seen_bytes = self._seen_bytes, link.received_bytes
+        return LinkUse(
+            streams=len(link.session.core.streams),
+            waiting=link.full or link.stalled > 0,
+            arrived=link.received_bytes - before,
+            round_trip=link.session.liveness.shortest,
+        )
+
+    def retire(self) -> None:
+        """Close a link that is up and has no streams; it is not tried again."""
+        link = self.link
+        if link is None or not link.usable or link.session.core.streams:
+            return
+        self._retired = True
+        link.leave(frames.SURPLUS, "not needed now")
 
     def start(self) -> None:
         """Connect now."""
         self._retry = None
-        self._unwanted = False
+        self._unwanted = self._retired = False
         self._server = next(self._servers)
         host, port = self._server
         connecting = self._parts.dial(
@@ -345,6 +430,17 @@ class LinkKeeper:
         backoff = self._parts.backoff
         delay = backoff.delay(self._attempt, self._parts.random)
         self._attempt += 1
+        if self._refused is not None:
+            if delay is None:
+                delay = backoff.longest()
+            self._rests_until = self._parts.clock.seconds() + delay
+            self.log.info(
+                "link {number}: {why}; tried again when it is needed",
+                number=self._number,
+                why=why,
+                log_same=("tried again", why),
+            )
+            return
         if delay is None and self._give_up():
             self.log.error(
                 "link {number}: giving up after {attempts} tries: {why}",
@@ -375,6 +471,7 @@ class LinkKeeper:
         self._connecting = None
         self.link = link
         self._decided_at = None
+        self._seen_bytes = 0
         greeting = self._settings.greeting
         values = {name: getattr(greeting, name) for name in Hello.__slots__}
         link.session.greet(Hello(**(values | {"link": self._number})))
@@ -425,8 +522,12 @@ class LinkKeeper:
 
     def link_refused(self, link: LinkProtocol, error: str) -> None:
         """The gateway does not want this link; it is tried again, less often."""
-        self.log.error("the gateway refused the link: {error}", error=error)
         self._name_taken = self._name_taken or error == NAME_TAKEN
+        if self._refused is not None:
+            self.log.info("the gateway takes no more links: {error}", error=error)
+            self._refused()
+            return
+        self.log.error("the gateway refused the link: {error}", error=error)
 
     def link_goodbye(self, link: LinkProtocol, goodbye: Goaway) -> None:
         """The gateway leaves, or sends us away."""
@@ -471,6 +572,9 @@ class LinkKeeper:
         heartbeat = link.session.liveness.interval
         if self._decided_at is not None and now >= self._decided_at + heartbeat:
             self._attempt = 0
+        if self._retired:
+            self.log.info("link {number} closed: not needed now", number=self._number)
+            return
         self.log.info(
             "{phrase}: link {number}: {why}",
             phrase=self._parts.texts("link_down"),

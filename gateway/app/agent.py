@@ -37,7 +37,7 @@ from gateway.relay.dial import Dialer
 from gateway.relay.linger import Linger
 from gateway.server.own import OwnPlaces
 from gateway.texts import Language, Texts
-from gateway.wire.hello import Register
+from gateway.wire.hello import MAX_LINKS, Register
 
 
 def build_agent(
@@ -114,7 +114,8 @@ def build_agent(
     )
     settings = AgentSettings(
         servers=tuple((one.host, one.port) for one in config.server),
-        connections=config.connections,
+        connections=MAX_LINKS if config.connections == "auto" else config.connections,
+        auto=config.connections == "auto",
         key=key_of(config),
         greeting=greeting_of(config, world.random_bytes(8).hex()),
         session=SessionSettings(

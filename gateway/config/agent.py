@@ -28,6 +28,7 @@ from gateway.config.fields import (
     Fingerprint,
     GatewayAddress,
     Host,
+    LinkNumber,
     LocalPlace,
     Name,
     OneOrMore,
@@ -143,8 +144,8 @@ class AgentConfig(Block):
     key (`gtk_...`), which is proved and never sent."""
     token_file: FileName | None = None
     """File that holds `token`."""
-    connections: Annotated[int, Field(ge=1, le=16)] = 1
-    """Links held side by side."""
+    connections: LinkNumber = "auto"
+    """Links held side by side; `auto` = one, and more while they are what limits."""
     default_host: Host = "127.0.0.1"
     """Host that is dialled where the gateway names a port alone."""
     allow_targets: AllowedTargets = ("127.0.0.0/8", "::1")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Final, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -38,6 +38,7 @@ from gateway.policy.access import (
 )
 from gateway.policy.addresses import check_host, check_listen
 from gateway.policy.credentials import Verifier
+from gateway.wire.hello import MAX_LINKS
 from gateway.wire.plain import check_plain, is_plain
 
 FEWEST_SECRET_CHARACTERS: Final = 16
@@ -112,6 +113,15 @@ def choice(value: object) -> object:
     if type(value) is int:
         raise PydanticCustomError("number", "a number is no word")
     return value
+
+
+def link_number(value: object) -> int | Literal["auto"]:
+    """Take `auto` or how many links an agent holds."""
+    if value == "auto":
+        return "auto"
+    if type(value) is int and 1 <= value <= MAX_LINKS:
+        return value
+    raise PydanticCustomError("links", "no number of links")
 
 
 def not_yet(value: object, words: Collection[str]) -> object:
@@ -222,6 +232,11 @@ BindAddress: TypeAlias = Annotated[
     str,
     _read(check_listen),
     Means("an IP address of this machine; empty = all interfaces"),
+]
+LinkNumber: TypeAlias = Annotated[
+    int | Literal["auto"],
+    PlainValidator(link_number),
+    Means(f"auto, or a whole number from 1 to {MAX_LINKS}"),
 ]
 Host: TypeAlias = Annotated[str, _read(check_host), Means("a host name or IP address")]
 ListeningPlace: TypeAlias = Annotated[

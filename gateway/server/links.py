@@ -6,6 +6,7 @@ import hmac
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Final, NamedTuple
 from typing import Protocol as Seam
 
@@ -30,6 +31,7 @@ from gateway.ops.refusals import RefusalLog
 from gateway.policy.credentials import AgentCredential, AgentScope
 from gateway.policy.expiry import Expiries
 from gateway.policy.limits import Slots
+from gateway.policy.links import Recent
 from gateway.policy.rates import Bucket
 from gateway.policy.shares import Shares
 from gateway.relay.linger import Linger
@@ -174,6 +176,7 @@ class _Agent:
         self.software = hello.software if hello is not None else ""
         self.connected_at = connected_at
         self.links: dict[int, LinkProtocol] = {}
+        self.recent: dict[int, Recent] = {}  # what each link moved
         self.replaced: deque[str] = deque(maxlen=REMEMBERED_INSTANCES)
         self._buckets: tuple[Bucket, Bucket] | None = None
 
@@ -259,6 +262,7 @@ class Links:
         self._empty: list[Deferred[None]] = []
         self._unproven: Shares[LinkProtocol] = Shares()  # those without a name
         word = "Dropped" if settings.session.allow_legacy else "Unauthorized"
+        self._surplus: set[LinkProtocol] = set()  # those that their agents close
         self._refusals = RefusalLog(clock, "link", word, emit)
         self._offences = RefusalLog(clock, "link", emit=emit)  # wrong credentials
         self.linger = Linger(clock)
@@ -310,7 +314,10 @@ class Links:
         )
 
     def pick(self, name: str | None, port: int | None = None) -> LinkProtocol | None:
-        """Return the link for a new stream, or None.
+        """Return the link for a new stream, the one with least to do, or None.
+
+        Bytes of the last second count as well as streams: one download fills a link
+        more than many idle streams do.
 
         Args:
             name: the agent asked for; None = the default agent, else the only
@@ -320,13 +327,18 @@ class Links:
         agent = self._default() if name is None else self._agents.get(name)
         if agent is None:
             return None
-        best, fewest = None, self._settings.streams_per_link or 1 << 62
+        best, least = None, inf
+        limit, now = self._settings.streams_per_link or inf, self._clock.seconds()
         full = False
-        for link in agent.links.values():
+        for number, link in agent.links.items():
+            if not link.usable:
+                continue
+            full = True
             streams = len(link.session.core.streams)
-            if streams < fewest and link.usable:
-                best, fewest = link, streams
-            full = full or link.usable
+            moved = link.received_bytes + link.sent_bytes
+            load = streams + agent.recent[number].weight(moved, now)
+            if streams < limit and load < least:
+                best, least = link, load
         if port is not None:
             self._given += best is not None
             self._full += full and best is None
@@ -521,9 +533,9 @@ class Links:
             self._tell("refused", hello.agent, link, hello.link, error)
             link.refuse(error)
             return
-        link.accept(self._ack(hello))
+        link.accept(self._ack(link, hello))
 
-    def _ack(self, hello: Hello) -> HelloAck:
+    def _ack(self, link: LinkProtocol, hello: Hello) -> HelloAck:
         settings = self._settings
         return HelloAck(
             session=self._random(8).hex(),
@@ -532,7 +544,7 @@ class Links:
             max_frame=settings.session.max_frame,
             heartbeat=settings.session.heartbeat_seconds,
             open_timeout=settings.open_timeout,
-            links=MAX_LINKS,
+            links=min(MAX_LINKS, (link.scope and link.scope.max_links) or MAX_LINKS),
         )
 
     def _answer_probe(self, link: LinkProtocol, hello: Hello, padding: int) -> None:
@@ -542,7 +554,7 @@ class Links:
             agent=hello.agent,
             address=link.address,
         )
-        ack = self._ack(hello)
+        ack = self._ack(link, hello)
         link.accept(
             replace(ack, software=SOFTWARE, clock=self._wall_clock(), probe=True)
         )
@@ -596,6 +608,7 @@ class Links:
         arrived = self._agents.get(name) is not agent
         self._agents[name] = agent
         agent.links[number] = link
+        agent.recent[number] = Recent()
         if link.scope is not None:
             link.buckets = agent.share(
                 link.scope.bandwidth_limit, self._clock.seconds()
@@ -659,17 +672,26 @@ class Links:
         self._add_unproven(link)
         self._slots.release()
         name, number = place
-        self.log.info(
-            "{phrase}: agent {agent} link {number} at {address}: {why}",
-            phrase=self._texts("link_down"),
-            agent=name,
-            number=number,
-            address=link.address,
-            why=why,
-        )
-        self._tell("down", name, link, number, why)
+        if link in self._surplus:
+            self.log.info(
+                "agent {agent} closed its link {number} at {address}: not needed now",
+                agent=name,
+                number=number,
+                address=link.address,
+            )
+            self._tell("closed", name, link, number)
+        else:
+            self.log.info(
+                "{phrase}: agent {agent} link {number} at {address}: {why}",
+                phrase=self._texts("link_down"),
+                agent=name,
+                number=number,
+                address=link.address,
+                why=why,
+            )
+            self._tell("down", name, link, number, why)
         agent = self._agents[name]
-        del agent.links[number]
+        del agent.links[number], agent.recent[number]
         if not agent.links:
             del self._agents[name]
             self._expiries.discard(name)
@@ -764,6 +786,9 @@ class Links:
 
     def link_goodbye(self, link: LinkProtocol, goodbye: Goaway) -> None:
         """The agent leaves: it gets no new streams."""
+        if goodbye.reason == frames.SURPLUS:
+            self._surplus.add(link)
+            return
         self.log.info(
             "agent at {address} leaves: {text}",
             address=link.address,
@@ -802,6 +827,7 @@ class Links:
         """Forget the connection."""
         self._connections.pop(link, None)
         self._unproven.discard(link)
+        self._surplus.discard(link)
         self._gone_sent += link.sent_bytes
         self._gone_received += link.received_bytes
         if not self._connections:

@@ -76,7 +76,8 @@ REPLACED: Final = 1
 REVOKED: Final = 2
 PROTOCOL_ERROR: Final = 3
 RELOAD: Final = 4
-POLITE_REASONS: Final = frozenset({STOPPING, RELOAD})
+SURPLUS: Final = 5  # an agent has more links than it needs
+POLITE_REASONS: Final = frozenset({STOPPING, RELOAD, SURPLUS})
 
 # reason of RESET
 ABORTED: Final = 0

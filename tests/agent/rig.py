@@ -51,6 +51,7 @@ class AgentCase(LogCase):
         *,
         servers=(GATEWAY,),
         connections=1,
+        auto=False,
         max_attempts=0,
         wishes=(),
         streams=0,
@@ -114,6 +115,7 @@ class AgentCase(LogCase):
         settings = AgentSettings(
             servers=tuple(servers),
             connections=connections,
+            auto=auto,
             greeting=Hello(
                 instance=INSTANCE,
                 window=WINDOW,

@@ -2,10 +2,10 @@
 
 import json
 
-from gateway.wire import frames
+from gateway.wire import frames, messages
 from gateway.wire.hello import Register
 from tests.agent.rig import GATEWAY, AgentCase
-from tests.link.rig import KEEP_ALIVE, goaway, hello_ack
+from tests.link.rig import KEEP_ALIVE, FarEnd, goaway, hello_ack
 from tests.strategies import json_frame, raw_frame, with_id
 
 OTHER = ("192.0.2.2", 9001)
@@ -274,6 +274,165 @@ class SeveralLinksTests(AgentCase):
         self.wait(5)
         self.linked()
         self.assertEqual(3, len(self.dials()))
+
+
+class AutoTests(AgentCase):
+    """Links as many as are needed, on a path with a round trip of 100 ms."""
+
+    def setUp(self):
+        super().setUp()
+        self.build(connections=16, auto=True)
+
+    def greet(self, gateway, **ack):
+        """Accept a link; its round trip is 100 ms."""
+        gateway.says(hello_ack(**ack))
+        for kind, payload in gateway.heard():
+            if kind == frames.PING:
+                self.clock.advance(0.1)
+                gateway.says(raw_frame(kind, bytes([frames.PING_ANSWER]) + payload[1:]))
+
+    def greeted(self, **ack):
+        """Start, and accept the first link."""
+        self.start()
+        gateway = self.reach()
+        self.greet(gateway, **ack)
+        return gateway
+
+    def press(self, streams=10):
+        """Open streams on the first link, whose transport then takes nothing more."""
+        for number in range(1, streams + 1):
+            self.gateways[0].says(
+                messages.encode_open(messages.OpenRequest(number, 1, 80, "", {}))
+            )
+        self.keeper().link.pauseProducing()
+
+    def rest(self):
+        """The downloads end."""
+        self.keeper().link.resumeProducing()
+        for stream_id in list(self.keeper().link.session.core.streams):
+            self.gateways[0].says(messages.encode_reset(stream_id, frames.ABORTED))
+
+    def keeper(self, number=0):
+        return self.service.keepers[number]
+
+    def tries(self):
+        """Return the attempts at links that were made so far."""
+        attempts = self.network.attempts
+        return [one for one in attempts if (one.address, one.port) == GATEWAY]
+
+    def accept(self, **ack):
+        """Accept the links that are asked for."""
+        for attempt in self.tries()[len(self.gateways) :]:
+            gateway = FarEnd(attempt.succeed())
+            self.gateways.append(gateway)
+            self.greet(gateway, **ack)
+
+    def pressed(self, seconds=2):
+        """Let time pass under pressure; return how many links there are."""
+        for _ in range(seconds * 4):
+            self.wait(0.25)
+            self.accept()
+        return len(self.service.named())
+
+    def test_one_when_idle(self):
+        self.greeted()
+        self.wait(40)
+        self.assertEqual(1, len(self.dials()))
+
+    def test_ten_downloads_have_ten_links_within_seconds(self):
+        self.greeted()
+        self.press()
+        self.assertEqual(10, self.pressed())
+        numbers = [
+            json.loads(one.transport.value()[6:].split(b"}")[0] + b"}")["link"]
+            for one in self.gateways
+        ]
+        self.assertEqual(list(range(10)), numbers)
+
+    def test_no_more_than_the_gateway_takes(self):
+        self.greeted(links=3)
+        self.press()
+        for _ in range(8):
+            self.wait(0.25)
+            self.accept(links=3)
+        self.assertEqual(3, len(self.tries()))
+
+    def test_a_legacy_gateway_gets_one(self):
+        self.start()
+        self.reach().says(KEEP_ALIVE)
+        self.keeper().link.pauseProducing()
+        self.wait(5)
+        self.assertEqual(1, len(self.dials()))
+
+    def test_after_5_idle_minutes_there_is_one_and_no_link_was_lost(self):
+        self.greeted()
+        self.press()
+        self.pressed()
+        self.rest()
+        for _ in range(40):
+            self.wait(7.25)
+            for gateway in self.gateways:
+                gateway.says(KEEP_ALIVE)
+        self.assertEqual(10, len(self.service.named()))
+        self.wait(15)
+        for gateway in self.gateways[1:]:
+            self.assertEqual([frames.GOAWAY], gateway.kinds())
+            gateway.says(goaway(frames.SURPLUS))
+            gateway.transport.peer_resets()
+        self.assertEqual([], [k for k in self.gateways[0].kinds() if k != 0x02])
+        self.gateways[0].says(KEEP_ALIVE)
+        self.wait(30)
+        self.assertEqual(1, len(self.service.named()))
+        self.assertEqual(10, len(self.tries()))
+        self.assertEqual([], self.lines("link down"))
+        self.assertEqual(9, len(self.lines("closed: not needed now")))
+
+    def test_a_link_with_streams_is_not_closed(self):
+        self.greeted()
+        self.press()
+        self.pressed()
+        self.rest()
+        self.gateways[9].says(
+            messages.encode_open(messages.OpenRequest(1, 1, 80, "", {}))
+        )
+        self.network.attempts[-1].succeed()
+        for _ in range(50):
+            self.wait(7.25)
+            for gateway in self.gateways:
+                gateway.says(KEEP_ALIVE)
+        self.assertNotIn(frames.GOAWAY, self.gateways[9].kinds())
+        self.assertIn(frames.GOAWAY, self.gateways[8].kinds())
+
+    def test_a_refused_link_is_not_tried_again_for_5_minutes(self):
+        self.greeted()
+        self.press()
+        self.wait(1.5)
+        self.assertEqual(4, len(self.tries()))
+        self.accept(error="the number of tunnels has reached the limit")
+        self.assertEqual(1, self.pressed(8))
+        self.assertEqual(4, len(self.tries()))
+
+    def test_a_link_that_is_lost_comes_back_while_it_is_needed(self):
+        self.greeted()
+        self.press()
+        self.pressed()
+        self.gateways[4].transport.peer_resets()
+        self.assertEqual(1, len(self.lines("link down")))
+        self.assertEqual(9, self.pressed(1))
+        self.assertEqual(10, self.pressed(5))
+
+    def test_a_stop_closes_all_and_leaves_no_timer(self):
+        self.greeted()
+        self.press()
+        self.pressed()
+        self.rest()
+        stopped = self.service.stopService()
+        for gateway in self.gateways:
+            self.assertIn(frames.GOAWAY, gateway.kinds())
+            gateway.says(goaway(frames.STOPPING))
+            gateway.transport.peer_resets()
+        self.successResultOf(stopped)
+        self.assertEqual([], self.clock.getDelayedCalls())
 
 
 class PatienceTests(AgentCase):

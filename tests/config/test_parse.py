@@ -141,8 +141,14 @@ WRONG_OF_AGENTS = [
     ("name: 1234", [
         "name: must be text of the form [A-Za-z0-9._-]{1,64}, not 1234 "
         "(agent.yaml line 1)"]),
+    ("connections: true", [
+        "connections: must be auto, or a whole number from 1 to 16, not true "
+        "(agent.yaml line 1)"]),
+    ("connections: many", [
+        "connections: must be auto, or a whole number from 1 to 16, not 'many' "
+        "(agent.yaml line 1)"]),
     ("connections: 17", [
-        "connections: must be a whole number from 1 to 16, not 17 "
+        "connections: must be auto, or a whole number from 1 to 16, not 17 "
         "(agent.yaml line 1)"]),
     ("expose: [{local: 80, protocol: udp}]", [
         "expose.0.protocol: 'udp' is not available yet (agent.yaml line 1)"]),

@@ -79,7 +79,8 @@ class WholeFileTests(SynchronousTestCase):
         config = load_as_agent(AGENT).config
         self.assertEqual(str(config.server[0]), "gateway.example.com:9000")
         self.assertEqual(config.expose[0].name, "web")
-        rest = {"server": AgentConfig().server, "expose": ()}
+        self.assertEqual(config.connections, 1)
+        rest = {"server": AgentConfig().server, "expose": (), "connections": "auto"}
         self.assertEqual(config.model_copy(update=rest), AgentConfig())
 
     def test_forwarder(self):

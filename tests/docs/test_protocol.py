@@ -83,7 +83,7 @@ class DumpTests(SynchronousTestCase):
         goodbyes = section("9. Goodbye")[2:]
         polite = {int(row[0]) for row in goodbyes if row[2] == "polite"}
         self.assertEqual(polite, frames.POLITE_REASONS)
-        self.assertEqual([int(row[0]) for row in goodbyes], [0, 1, 2, 3, 4])
+        self.assertEqual([int(row[0]) for row in goodbyes], [0, 1, 2, 3, 4, 5])
 
     def test_the_fields_are_those_of_the_code(self):
         """Of the four JSON frames."""

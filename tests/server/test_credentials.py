@@ -448,6 +448,13 @@ class ScopeTests(KeyCase):
         self.assertTrue(second.aborted)
         self.assert_admitted(self.prove(key)[1])  # in the place of the link it had
 
+    def test_an_agent_is_told_how_many_links_it_may_have(self):
+        for most, told in ((0, 16), (3, 3), (16, 16)):
+            _, heard = self.prove(
+                self.made(f"agent{most}", max_links=most), f"agent{most}"
+            )
+            self.assertEqual(told, json.loads(heard[1][1])["links"])
+
     def test_the_rate_is_of_all_its_links(self):
         key = self.made(bandwidth_limit=1000)
         one, _ = self.prove(key)

@@ -14,6 +14,7 @@ from tests.link.rig import (
     KEEP_ALIVE,
     OTHER_INSTANCE,
     answer,
+    data,
     goaway,
     hello,
 )
@@ -416,6 +417,30 @@ class ChoiceTests(GatewayCase):
             self.visit()
         self.assertEqual([2, 2], [opened(one.heard()), opened(two.heard())])
 
+    def test_bytes_of_the_last_second_count_as_streams_do(self):
+        """One download fills a link more than three idle streams do."""
+        one = self.agent("web", link=0)
+        two = self.agent("web", link=1)
+        self.create(agent="web")
+        for _ in range(6):
+            self.visit()
+        started = [payload for kind, payload in one.heard() if kind == frames.OPEN]
+        two.heard()
+        self.clock.advance(1)
+        self.links.pick("web")
+        for payload in started:
+            stream_id = int.from_bytes(payload[:4], "big")
+            one.reached(stream_id)
+            one.says(*[data(stream_id, bytes(20_000))] * 12)
+        for _ in range(2):
+            self.visit()
+        self.assertEqual([0, 2], [opened(one.heard()), opened(two.heard())])
+        self.clock.advance(2)
+        self.links.pick("web")
+        for _ in range(2):
+            self.visit()
+        self.assertEqual([2, 0], [opened(one.heard()), opened(two.heard())])
+
     def test_a_link_has_room_for_so_many_streams_only(self):
         self.build(streams_per_link=1)
         self.agent("web")
@@ -435,6 +460,19 @@ class ChoiceTests(GatewayCase):
         agent.transport.peer_resets()
         self.visit()  # nobody is there, which is no matter of room
         self.assertEqual((2, 0, 2, 1), self.links.stream_places)
+
+    def test_a_link_that_its_agent_needs_no_more_was_not_lost(self):
+        self.agent("web", link=0)
+        other = self.agent("web", link=1)
+        other.says(goaway(frames.SURPLUS, "not needed"))
+        self.assertEqual([frames.GOAWAY], other.kinds()[-1:])
+        other.transport.peer_resets()
+        self.assertEqual([], self.lines("link down"))
+        self.assertEqual(1, len(self.lines("agent web closed its link 1")))
+        actions = [action for _, action, _ in self.told("link")]
+        self.assertEqual(["arrived", "up", "up", "closed"], actions)
+        [view] = self.links.views()
+        self.assertEqual(1, view.links)
 
     def test_a_leaving_agent_gets_no_new_streams(self):
         agent = self.agent("web")
