@@ -11,11 +11,12 @@ from gateway.api.answers import (
     key_row,
     new_key,
 )
+from gateway.api.audit import Outcome
 from gateway.api.bodies import AgentKeyBody, AgentKeyUpdateBody, AgentNameBody
 from gateway.api.exchange import Endpoint, Exchange
 from gateway.api.listing import array
 from gateway.policy.credentials import AgentCredential
-from gateway.server.credentials import Credentials
+from gateway.server.credentials import Credentials, KeyChange
 from gateway.server.links import Links
 from gateway.server.traffic import Served, Traffic
 
@@ -65,49 +66,42 @@ class AgentRoutes:
         body = self._exchange.body(request, AgentKeyBody)
         act = self._exchange.act(request, "agent_key.create", body.name)
         making = self._credentials.create(body.name, body.scope(), body.expires_in)
-        made = await self._exchange.change(
-            act, making, lambda new: _key_after(new.credential)
-        )
-        return self._exchange.reply(request, "agent_key_created", new_key(*made))
+        made = await self._exchange.change(act, making, _change)
+        row = new_key(made.secret, made.credential)
+        return self._exchange.reply(request, "agent_key_created", row)
 
     async def _rotate_key(self, request: IRequest) -> bytes:
         name = self._exchange.body(request, AgentNameBody).name
-        act = self._exchange.act(
-            request, "agent_key.rotate", name, self._key_facts(name)
-        )
+        act = self._exchange.act(request, "agent_key.rotate", name)
         making = self._credentials.rotate(name)
-        made = await self._exchange.change(
-            act, making, lambda new: _key_after(new.credential)
-        )
-        return self._exchange.reply(request, "agent_key_created", new_key(*made))
+        made = await self._exchange.change(act, making, _change)
+        row = new_key(made.secret, made.credential)
+        return self._exchange.reply(request, "agent_key_created", row)
 
     async def _update_key(self, request: IRequest) -> bytes:
         body = self._exchange.body(request, AgentKeyUpdateBody)
-        act = self._exchange.act(
-            request, "agent_key.update", body.name, self._key_facts(body.name)
-        )
+        act = self._exchange.act(request, "agent_key.update", body.name)
         changing = self._credentials.update(body.name, body.limits(), body.lifetime())
-        kept = await self._exchange.change(act, changing, _key_after)
-        return self._exchange.reply(request, "agent_key_updated", key_row(kept))
+        made = await self._exchange.change(act, changing, _change)
+        row = key_row(made.credential)
+        return self._exchange.reply(request, "agent_key_updated", row)
 
     async def _retire_key(self, request: IRequest) -> bytes:
         name = self._exchange.body(request, AgentNameBody).name
-        act = self._exchange.act(
-            request, "agent_key.retire", name, self._key_facts(name)
-        )
-        kept = await self._exchange.change(
-            act, self._credentials.retire(name), _key_after
-        )
-        return self._exchange.reply(request, "agent_key_retired", key_row(kept))
+        act = self._exchange.act(request, "agent_key.retire", name)
+        made = await self._exchange.change(act, self._credentials.retire(name), _change)
+        row = key_row(made.credential)
+        return self._exchange.reply(request, "agent_key_retired", row)
 
     async def _revoke_key(self, request: IRequest) -> bytes:
         name = self._exchange.body(request, AgentNameBody).name
-        act = self._exchange.act(
-            request, "agent_key.revoke", name, self._key_facts(name)
-        )
+        act = self._exchange.act(request, "agent_key.revoke", name)
         revoking = self._credentials.revoke(name)
-        gone = await self._exchange.change(act, revoking, lambda _: (name, None))
-        return self._exchange.reply(request, "agent_key_revoked", key_row(gone))
+        gone = await self._exchange.change(
+            act, revoking, lambda made: Outcome(name, _facts(made.before))
+        )
+        row = key_row(gone.credential)
+        return self._exchange.reply(request, "agent_key_revoked", row)
 
     async def _list_keys(self, request: IRequest) -> bytes:
         return await self._exchange.reply_list(
@@ -121,10 +115,11 @@ class AgentRoutes:
             ),
         )
 
-    def _key_facts(self, name: str) -> object:
-        rows = [one for one, _, _ in self._credentials.views() if one.name == name]
-        return _key_after(rows[0])[1] if rows else None
+
+def _change(made: KeyChange) -> Outcome:
+    name = made.credential.name
+    return Outcome(name, _facts(made.before), _facts(made.credential))
 
 
-def _key_after(credential: AgentCredential) -> tuple[str, object]:
-    return credential.name, key_row(credential).model_dump(mode="json")
+def _facts(credential: AgentCredential | None) -> object:
+    return None if credential is None else key_row(credential).model_dump(mode="json")

@@ -27,7 +27,7 @@ class MappingRow(Row):
     """A mapping, in the first spelling of its keys and in the longer one."""
 
     id: int
-    """Number given by the store; 0 for a mapping that an agent asked for."""
+    """Unique number, the same as long as the mapping lives."""
     source_port: int
     """Public port."""
     target_ip: str

@@ -24,13 +24,26 @@ class Act(NamedTuple):
         caller: who.
         action: what, such as `mapping.create`.
         subject: to what; may be a first guess.
-        before: how it is, as JSON has it; None = there is nothing.
     """
 
     caller: Caller
     action: str
     subject: str
+
+
+class Outcome(NamedTuple):
+    """What a change has made of its subject.
+
+    Attributes:
+        subject: what was changed.
+        before: as it was right before the change, as JSON has it; None = there was
+            nothing.
+        after: as it is now; None = there is nothing any more.
+    """
+
+    subject: str
     before: object = None
+    after: object = None
 
 
 class AuditLog:
@@ -62,7 +75,7 @@ class AuditLog:
         self,
         act: Act,
         change: Coroutine[Deferred[Any], Any, T],
-        after: Callable[[T], tuple[str, object]],
+        outcome_of: Callable[[T], Outcome],
     ) -> T:
         """Make a change and note it; one that fails is not noted.
 
@@ -71,10 +84,10 @@ class AuditLog:
         Args:
             act: who does what.
             change: does it.
-            after: returns the subject and how it is now.
+            outcome_of: returns what it has made, from its result.
         """
         result = await change
-        subject, becomes = after(result)
+        outcome = outcome_of(result)
         now = int(self._wall_clock())
         entry = AuditEntry(
             id=0,
@@ -82,14 +95,14 @@ class AuditLog:
             who=act.caller.name,
             address=act.caller.address,
             action=act.action,
-            subject=subject,
-            before=act.before,
-            after=becomes,
+            subject=outcome.subject,
+            before=outcome.before,
+            after=outcome.after,
         )
         self.log.info(
             "{action} {subject} by {who} at {address}",
             action=act.action,
-            subject=subject,
+            subject=outcome.subject,
             who=act.caller.name,
             address=act.caller.address,
         )
@@ -101,7 +114,7 @@ class AuditLog:
             self.log.error(
                 "{action} {subject} is not in the audit log: {fault}",
                 action=act.action,
-                subject=subject,
+                subject=outcome.subject,
                 fault=fault,
             )
         return result

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from twisted.web.iweb import IRequest
 
+from gateway.api.audit import Outcome
 from gateway.api.bodies import EmptyBody
 from gateway.api.exchange import (
     Endpoint,
@@ -115,14 +116,13 @@ class ConnectionRoutes:
         row = EndedConnection(
             id=visit.id, port=edge.mapping.port, visitor=visit.visitor
         )
-        act = self._exchange.act(
-            request, "connection.end", visit.id, row.model_dump(mode="json")
-        )
+        act = self._exchange.act(request, "connection.end", visit.id)
+        ended = Outcome(visit.id, row.model_dump(mode="json"))
 
         async def end() -> None:
             visit.close("ended by the operator")
 
-        await self._exchange.change(act, end(), lambda _: (visit.id, None))
+        await self._exchange.change(act, end(), lambda _: ended)
         return self._exchange.reply(request, "connection_ended", row)
 
     async def _disconnect(self, request: IRequest, name: str) -> bytes:
@@ -135,7 +135,7 @@ class ConnectionRoutes:
             return self._links.disconnect(name, "disconnected by the operator")
 
         count = await self._exchange.change(
-            act, disconnect(), lambda count: (name, {"links": count})
+            act, disconnect(), lambda count: Outcome(name, after={"links": count})
         )
         row = DisconnectedAgent(name=name, links=count)
         return self._exchange.reply(request, "agent_disconnected", row)

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IRequest
 
-from gateway.api.audit import Act, AuditLog
+from gateway.api.audit import Act, AuditLog, Outcome
 from gateway.api.bodies import Body, shown
 from gateway.api.language import choose_language
 from gateway.api.listing import around, send
@@ -93,21 +93,19 @@ class Exchange:
             raise BodyTooLargeError(limit=limit)
         return read_body(content, model)
 
-    def act(
-        self, request: IRequest, action: str, subject: str, before: object = None
-    ) -> Act:
+    def act(self, request: IRequest, action: str, subject: str) -> Act:
         """Return what the caller is about to do."""
-        return Act(self.caller(request), action, subject, before)
+        return Act(self.caller(request), action, subject)
 
     def change(
         self,
         act: Act,
         change: Coroutine[Deferred[Any], Any, T],
-        after: Callable[[T], tuple[str, object]],
+        outcome_of: Callable[[T], Outcome],
     ) -> Deferred[T]:
         """Make a change to its end, and note who made it."""
         return outlast(
-            self._audit.noted(act, change, after),
+            self._audit.noted(act, change, outcome_of),
             self._clock,
             self.settings.request_timeout_seconds,
             what=f"{act.action} {act.subject}",

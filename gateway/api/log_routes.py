@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.web.iweb import IRequest
 
+from gateway.api.audit import Outcome
 from gateway.api.exchange import (
     Endpoint,
     Exchange,
@@ -123,13 +124,12 @@ class LogRoutes:
     async def _switch(self, request: IRequest) -> bytes:
         body = self._exchange.body(request, LogLevelBody)
         subject = body.component or "*"
-        act = self._exchange.act(
-            request, "log.level", subject, self._row().model_dump(mode="json")
-        )
+        act = self._exchange.act(request, "log.level", subject)
+        before = self._row().model_dump(mode="json")  # nothing is awaited from here on
         row = await self._exchange.change(
             act,
             self._switched(body),
-            lambda row: (subject, row.model_dump(mode="json")),
+            lambda row: Outcome(subject, before, row.model_dump(mode="json")),
         )
         return self._exchange.reply(request, "log_level_set", row)
 

@@ -15,7 +15,7 @@ from gateway.api.answers import (
     changed_row,
     mapping_row,
 )
-from gateway.api.audit import mapping_facts
+from gateway.api.audit import Outcome, mapping_facts
 from gateway.api.bodies import (
     CreateBody,
     DisableBody,
@@ -26,7 +26,7 @@ from gateway.api.bodies import (
 )
 from gateway.api.exchange import Endpoint, Exchange
 from gateway.api.listing import array
-from gateway.errors import BadRequestError, MappingMissingError
+from gateway.errors import BadRequestError
 from gateway.policy.addresses import PORTS
 from gateway.policy.mapping import MappingChanges
 from gateway.server.links import Links
@@ -57,27 +57,23 @@ class MappingRoutes:
     async def _create(self, request: IRequest) -> bytes:
         wish = self._exchange.body(request, CreateBody).wish()
         act = self._exchange.act(request, "mapping.create", str(wish.port))
-        view = await self._exchange.change(
-            act, self._mappings.create(wish), _mapping_after
-        )
+        view = await self._exchange.change(act, self._mappings.create(wish), _change)
         return self._exchange.reply(request, "mapping_created", self._changed(view))
 
     async def _remove(self, request: IRequest) -> bytes:
         body = self._exchange.body(request, RemoveBody)
-        before = self._facts(body.port, body.protocol)
-        act = self._exchange.act(request, "mapping.remove", str(body.port), before)
+        act = self._exchange.act(request, "mapping.remove", str(body.port))
         removal = self._mappings.remove(body.port, body.protocol, body.drain)
-        await self._exchange.change(act, removal, lambda _: (str(body.port), None))
+        await self._exchange.change(act, removal, _removal)
         return self._exchange.reply(
             request, "mapping_removed", RemovedRow(port=body.port)
         )
 
     async def _update(self, request: IRequest) -> bytes:
         body = self._exchange.body(request, UpdateBody)
-        before = self._facts(body.port, body.protocol)
-        act = self._exchange.act(request, "mapping.update", str(body.port), before)
+        act = self._exchange.act(request, "mapping.update", str(body.port))
         update = self._mappings.update(body.port, body.changes(), body.protocol)
-        view = await self._exchange.change(act, update, _mapping_after)
+        view = await self._exchange.change(act, update, _change)
         return self._exchange.reply(request, "mapping_updated", self._changed(view))
 
     async def _enable(self, request: IRequest) -> bytes:
@@ -103,16 +99,9 @@ class MappingRoutes:
         body: EnableBody,
         change: Coroutine[Deferred[Any], Any, MappingView],
     ) -> bytes:
-        before = self._facts(body.port, body.protocol)
-        act = self._exchange.act(request, action, str(body.port), before)
-        view = await self._exchange.change(act, change, _mapping_after)
+        act = self._exchange.act(request, action, str(body.port))
+        view = await self._exchange.change(act, change, _change)
         return self._exchange.reply(request, "mapping_updated", self._changed(view))
-
-    def _facts(self, port: int, protocol: str) -> dict[str, object] | None:
-        try:
-            return mapping_facts(self._mappings.get(port, protocol).mapping)
-        except MappingMissingError:
-            return None  # it is told by what follows
 
     async def _list(self, request: IRequest) -> bytes:
         enabled = self._exchange.settings.tunnel_enabled
@@ -136,5 +125,10 @@ class MappingRoutes:
         return changed_row(view, tunnel_connected=reachable)
 
 
-def _mapping_after(view: MappingView) -> tuple[str, object]:
-    return str(view.mapping.port), mapping_facts(view.mapping)
+def _change(view: MappingView) -> Outcome:
+    before = None if view.before is None else mapping_facts(view.before)
+    return Outcome(str(view.mapping.port), before, mapping_facts(view.mapping))
+
+
+def _removal(view: MappingView) -> Outcome:
+    return Outcome(str(view.mapping.port), mapping_facts(view.mapping))

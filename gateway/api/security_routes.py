@@ -16,7 +16,7 @@ from gateway.api.answers import (
     audit_row,
     ban_row,
 )
-from gateway.api.audit import AuditLog
+from gateway.api.audit import AuditLog, Outcome
 from gateway.api.bodies import BanBody, EmptyBody, NetworkBody
 from gateway.api.exchange import Endpoint, Exchange, query_number
 from gateway.api.listing import array
@@ -81,7 +81,9 @@ class SecurityRoutes:
                 f"{act.caller.address}, and could not take it back"
             )
         adding = self._bans.add(body.network, body.duration, body.reason)
-        ban = await self._exchange.change(act, adding, _ban_after)
+        ban = await self._exchange.change(
+            act, adding, lambda ban: Outcome(ban.network, after=_ban_facts(ban))
+        )
         self._mappings.enforce_bans()
         return self._exchange.reply(request, "ban_added", ban_row(ban))
 
@@ -90,7 +92,7 @@ class SecurityRoutes:
         act = self._exchange.act(request, "ban.remove", network)
         removing = self._bans.remove(network)
         ban = await self._exchange.change(
-            act, removing, lambda gone: (gone.network, None)
+            act, removing, lambda gone: Outcome(gone.network, _ban_facts(gone))
         )
         return self._exchange.reply(request, "ban_removed", ban_row(ban))
 
@@ -121,7 +123,7 @@ class SecurityRoutes:
     async def _read_anew(self, request: IRequest) -> bytes:
         self._exchange.body(request, EmptyBody)
         act = self._exchange.act(request, "reload", "certificates")
-        done = await self._exchange.change(act, self._reloaded(), _reload_after)
+        done = await self._exchange.change(act, self._reloaded(), _reload_outcome)
         return self._exchange.reply(request, "reloaded", ReloadedRow(read_anew=done))
 
     async def _reloaded(self) -> list[str]:
@@ -160,12 +162,12 @@ def _holds(network: str, address: str) -> bool:
         return False  # it is told by what follows
 
 
-def _reload_after(names: list[str]) -> tuple[str, object]:
-    return "certificates", {"read_anew": names}
+def _reload_outcome(names: list[str]) -> Outcome:
+    return Outcome("certificates", after={"read_anew": names})
 
 
-def _ban_after(ban: Ban) -> tuple[str, object]:
-    return ban.network, ban_row(ban).model_dump(mode="json")
+def _ban_facts(ban: Ban) -> object:
+    return ban_row(ban).model_dump(mode="json")
 
 
 def _memory_row(name: str, memory: Budget, rejected: int) -> LimitRow:

@@ -52,9 +52,10 @@ from gateway.relay.deadlines import Deadlines
 from gateway.relay.dial import Dialer
 from gateway.relay.memory import MemoryWatch
 from gateway.server.bans import BanTable
+from gateway.server.book import MappingSettings
 from gateway.server.credentials import Credentials
 from gateway.server.links import LinkFactory, Links
-from gateway.server.mappings import Mappings, MappingSettings
+from gateway.server.mappings import Mappings
 from gateway.server.own import OwnPlaces
 from gateway.server.recorder import Recorder, RecorderSettings
 from gateway.server.register import Registrations
@@ -211,6 +212,7 @@ def build_gateway(
             most=config.stats.max_records,
         ),
     )
+    mappings.tell_departed(recorder.departed)
     registrations.mappings = mappings
     own.public_place = mappings.public_place
     lag = LoopLag(reactor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Map
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 from gateway.policy.addresses import PORTS
@@ -154,6 +155,19 @@ def resolve_target_port(wish: MappingWish, *, use_tunnel: bool, offset: int) -> 
     if use_tunnel and wish.port - offset in PORTS:
         return wish.port - offset
     return wish.port
+
+
+def derived_id(*parts: str) -> int:
+    """Return the id of a mapping that is not stored, 2**48 to 2**52.
+
+    It is the same for the same parts, on every gateway and after each restart, and none
+    that a store gives.
+
+    Args:
+        parts: what the mapping is: where it comes from, and its name there.
+    """
+    digest = sha256("\0".join(parts).encode("utf-8", "surrogateescape")).digest()
+    return (1 << 48) + int.from_bytes(digest[:8], "big") % ((1 << 52) - (1 << 48))
 
 
 class Unset:

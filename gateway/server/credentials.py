@@ -31,16 +31,19 @@ from gateway.policy.mapping import UNSET, Unset
 Changed = Callable[[str, AgentCredential | None], None]
 
 
-class NewKey(NamedTuple):
-    """A key just made; it is shown once and kept nowhere.
+class KeyChange(NamedTuple):
+    """What a change has made of an agent's keys.
 
     Attributes:
-        secret: what the agent is configured with.
-        credential: what the gateway keeps.
+        credential: what the gateway keeps now; of a revoked agent, what it kept.
+        before: what it kept right before; None = nothing.
+        secret: what the agent is configured with, if a key was made; it is shown once
+            and kept nowhere.
     """
 
-    secret: str
     credential: AgentCredential
+    before: AgentCredential | None
+    secret: str = ""
 
 
 class Credentials:
@@ -141,7 +144,7 @@ class Credentials:
 
     async def create(
         self, name: str, scope: AgentScope, expires_in: int | None
-    ) -> NewKey:
+    ) -> KeyChange:
         """Make a key for an agent that has none.
 
         Raises:
@@ -149,12 +152,12 @@ class Credentials:
             LegacyAllowedError: agents without a key are to be served.
             StoreFailedError: nothing is changed.
         """
-        made: NewKey = await self._one_by_one(self._create, name, scope, expires_in)
+        made: KeyChange = await self._one_by_one(self._create, name, scope, expires_in)
         return made
 
     async def _create(
         self, name: str, scope: AgentScope, expires_in: int | None
-    ) -> NewKey:
+    ) -> KeyChange:
         if self._legacy_allowed:
             raise LegacyAllowedError()
         stored = self._stored.get(name)
@@ -171,9 +174,9 @@ class Credentials:
             updated_at=now,
         )
         await self._keep(credential)
-        return NewKey(key.secret, credential)
+        return KeyChange(credential, None, key.secret)
 
-    async def rotate(self, name: str) -> NewKey:
+    async def rotate(self, name: str) -> KeyChange:
         """Make a second key; the older one stays good until it is retired.
 
         A third one takes the oldest one's place.
@@ -183,10 +186,10 @@ class Credentials:
             ConfiguredKeyError: the configuration has it.
             StoreFailedError: nothing is changed.
         """
-        made: NewKey = await self._one_by_one(self._rotate, name)
+        made: KeyChange = await self._one_by_one(self._rotate, name)
         return made
 
-    async def _rotate(self, name: str) -> NewKey:
+    async def _rotate(self, name: str) -> KeyChange:
         before = self._own(name)
         key = make_key(self._random)
         verifiers = (*before.verifiers, make_verifier(key, self._random))
@@ -196,14 +199,14 @@ class Credentials:
             updated_at=int(self._wall_clock()),
         )
         await self._keep(credential)
-        return NewKey(key.secret, credential)
+        return KeyChange(credential, before, key.secret)
 
     async def update(
         self,
         name: str,
         limits: Mapping[str, Any],
         expires_in: int | Unset | None = UNSET,
-    ) -> AgentCredential:
+    ) -> KeyChange:
         """Change what an agent may do, and until when; its links go on.
 
         Args:
@@ -216,14 +219,12 @@ class Credentials:
             ConfiguredKeyError: the configuration has it.
             StoreFailedError: nothing is changed.
         """
-        made: AgentCredential = await self._one_by_one(
-            self._update, name, limits, expires_in
-        )
+        made: KeyChange = await self._one_by_one(self._update, name, limits, expires_in)
         return made
 
     async def _update(
         self, name: str, limits: Mapping[str, Any], expires_in: int | Unset | None
-    ) -> AgentCredential:
+    ) -> KeyChange:
         before = self._own(name)
         now = int(self._wall_clock())
         expires_at = before.expires_at
@@ -236,9 +237,9 @@ class Credentials:
             updated_at=now,
         )
         await self._keep(credential)
-        return credential
+        return KeyChange(credential, before)
 
-    async def retire(self, name: str) -> AgentCredential:
+    async def retire(self, name: str) -> KeyChange:
         """Let only the newest key be good; links go on.
 
         Raises:
@@ -246,10 +247,10 @@ class Credentials:
             ConfiguredKeyError: the configuration has it.
             StoreFailedError: nothing is changed.
         """
-        made: AgentCredential = await self._one_by_one(self._retire, name)
+        made: KeyChange = await self._one_by_one(self._retire, name)
         return made
 
-    async def _retire(self, name: str) -> AgentCredential:
+    async def _retire(self, name: str) -> KeyChange:
         before = self._own(name)
         credential = replace(
             before,
@@ -257,9 +258,9 @@ class Credentials:
             updated_at=int(self._wall_clock()),
         )
         await self._keep(credential)
-        return credential
+        return KeyChange(credential, before)
 
-    async def revoke(self, name: str) -> AgentCredential:
+    async def revoke(self, name: str) -> KeyChange:
         """Forget an agent's keys and end its links at once.
 
         Raises:
@@ -267,10 +268,10 @@ class Credentials:
             ConfiguredKeyError: the configuration has it.
             StoreFailedError: nothing is changed.
         """
-        made: AgentCredential = await self._one_by_one(self._revoke, name)
+        made: KeyChange = await self._one_by_one(self._revoke, name)
         return made
 
-    async def _revoke(self, name: str) -> AgentCredential:
+    async def _revoke(self, name: str) -> KeyChange:
         before = self._own(name)
         last = not self._configured and len(self.views()) == 1
         try:
@@ -287,7 +288,7 @@ class Credentials:
         if last:
             self.log.warn("that was the last key; agents need one all the same")
         self.changed(name, None)
-        return before
+        return KeyChange(before, before)
 
     def _own(self, name: str) -> AgentCredential:
         if name in self._configured:

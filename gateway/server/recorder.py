@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -20,6 +21,7 @@ TIDY_SECONDS: Final = 3600.0
 JUMP_SECONDS: Final = 300.0  # more than that, and the wall clock was set
 COMPLAIN_SECONDS: Final = 600.0
 MOST_PORTS: Final = 1000  # the busiest, in one record
+MOST_DEPARTED: Final = 1000  # removed mappings between two records
 
 
 class RecorderSettings(NamedTuple):
@@ -44,6 +46,7 @@ class _Seen(NamedTuple):
     total: Carried
     wire: tuple[int, int]
     edges: dict[TcpEdge, Carried]
+    over: Sequence[TcpEdge]  # those of removed mappings that have no connection left
 
 
 class Recorder:
@@ -69,7 +72,9 @@ class Recorder:
         self._store = store
         self._traffic = traffic
         self._wall_clock = wall_clock
-        self._seen = _Seen(NOTHING, (0, 0), {})
+        self._seen = _Seen(NOTHING, (0, 0), {}, ())
+        # edges of removed mappings whose last figures are not written yet
+        self._departed: OrderedDict[TcpEdge, None] = OrderedDict()
         self._stored = Lifetime()
         self._timer: IDelayedCall | None = None
         self._writing: Deferred[None] | None = None
@@ -85,6 +90,13 @@ class Recorder:
             total: of this start, just read.
         """
         return self._stored.plus(_added(total, self._seen.total))
+
+    def departed(self, edge: TcpEdge) -> None:
+        """Remember the edge of a removed mapping until its last record is written."""
+        if self.settings.enabled:
+            self._departed[edge] = None
+            if len(self._departed) > MOST_DEPARTED:
+                self._departed.popitem(last=False)
 
     async def start(self) -> None:
         """Learn what passed before, and record from now on."""
@@ -137,6 +149,8 @@ class Recorder:
         try:
             self._stored = await self._store.record(records, more)
             self._seen = seen
+            for edge in seen.over:
+                self._departed.pop(edge, None)
             if self._failures:
                 self.log.info("traffic is recorded again")
                 self._failures, self._complained_at = 0, None
@@ -155,19 +169,28 @@ class Recorder:
         return max(1, int(wall_now))
 
     async def _look(self) -> _Seen:
+        departed = list(self._departed)
         edges = dict(await self._traffic.by_port())
-        return _Seen(await self._traffic.total(), self._traffic.wire(), edges)
+        over = []
+        for edge in departed:
+            carried = edges[edge] = await self._traffic.of(edge)
+            if not carried.active + carried.pending:
+                over.append(edge)
+        total = await self._traffic.total()
+        return _Seen(total, self._traffic.wire(), edges, over)
 
     def _records(self, seen: _Seen, now: int) -> list[TrafficRecord]:
         """Return a record of all, one of links, and one of each port in use."""
         before, step = self._seen, max(1, round(self.settings.interval_seconds))
-        ports = [
-            _record(edge.mapping.port, carried, before.edges.get(edge), now, step)
-            for edge, carried in seen.edges.items()
-        ]
+        ports: dict[int, TrafficRecord] = {}
+        for edge, carried in seen.edges.items():
+            port = edge.mapping.port
+            one = _record(port, carried, before.edges.get(edge), now, step)
+            # a mapping may be made again on a port that was just given up
+            ports[port] = _together(ports[port], one) if port in ports else one
         busy = [
             one
-            for one in ports
+            for one in ports.values()
             if one.sent or one.received or one.connections or one.active
         ]
         busy.sort(key=lambda one: one.sent + one.received, reverse=True)
@@ -215,6 +238,15 @@ def _record(
         received=max(0, carried.received - before.received),
         connections=max(0, carried.connections - before.connections),
         active=carried.active + carried.pending,
+    )
+
+
+def _together(one: TrafficRecord, other: TrafficRecord) -> TrafficRecord:
+    return one._replace(
+        sent=one.sent + other.sent,
+        received=one.received + other.received,
+        connections=one.connections + other.connections,
+        active=one.active + other.active,
     )
 
 

@@ -175,7 +175,7 @@ class World:
             wish = MappingWish(port=port, agent=agent, use_tunnel=True, rules=rules)
             self.run(self.parts.mappings.create(wish))
         scope = AgentScope(ports=f"{FUZZED_PORT}")
-        secret, _ = self.run(self.parts.credentials.create("keyed", scope, None))
+        secret = self.run(self.parts.credentials.create("keyed", scope, None)).secret
         self.exchange = self._prove(secret)
         self.check()
         self.forget()

@@ -29,9 +29,10 @@ from gateway.policy.visitors import Addresses
 from gateway.relay.deadlines import Deadlines
 from gateway.relay.dial import Dialer
 from gateway.server.bans import BanTable
+from gateway.server.book import MappingSettings
 from gateway.server.credentials import Credentials
 from gateway.server.links import AdmissionSettings, LinkFactory, Links
-from gateway.server.mappings import Mappings, MappingSettings
+from gateway.server.mappings import Mappings
 from gateway.server.own import OwnPlaces
 from gateway.server.register import Registrations
 from gateway.server.routing import Router

@@ -386,7 +386,7 @@ class ScopeTests(KeyCase):
         visitor = self.visit()
         self.assertEqual([frames.OPEN], agent.kinds())
         changes = {"ports": "10050", "targets": ("127.0.0.1:80",), "max_streams": 5}
-        kept = self.now(self.credentials.update("office", changes))
+        kept = self.now(self.credentials.update("office", changes)).credential
         self.assertEqual(("10050", 5), (kept.scope.ports, kept.scope.max_streams))
         self.assertIn(b"denied: port 10081", self.register(agent, port=10081, local=80))
         self.assertIn(b"denied", self.register(agent, local=22))

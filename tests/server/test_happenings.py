@@ -24,6 +24,8 @@ class MappingTests(GatewayCase):
                     "mapping",
                     "created",
                     {
+                        "id": 1,
+                        "version": 1,
                         "port": 10080,
                         "protocol": "tcp",
                         "mapping_name": "ssh",

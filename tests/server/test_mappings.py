@@ -80,7 +80,7 @@ class CreateTests(MappingsCase):
 
     def test_a_tunnel_mapping_is_made_before_its_agent_exists(self):
         view = self.create(10080)
-        self.assertEqual(("listening", None, 0, "stored", 0, {}), view[1:])
+        self.assertEqual(("listening", None, 0, "stored", 0, {}, None), view[1:])
         self.assertEqual(
             (80, True, NOON),
             (

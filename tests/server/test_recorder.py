@@ -5,6 +5,7 @@ from gateway.ops.slices import Slices
 from gateway.policy.history import DAY, Lifetime
 from gateway.server.recorder import (
     COMPLAIN_SECONDS,
+    MOST_DEPARTED,
     TIDY_SECONDS,
     Recorder,
     RecorderSettings,
@@ -75,6 +76,47 @@ class RecorderTests(RecorderCase):
         self.assertEqual([100, 1], [sent for _, sent in self.points(10080)])
         self.assertEqual([10], [sent for _, sent in self.points(10081)])
         self.assertTrue(self.points(links=True))
+
+    def test_the_last_interval_of_a_removed_mapping_is_written(self):
+        self.mappings.tell_departed(self.recorder.departed)
+        self.pass_bytes(100)
+        self.run_now(self.mappings.remove(10080))
+        self.clock.advance(MINUTE)
+        self.clock.advance(MINUTE)
+        self.assertEqual([100], [sent for _, sent in self.points(10080)])
+
+    def test_a_removed_mapping_is_recorded_as_long_as_it_drains(self):
+        self.mappings.tell_departed(self.recorder.departed)
+        visitor = self.visit(10080)
+        target = self.network.attempts[-1].succeed()
+        visitor.peer_sends(bytes(7))
+        self.run_now(self.mappings.remove(10080, "tcp", 1000.0))
+        self.clock.advance(MINUTE)
+        visitor.peer_sends(bytes(3))
+        visitor.ends_in_order()
+        target.peer_resets()
+        self.clock.advance(MINUTE)
+        self.clock.advance(MINUTE)
+        self.assertEqual([7, 3], [sent for _, sent in self.points(10080)])
+        self.assertEqual(0, len(self.recorder._departed))
+
+    def test_a_port_that_is_mapped_again_at_once_has_one_record(self):
+        self.mappings.tell_departed(self.recorder.departed)
+        self.pass_bytes(100)
+        self.run_now(self.mappings.remove(10080))
+        self.create_direct(10080)
+        self.pass_bytes(10)
+        self.clock.advance(MINUTE)
+        written = [one.sent for one in self.store._history if one.port == 10080]
+        self.assertEqual([110], written)
+
+    def test_removed_mappings_are_remembered_up_to_a_bound(self):
+        self.mappings.tell_departed(self.recorder.departed)
+        self.store.record_fault = StoreError("disk full")
+        for _ in range(MOST_DEPARTED + 3):
+            self.create(10085)
+            self.run_now(self.mappings.remove(10085))
+        self.assertEqual(MOST_DEPARTED, len(self.recorder._departed))
 
     def test_ports_that_nobody_uses_have_no_records(self):
         self.pass_bytes(1)

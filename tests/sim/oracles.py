@@ -361,7 +361,7 @@ LEFT_EMPTY = (
     "links.linger._calls",
     "_slots.active",
     "edge.visits",
-    "mappings._draining",
+    "_reconciler._draining",
     "core.streams",
 )
 
