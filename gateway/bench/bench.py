@@ -12,6 +12,7 @@ from gateway.bench.crew import Crew
 from gateway.bench.dialling import find
 from gateway.bench.greeting import Part
 from gateway.bench.loads import Load, Tally
+from gateway.bench.scraping import Scraper, Scrapes
 from gateway.bench.usage import Usage
 from gateway.bench.worker import PARTS
 from gateway.errors import BenchError
@@ -31,12 +32,14 @@ class Result:
     Attributes:
         far_usage: of the far end, as shares of the time; None if it does not tell.
         direct: the same without a relay, None if that was not measured.
+        scrapes: what was asked beside the load, None if nothing was.
     """
 
     case: Case
     tally: Tally
     far_usage: Usage | None
     direct: Tally | None = None
+    scrapes: Scrapes | None = None
 
     @property
     def tallies(self) -> tuple[Tally, ...]:
@@ -77,8 +80,15 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """Whether every message came back right and no connection was lost."""
-        return all(tally.sound for one in self.results for tally in one.tallies)
+        """Whether every message came back right and no connection was lost.
+
+        What was asked beside the load was answered to its end, too.
+        """
+        return all(
+            not (one.scrapes and one.scrapes.fault)
+            and all(tally.sound for tally in one.tallies)
+            for one in self.results
+        )
 
 
 class Bench:
@@ -93,6 +103,7 @@ class Bench:
         workers: int,
         is_stopped: Callable[[], bool],
         on_progress: Callable[[float, int], None],
+        scrape: str | None = None,
     ) -> None:
         """Remember the settings.
 
@@ -103,7 +114,10 @@ class Bench:
             workers: processes that make the load.
             is_stopped: whether the user wants an end.
             on_progress: is told the seconds and the bytes of each measurement so far.
+            scrape: address that is asked again and again beside the load through the
+                relay; None = none.
         """
+        self._scrape = scrape
         self._place = place
         self._direct = direct
         self._seconds = seconds
@@ -119,13 +133,25 @@ class Bench:
         """
         if self._is_stopped():
             return None
-        measured, far_usage = self._measure(self._place, case)
+        scraper = None if self._scrape is None else Scraper(self._scrape)
+        if scraper is not None:
+            scraper.start()
+        try:
+            measured, far_usage = self._measure(self._place, case)
+        finally:
+            scrapes = None if scraper is None else scraper.stop()
         if not measured.seconds and not measured.lost:
             return None
         direct = None
         if self._direct is not None and not self._is_stopped():
             direct, _ = self._measure(self._direct, case)
-        return Result(case=case, tally=measured, far_usage=far_usage, direct=direct)
+        return Result(
+            case=case,
+            tally=measured,
+            far_usage=far_usage,
+            direct=direct,
+            scrapes=scrapes,
+        )
 
     def _measure(self, place: Place, case: Case) -> tuple[Tally, Usage | None]:
         part = PARTS[case.kind]

@@ -47,6 +47,12 @@ def _result(result: Result) -> dict[str, object]:
         "far_was_limit": result.far_was_limit,
         "direct": None if result.direct is None else _tally(result.direct),
         "ratio": result.ratio,
+        "scrapes": None
+        if result.scrapes is None
+        else {
+            **result.scrapes._asdict(),
+            "per_second": result.scrapes.rate,
+        },
     }
 
 

@@ -30,6 +30,11 @@ LABELS: Final[dict[str, tuple[str, str]]] = {
     "rate": ("throughput", "吞吐量"),
     "direct_speed": ("without a relay", "无中继"),
     "ratio": ("ratio", "比值"),
+    "scrapes": ("scrapes beside it", "同时抓取"),
+    "scrapes_are": (
+        "{rate} a second, slowest {slowest}",
+        "每秒 {rate} 次, 最慢 {slowest}",
+    ),
     # headings of a table
     "connections": ("conns", "并发数"),
     "size": ("size", "数据包大小"),

@@ -61,6 +61,8 @@ def settings_of(report: Report, style: Style) -> Iterator[str]:
 def _notes(report: Report, style: Style) -> Iterator[str]:
     tallies = (tally for result in report.results for tally in result.tallies)
     faults = [tally.fault for tally in tallies if tally.fault]
+    faults += [one.scrapes.fault for one in report.results if one.scrapes]
+    faults = [fault for fault in faults if fault]
     if faults:
         yield style.say("fault", fault=faults[0])
     loads = [(r, r.tally.usage) for r in report.results if r.load_was_limit]
@@ -122,6 +124,12 @@ def _box_rows(result: Result, style: Style) -> Iterator[tuple[str, str]]:
         for name in ("p50", "p95", "p99"):
             yield name.upper(), style.span(getattr(latency, name))
         yield say("rate"), f"{tally.messages_a_second:.2f} packets/s"
+    if (scrapes := result.scrapes) is not None:
+        slowest = style.span(scrapes.slowest)
+        yield (
+            say("scrapes"),
+            say("scrapes_are", rate=f"{scrapes.rate:.1f}", slowest=slowest),
+        )
 
 
 class _Row(NamedTuple):

@@ -15,6 +15,7 @@ from gateway.bench.cases import TAKES_CONNECTIONS, TAKES_SIZE, Mode
 from gateway.bench.crew import far_process
 from gateway.bench.loads import LARGEST_MESSAGE, SMALLEST_CHECKED
 from gateway.bench.plot import PLOTTED, SUFFIXES, check_plotting
+from gateway.bench.scraping import address_fault
 from gateway.cli.bench_rivals import compare_with_stock
 from gateway.cli.bench_run import (
     STANDARD,
@@ -73,6 +74,13 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _address(text: str) -> str:
+    fault = address_fault(text)
+    if fault is not None:
+        raise click.BadParameter(fault)
+    return text
+
+
 @click.command()
 @click.option(
     "--listen",
@@ -124,6 +132,13 @@ def _seconds(text: str) -> float:
     show_default=True,
     metavar="N",
     help="Processes that make the load.",
+)
+@click.option(
+    "--scrape",
+    type=_address,
+    metavar="URL",
+    help="Ask for this address again and again beside the load, as fast as it "
+    "answers, such as http://127.0.0.1:8080/metrics.",
 )
 @click.option(
     "--direct",

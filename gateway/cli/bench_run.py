@@ -47,6 +47,7 @@ class Wish(NamedTuple):
         connections: how many, None = as each mode has it.
         as_json: file for the figures as JSON; `-` is standard output.
         language: of the tables.
+        scrape: address that is asked beside the load; None = none.
     """
 
     modes: tuple[Mode, ...]
@@ -57,6 +58,7 @@ class Wish(NamedTuple):
     as_json: str | None
     plot_file: str | None
     language: Language
+    scrape: str | None = None
 
 
 class Stop:
@@ -215,6 +217,7 @@ class _Run:
                 workers=wish.workers,
                 is_stopped=self._stop,
                 on_progress=gauge.show,
+                scrape=wish.scrape,
             )
             try:
                 for case in cases:

@@ -142,6 +142,9 @@ CATALOGUE: Final[Mapping[str, Meaning]] = {
     "event_loop_lag_max_seconds": Meaning(
         "gauge", "The worst of the last ten seconds."
     ),
+    "event_loop_delay_seconds": Meaning(
+        "histogram", "How late timers were, two of them a second, since the start."
+    ),
     "draining": Meaning("gauge", "1 while the gateway is being stopped."),
 }
 

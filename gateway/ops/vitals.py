@@ -10,10 +10,15 @@ from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from gateway.metrics.tallies import Histogram
 from gateway.ops.health import CheckResult, HealthStatus
 
 SAMPLE_SECONDS: Final = 0.5
 SAMPLES: Final = 20  # ten seconds, so that a probe now and then sees a bad moment
+LAG_BOUNDS: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
+)
 LAG_DEGRADED_SECONDS: Final = 0.25  # on average
 LAG_UNHEALTHY_SECONDS: Final = 5.0  # at once
 
@@ -25,10 +30,15 @@ _HEALTHY: Final = CheckResult(HealthStatus.HEALTHY)
 
 
 class LoopLag:
-    """Measures how late the reactor's timers are: nothing else is served meanwhile."""
+    """Measures how late the reactor's timers are: nothing else is served meanwhile.
+
+    Attributes:
+        delays: seconds that timers were late, since the start.
+    """
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
+        self.delays = Histogram(LAG_BOUNDS)
         self._lags = deque([0.0] * SAMPLES, SAMPLES)
         self._due = 0.0
         self._timer: IDelayedCall | None = None
@@ -49,7 +59,9 @@ class LoopLag:
         self._timer = self._clock.callLater(SAMPLE_SECONDS, self._sample)
 
     def _sample(self) -> None:
-        self._lags.append(max(0.0, self._clock.seconds() - self._due))
+        lag = max(0.0, self._clock.seconds() - self._due)
+        self._lags.append(lag)
+        self.delays.observe(lag)
         self._plan()
 
     @property

@@ -74,6 +74,7 @@ class Measures:
         self._read_limits(into)
         into.put("event_loop_lag_seconds", self._lag.mean_seconds)
         into.put("event_loop_lag_max_seconds", self._lag.worst_seconds)
+        into.put_histogram("event_loop_delay_seconds", self._lag.delays)
         into.put("draining", self._draining())
 
     def _read_total(self, into: Readings, total: Carried) -> None:

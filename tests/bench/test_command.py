@@ -5,6 +5,8 @@ import select
 import signal
 import socket
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -25,6 +27,19 @@ from tests.integration.ports import take_ports
 
 SHORT = ("--duration", "300ms")
 SHORTEST = ("--duration", "50ms")
+
+
+class Metrics(BaseHTTPRequestHandler):
+    """Has one page."""
+
+    def do_GET(self):
+        self.send_response(200 if self.path.startswith("/metrics?") else 404)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"x\n")
+
+    def log_message(self, format, *args):
+        pass
 
 
 class ModesTests(BenchCase):
@@ -159,6 +174,23 @@ class BothEndsTests(BenchCase):
         self.assertGreater(result["direct"]["total_bytes"], 0)
         quotient = result["bytes_per_second"] / result["direct"]["bytes_per_second"]
         self.assertAlmostEqual(result["ratio"], quotient)
+
+    def test_an_address_is_scraped_beside_the_load(self):
+        server = HTTPServer(("127.0.0.1", 0), Metrics)
+        self.addCleanup(server.server_close)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        self.addCleanup(thread.join)
+        self.addCleanup(server.shutdown)
+        url = f"http://127.0.0.1:{server.server_port}"
+        words = ("--mode", "speed", *SHORT, "--scrape")
+        (result,) = self.measured(*self.ends, *words, f"{url}/metrics?format=text")
+        self.assertEqual(result["scrapes"]["fault"], "")
+        self.assertGreater(result["scrapes"]["answers"], 1)
+        output, _ = self.run_bench(*self.ends, *words, f"{url}/gone", code=1)
+        self.assertIn(f"{url}/gone: HTTP 404", output)
+        _, errors = self.run_bench(*self.ends, *words, "metrics", code=2)
+        self.assertIn("'metrics' is no address such as http://", errors)
 
     def test_json_goes_to_a_file_beside_the_tables(self):
         file = Path(self.mktemp())

@@ -66,6 +66,16 @@ class LoopLagTests(SynchronousTestCase):
         self.late(0.0, 20)
         self.assertEqual(self.lag.check().status, HEALTHY)
 
+    def test_every_delay_since_the_start_is_counted(self):
+        self.late(0.0, 30)
+        self.late(0.02, 2)
+        self.late(9.0)
+        counts = dict(self.lag.delays.cumulated())
+        self.assertEqual(
+            [counts[bound] for bound in (0.001, 0.01, 0.025, 5.0, float("inf"))],
+            [30, 30, 32, 32, 33],
+        )
+
     def test_it_stops(self):
         self.lag.start()
         for _ in range(2):
