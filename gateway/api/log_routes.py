@@ -17,6 +17,7 @@ from gateway.api.exchange import (
     query_number,
     query_text,
 )
+from gateway.api.listing import array
 from gateway.api.log_rows import (
     CURSOR_PATTERN,
     ComponentLevel,
@@ -28,8 +29,9 @@ from gateway.api.log_rows import (
 from gateway.api.tokens import ADMIN
 from gateway.errors import AccessDeniedError, BadRequestError
 from gateway.ops.levels import LEVELS, Levels
-from gateway.ops.recent import MOST_LINES, Lines, RecentLines, Wanted
+from gateway.ops.recent import MOST_LINES, Lines, RecentLines, Record, Wanted
 
+LINE: Final = 20  # cost of a line of the log that is looked at
 MOST_WAIT_SECONDS: Final = 25
 LOOK_SECONDS: Final = 0.25  # between two looks for those who wait for lines
 MOST_WAITING: Final = 50  # requests; others are answered at once
@@ -75,19 +77,47 @@ class LogRoutes:
         wait = query_number(request, b"wait", 0, MOST_WAIT_SECONDS, least=0) or 0
         after = query_text(request, "after")
         if after is None:
-            found = self._recent.newest(count, wanted)
+            found = await self._newest(count, wanted)
         else:
             number = self._number(after)
-            found = self._recent.after(number or 0, count, wanted)
+            found = await self._after(number or 0, count, wanted)
             # a cursor of another process is answered at once, with one of this
             if wait and number is not None and not found.records:
                 found = await self._later(found, count, wanted, wait)
-        rows = LogLines(
-            lines=[_row(record) for record in found.records],
-            cursor=f"{self._recent.epoch}-{found.last}",
-            lost=found.lost,
+        cursor, lost = f"{self._recent.epoch}-{found.last}", found.lost
+        return await self._exchange.reply_list(
+            request,
+            "log_listed",
+            lambda _: LogLines(lines=[], cursor=cursor, lost=lost),
+            "lines",
+            array(map(_row, found.records)),
         )
-        return self._exchange.reply(request, "log_listed", rows)
+
+    async def _newest(self, count: int, wanted: Wanted) -> Lines:
+        """Return the newest lines, looked for in slices."""
+        last = self._recent.last
+        records: list[Record] = []
+        lines = self._recent.each_newest(wanted)
+        async for piece in self._exchange.slices.pieces(lines, LINE):
+            records += [one for one in piece if one is not None]
+            if len(records) >= count:
+                break
+        return Lines(records[:count][::-1], last, 0)
+
+    async def _after(self, number: int, count: int, wanted: Wanted) -> Lines:
+        """Return lines that came after a number, looked for in slices."""
+        lost = self._recent.lost_after(number)
+        last = number + lost
+        records: list[Record] = []
+        lines = self._recent.each_after(number, wanted)
+        async for piece in self._exchange.slices.pieces(lines, LINE):
+            for at, record in piece:
+                if len(records) < count:
+                    last = at
+                    records += [] if record is None else [record]
+            if len(records) >= count:
+                break
+        return Lines(records, last, lost)
 
     def _number(self, cursor: str) -> int | None:
         """Return the line that a cursor stands behind; None for another process's."""
@@ -112,7 +142,7 @@ class LogRoutes:
         try:
             while not found.records and self._clock.seconds() < deadline:
                 await deferLater(self._clock, LOOK_SECONDS)
-                found = self._recent.after(found.last, count, wanted)
+                found = await self._after(found.last, count, wanted)
                 lost += found.lost
         finally:
             self._waiting -= 1

@@ -70,6 +70,7 @@ def health_checks(
     links: Links,
     memory: Budget,
     lag: LoopLag,
+    slices: Slices,
 ) -> HealthChecks:
     """Return the checks by their names."""
     folders = {"database": str(Path(config.database.path).absolute().parent)}
@@ -84,7 +85,7 @@ def health_checks(
 
     health = HealthChecks(reactor, world.wall_clock, config.health.timeout)
     health.register("store", lambda: check_store(store))
-    health.register("listeners", lambda: check_listeners(mappings))
+    health.register("listeners", lambda: check_listeners(mappings, slices))
     health.register(
         "links", lambda: check_links(links, tunnel_enabled=config.tunnel.enabled)
     )

@@ -216,7 +216,9 @@ def build_gateway(
     registrations.mappings = mappings
     own.public_place = mappings.public_place
     lag = LoopLag(reactor)
-    health = health_checks(config, reactor, world, store, mappings, links, memory, lag)
+    health = health_checks(
+        config, reactor, world, store, mappings, links, memory, lag, slices
+    )
 
     def metrics(draining: Callable[[], bool]) -> MetricsRoutes | None:
         return metrics_routes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -107,38 +107,60 @@ class RecentLines:
             count: how many at most.
             wanted: which of them.
         """
-        first = self.last - len(self._kept) + 1
         records: list[Record] = []
+        first = self.last - len(self._kept) + 1
         last = max(number, first - 1)
+        for at, record in self.each_after(number, wanted):
+            last = at
+            if record is not None:
+                records.append(record)
+                if len(records) >= count:
+                    break
+        return Lines(records, last, self.lost_after(number))
+
+    def lost_after(self, number: int) -> int:
+        """Return how many lines after a number are not kept any more."""
+        return max(0, self.last - len(self._kept) - number)
+
+    def each_after(
+        self, number: int, wanted: Wanted
+    ) -> Iterator[tuple[int, Record | None]]:
+        """Return the lines that are kept now and came after a number, oldest first.
+
+        Each has its number, and is None if it is not one of those asked for.
+        """
+        first = self.last - len(self._kept) + 1
         start = max(0, number - first + 1)
-        for last, kept in enumerate(islice(self._kept, start, None), first + start):
-            self._add(records, last, kept, wanted)
-            if len(records) >= count:
-                break
-        return Lines(records, last, max(0, first - 1 - number))
+        kept = list(islice(self._kept, start, None))
+        return (
+            (at, self._record(at, event, wanted))
+            for at, event in enumerate(kept, first + start)
+        )
+
+    def each_newest(self, wanted: Wanted) -> Iterator[Record | None]:
+        """Return the lines that are kept now, newest first; None as above."""
+        last, kept = self.last, list(self._kept)
+        return (
+            self._record(last - back, event, wanted)
+            for back, event in enumerate(reversed(kept))
+        )
 
     def newest(self, count: int, wanted: Wanted) -> Lines:
         """Return the newest `count` lines."""
-        records: list[Record] = []
-        number = self.last
-        for kept in reversed(self._kept):
-            if len(records) >= count:
-                break
-            self._add(records, number, kept, wanted)
-            number -= 1
+        last = self.last
+        found = (one for one in self.each_newest(wanted) if one is not None)
+        records = list(islice(found, count))
         records.reverse()
-        return Lines(records, self.last, 0)
+        return Lines(records, last, 0)
 
-    def _add(
-        self, records: list[Record], number: int, kept: LogEvent, wanted: Wanted
-    ) -> None:
+    def _record(self, number: int, kept: LogEvent, wanted: Wanted) -> Record | None:
         record: Record | None = kept
         if "log_logger" in kept:
             record = record_of(kept, self._service)
         if record is None or not wanted.fits(record):
-            return
+            return None
         shown = {
             key: self._redact(value) if isinstance(value, str) else value
             for key, value in record.items()
         }
-        records.append({"number": number, **shown})
+        return {"number": number, **shown}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from gateway.errors import GatewayError
 from gateway.interfaces import IMappingStore
 from gateway.ops.health import CheckResult, HealthStatus
+from gateway.ops.slices import VIEW, Slices
 from gateway.policy.budget import Budget
 from gateway.server.links import Links
-from gateway.server.mappings import Mappings
+from gateway.server.mappings import Mappings, MappingView
 
 _HEALTHY = CheckResult(HealthStatus.HEALTHY)
 
@@ -21,9 +22,11 @@ async def check_store(store: IMappingStore) -> CheckResult:
     return _HEALTHY
 
 
-def check_listeners(mappings: Mappings) -> CheckResult:
+async def check_listeners(mappings: Mappings, slices: Slices) -> CheckResult:
     """Is every mapping served?"""
-    broken = [one for one in mappings.views() if one.state == "error"]
+    broken: list[MappingView] = []
+    async for piece in slices.pieces(mappings.each(), VIEW):
+        broken += [one for one in piece if one.state == "error"]
     if not broken:
         return _HEALTHY
     ports = ", ".join(str(one.mapping.port) for one in broken[:10])

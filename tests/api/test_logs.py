@@ -4,13 +4,15 @@ from typing import Any, cast
 
 from twisted.logger import Logger
 
-from gateway.api.log_routes import LOOK_SECONDS, MOST_WAITING
+from gateway.api.log_routes import LINE, LOOK_SECONDS, MOST_WAITING
 from gateway.api.settings import ApiSettings
 from gateway.api.tokens import TokenJudge
 from gateway.ops.recent import MOST_LINES, RecentLines
+from gateway.ops.slices import PER_SLICE, PER_TURN
 from tests.api.calls import ApiTestCase
 from tests.api.fakes import NOON
 from tests.api.test_tokens import SECRET, signed
+from tests.fakes import TurnClock
 
 
 class LinesTests(ApiTestCase):
@@ -70,6 +72,34 @@ class LinesTests(ApiTestCase):
             ("level=loud", "loud"),
         ):
             self.assertSays(self.get(f"/api/logs?{query}"), 400, part)
+
+    def test_a_turn_looks_at_a_bounded_number_of_lines(self):
+        clock = self.clock = TurnClock()
+        self.start(recent=self.recent)
+        for number in range(MOST_LINES):
+            self.log.info(f"{number}")
+        clock.turn()
+        looks: list[int] = [0]
+        record = self.recent._record
+
+        def counted(*given):
+            looks[-1] += 1
+            return record(*given)
+
+        self.patch(self.recent, "_record", counted)
+        for query in ("?level=error", "?after=5c1e-0&level=error", "?count=2000"):
+            del looks[1:]
+            response = self.begin("GET", f"/api/logs{query}")
+            while True:
+                self.client.flush()
+                if response.called and not response.paused:
+                    break
+                looks.append(0)
+                clock.turn()
+            self.assertEqual(sum(looks[1:]) + looks[0], MOST_LINES, query)
+            self.assertLessEqual(max(looks), (PER_TURN + PER_SLICE) // LINE, query)
+            self.answer(response)
+            looks[0] = 0
 
     def test_lines_that_are_lost_are_counted(self):
         for _ in range(MOST_LINES + 5):
