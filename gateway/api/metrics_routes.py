@@ -7,14 +7,14 @@ from copy import copy
 from itertools import chain
 from typing import Any, Final, NamedTuple, TypeAlias, cast
 
-from prometheus_client import ProcessCollector, exposition
+from prometheus_client import exposition
 from prometheus_client.core import Metric
-from prometheus_client.registry import CollectorRegistry
 from twisted.web.iweb import IRequest
 
 from gateway.api.exchange import Endpoint, query_choice
 from gateway.api.replies import JSON_TYPE, SECURITY_HEADERS, reply
 from gateway.metrics.catalogue import Readings
+from gateway.ops.process_metrics import process_families
 from gateway.ops.slices import SAMPLE, Shared, Slices
 from gateway.server.links import Links
 from gateway.server.measures import Measures, summary
@@ -74,7 +74,6 @@ class MetricsRoutes:
         self._left_out = left_out
         self._slices = slices
         self._scrapes: Shared[bytes] = Shared()
-        self._process = ProcessCollector(registry=CollectorRegistry())
 
     def routes(self) -> list[Endpoint]:
         """Return what this group answers."""
@@ -108,7 +107,7 @@ class MetricsRoutes:
         """
         readings = Readings(self._namespace, self._left_out)
         await self._measures.read(readings)
-        families = chain(readings.collect(), self._process.collect())
+        families = chain(readings.collect(), process_families())
         text: list[bytes] = []
         async for piece in self._slices.pieces(_parts(families), SAMPLE * MOST_SAMPLES):
             text += (_written(part, encode) for part in piece)

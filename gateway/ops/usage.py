@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import time
 from typing import Final, NamedTuple
+
+from gateway.ops.descriptors import open_descriptors
 
 _PAGE_BYTES: Final = resource.getpagesize()
 
@@ -31,12 +32,11 @@ def process_usage() -> ProcessUsage:
     try:
         with open("/proc/self/statm", "rb") as file:
             resident = int(file.read().split()[1]) * _PAGE_BYTES
-        descriptors = len(os.listdir("/proc/self/fd")) - 1  # but for the listing
     except OSError:  # another system, or no descriptor is left to ask with
-        resident = descriptors = 0
+        resident = 0
     return ProcessUsage(
         resident,
-        descriptors,
+        open_descriptors() or 0,
         resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         time.process_time(),
     )

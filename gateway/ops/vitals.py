@@ -11,6 +11,7 @@ from typing import Final
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from gateway.metrics.tallies import Histogram
+from gateway.ops.descriptors import open_descriptors
 from gateway.ops.health import CheckResult, HealthStatus
 
 SAMPLE_SECONDS: Final = 0.5
@@ -25,7 +26,6 @@ LAG_UNHEALTHY_SECONDS: Final = 5.0  # at once
 DISK_DEGRADED_BYTES: Final = 100 << 20
 DISK_UNHEALTHY_BYTES: Final = 10 << 20
 DESCRIPTORS_DEGRADED: Final = 0.9  # of the limit
-_DESCRIPTORS: Final = "/proc/self/fd"
 _HEALTHY: Final = CheckResult(HealthStatus.HEALTHY)
 
 
@@ -83,14 +83,6 @@ class LoopLag:
         else:
             return _HEALTHY
         return CheckResult(status, f"timers of the process fire {seconds:.2f} s late")
-
-
-def open_descriptors() -> int | None:
-    """Return how many files this process has open; None where it cannot be told."""
-    try:
-        return len(os.listdir(_DESCRIPTORS)) - 1  # less the listing's own
-    except OSError:
-        return None
 
 
 def descriptor_limit() -> int:

@@ -9,6 +9,7 @@ from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from gateway.ops.descriptors import open_descriptors
 from gateway.ops.health import HealthStatus
 from gateway.ops.vitals import (
     SAMPLE_SECONDS,
@@ -17,7 +18,6 @@ from gateway.ops.vitals import (
     descriptor_limit,
     disk_check,
     free_bytes,
-    open_descriptors,
 )
 
 HEALTHY, DEGRADED, UNHEALTHY = HealthStatus
