@@ -9,6 +9,7 @@ from collections import Counter
 from gateway.mux.ids import MAX_TOMBSTONES
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.hops import MOST_DIALS
+from gateway.server.links import REMEMBERED_AGENTS
 from gateway.wire.frames import HEADER_BYTES, MAX_CONTROL
 from tests.sim.tables import table_sizes
 
@@ -24,6 +25,8 @@ MEMORIES = {
     "_asked": 1000,
     "_decoder._pending": MAX_CONTROL + HEADER_BYTES,  # a frame that is arriving
     "hops._dials": MOST_DIALS,
+    "links._tallies": REMEMBERED_AGENTS,  # a silent agent may have been "default"
+    "links._tallies[].durations.counts": 16 * REMEMBERED_AGENTS,
 }
 
 
