@@ -27,6 +27,7 @@ from gateway.interfaces import (
 )
 from gateway.link.protocol import LinkSettings
 from gateway.mux.core import SessionSettings
+from gateway.mux.roles import AGENT
 from gateway.net.local import is_local
 from gateway.net.network import Network
 from gateway.policy.access import OwnPorts, TargetRules
@@ -119,7 +120,7 @@ def build_agent(
         key=key_of(config),
         greeting=greeting_of(config, world.random_bytes(8).hex()),
         session=SessionSettings(
-            gateway=False,
+            roles=AGENT,
             window=config.window,
             max_window=config.flow.max_stream_window,
             memory=memory,

@@ -13,6 +13,7 @@ from gateway.config.gateway import (
 from gateway.link.protocol import LinkSettings
 from gateway.metrics.tallies import Stalls
 from gateway.mux.core import SessionSettings
+from gateway.mux.roles import GATEWAY
 from gateway.net.tls import ServerTLS
 from gateway.ops.sealing import files_of
 from gateway.policy.budget import Budget
@@ -44,7 +45,7 @@ def admission(
         streams_per_link=config.limits.streams_per_tunnel,
         open_timeout=tunnel.open_timeout,
         session=SessionSettings(
-            gateway=True,
+            roles=GATEWAY,
             window=tunnel.window,
             max_window=config.flow.max_stream_window,
             memory=memory,

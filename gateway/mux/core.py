@@ -11,6 +11,7 @@ from gateway.errors import ProtocolError
 from gateway.mux.credit import Memory, Plenty
 from gateway.mux.ids import Allocator, Tombstones
 from gateway.mux.outbox import Outbox
+from gateway.mux.roles import Roles
 from gateway.mux.stream import Ending, Event, State, Stream, StreamEnd, after
 from gateway.mux.useless import USELESS_A_SECOND, UselessFrames
 from gateway.wire.frames import STATUS_TEXTS, SUCCESS
@@ -35,19 +36,19 @@ class SessionSettings:
     """How this end behaves.
 
     Attributes:
-        gateway: True = this end opens streams, False = it dials for them.
+        roles: what this end does.
         window: credit that we grant on each new stream, bytes.
         max_frame: longest payload that we accept on a negotiated link, bytes.
         chunk_bytes: Data bytes of one frame towards a legacy peer.
         heartbeat_seconds: between keep-alives.
         max_window: how far the window of a stream may grow, bytes.
         memory: what all streams of the process share.
-        hello_seconds: how long the gateway waits for HELLO.
+        hello_seconds: how long HELLO is waited for, by the end that answers it.
         allow_legacy: whether peers without HELLO are served.
         connect_request: "auto", "short" or "long", towards legacy agents.
     """
 
-    gateway: bool
+    roles: Roles
     window: int = DEFAULT_WINDOW
     max_window: int = DEFAULT_MAX_WINDOW
     memory: Memory = field(default_factory=Plenty)
@@ -67,7 +68,7 @@ class LinkObserver(Protocol):
     """
 
     def hello_received(self, hello: Hello) -> None:
-        """Gateway: answer by `Session.accept` or `Session.refuse`, now or later."""
+        """Answer by `Session.accept` or `Session.refuse`, now or later."""
 
     def auth_received(self, message: str) -> None:
         """A message of the proof that HELLO announced, before HELLO_ACK."""
@@ -76,16 +77,16 @@ class LinkObserver(Protocol):
         """The link is usable; None = by the legacy protocol."""
 
     def refused(self, error: str) -> None:
-        """Agent: the gateway does not want this link."""
+        """The far end does not want this link."""
 
     def new_end(self, stream: Stream) -> StreamEnd:
-        """Agent: return the near side of a stream that the gateway opens."""
+        """Return the near side of a stream that the far end opens."""
 
     def register_received(self, wish: Register) -> None:
-        """Gateway: the agent wants a public port."""
+        """The far end wants a public port."""
 
     def register_answered(self, ack: RegisterAck) -> None:
-        """Agent: the gateway answered a wish."""
+        """The far end answered our request for a public port."""
 
     def goodbye_received(self, goodbye: Goaway) -> None:
         """The far end leaves; it is answered and its streams are seen to."""
@@ -118,7 +119,8 @@ class Core:
         self.outbox = Outbox(settings.memory)
         self.streams: dict[int, Stream] = {}
         self.tombstones = Tombstones()
-        self.ids = Allocator()
+        roles = settings.roles
+        self.ids = Allocator(roles.first_id, roles.id_step)
         self.counts: Counter[str] = Counter()
         self.now = 0.0
         self.round_trip = LEAST_ROUND_TRIP
@@ -225,10 +227,14 @@ class Rules(Protocol):
     def open(
         self, end: StreamEnd, port: int, host: str, meta: dict[str, object]
     ) -> Stream:
-        """Gateway: ask the agent for a target."""
+        """Ask the far end for a target.
+
+        Raises:
+            PayloadError: the request cannot be sent; nothing was opened.
+        """
 
     def answer(self, stream: Stream, status: int) -> None:
-        """Agent: tell the gateway how the dial went; 0 = success."""
+        """Tell the far end how the dial went; 0 = success."""
 
     def send(self, stream: Stream, data: bytes | memoryview) -> int:
         """Queue near bytes as Data and return how many were taken."""

@@ -53,12 +53,18 @@ class Tombstones:
 
 
 class Allocator:
-    """Give out ids: from 1 upward, then round again past 2^32-1, never 0."""
+    """Give out ids: from the first upward, then again past 2^32-1, never 0."""
 
-    __slots__ = ("_next",)
+    __slots__ = ("_least", "_next", "_step")
 
-    def __init__(self, first: int = 1) -> None:
+    def __init__(self, first: int = 1, step: int = 1) -> None:
         self._next = first
+        self._step = step
+        self._least = (first - 1) % step + 1
+
+    def gives(self, stream_id: int) -> bool:
+        """Return whether an id is one of those that are given out here."""
+        return (stream_id - self._least) % self._step == 0
 
     def take(self, live: Container[int], closed: Container[int]) -> int:
         """Return the next id that is neither live nor just closed.
@@ -67,6 +73,7 @@ class Allocator:
         """
         while True:
             found = self._next
-            self._next = found + 1 if found < MAX_ID else 1
+            after = found + self._step
+            self._next = after if after <= MAX_ID else self._least
             if found not in live and found not in closed:
                 return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Final
 
 from gateway.errors import PayloadError
 from gateway.mux.core import Core
@@ -30,13 +30,17 @@ class Legacy:
         self.form: str | None = None if setting == "auto" else setting
         self._begun: Stream | None = None  # whose Data frame is arriving
         self._asked: dict[int, str] = {}  # form of each id, while none is known
-        gateway = core.settings.gateway
-        self._reactions = self._FROM_AGENT if gateway else self._FROM_GATEWAY
+        roles = core.settings.roles
+        self._reactions = {
+            frames.CLOSE: Legacy._close,
+            **({frames.CONNECT_RESPONSE: Legacy._answered} if roles.opens else {}),
+            **({frames.CONNECT_REQUEST: Legacy._request} if roles.dials else {}),
+        }
 
     def open(
         self, end: StreamEnd, port: int, host: str, meta: dict[str, object]
     ) -> Stream:
-        """Gateway: ask the agent for a target; `meta` cannot be carried.
+        """Ask the far end for a target; `meta` cannot be carried.
 
         Raises:
             PayloadError: the host is too long; nothing was opened.
@@ -85,7 +89,7 @@ class Legacy:
         )
 
     def answer(self, stream: Stream, status: int) -> None:
-        """Agent: tell the gateway how the dial went; it knows 0 and 1 only."""
+        """Tell the far end how the dial went; it knows 0 and 1 only."""
         known = frames.SUCCESS if status == frames.SUCCESS else frames.FAILURE
         frame = messages.encode_connect_response(stream.id, known)
         # behind what an earlier stream of the same id may still have to say
@@ -252,6 +256,3 @@ class Legacy:
         else:
             flush = stream.state is State.OPEN
             core.end(stream, Ending("closed by the far end", flush=flush))
-
-    _FROM_AGENT: ClassVar = {frames.CONNECT_RESPONSE: _answered, frames.CLOSE: _close}
-    _FROM_GATEWAY: ClassVar = {frames.CONNECT_REQUEST: _request, frames.CLOSE: _close}

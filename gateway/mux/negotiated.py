@@ -28,8 +28,6 @@ PAUSE_MARK: Final = 65536  # bytes held by a near socket above which it is pause
 _unpack_id: Final = struct.Struct("!I").unpack_from
 _OPEN: Final = State.OPEN  # a member of an enum is slow to look up
 _OPENING: Final = State.OPENING
-_FROM_GATEWAY: Final = frozenset({frames.OPEN})
-_FROM_AGENT: Final = frozenset({frames.CONNECT_RESPONSE})
 
 
 class Negotiated:
@@ -42,12 +40,16 @@ class Negotiated:
         self._begun: Stream | None = None  # whose Data frame is arriving
         self._peer_window = peer_window
         self._longest = peer_max_frame - 4
-        self._wrong_way = _FROM_GATEWAY if core.settings.gateway else _FROM_AGENT
+        roles = core.settings.roles
+        self._wrong_way = frozenset(
+            ([] if roles.dials else [frames.OPEN])
+            + ([] if roles.opens else [frames.CONNECT_RESPONSE])
+        )
 
     def open(
         self, end: StreamEnd, port: int, host: str, meta: dict[str, object]
     ) -> Stream:
-        """Gateway: ask the agent for a target.
+        """Ask the far end for a target.
 
         Raises:
             PayloadError: the host or the meta is too long; nothing was opened.
@@ -72,7 +74,7 @@ class Negotiated:
         )
 
     def answer(self, stream: Stream, status: int) -> None:
-        """Agent: tell the gateway how the dial went; 0 = success."""
+        """Tell the far end how the dial went; 0 = success."""
         frame = messages.encode_connect_response(stream.id, status)
         self._core.answer(stream, status, lambda: self._core.outbox.urgent(frame))
 
@@ -247,6 +249,11 @@ class Negotiated:
         if request.stream_id in core.streams:
             raise ProtocolError(
                 f"OPEN of stream {request.stream_id}, which is live", "live_id"
+            )
+        if core.settings.roles.opens and core.ids.gives(request.stream_id):
+            raise ProtocolError(
+                f"OPEN of stream {request.stream_id}, an id that is ours to give",
+                "own_id",
             )
         core.tombstones.discard(request.stream_id)
         stream = self._new(request.stream_id, State.DIALING)

@@ -2,8 +2,8 @@
 
 A session is undecided until the first frames (or, where legacy peers are served,
 the gateway's patience) have shown which protocol the link speaks; from then on
-`rules` treats its streams.  Gateway and agent run the same code and differ in
-who opens streams.
+`rules` treats its streams.  Both ends run the same code; what each of them does is in
+its `Roles`.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Session:
             has answered.
         far_leaving: the far end said GOAWAY; we open nothing more.
         received_bytes: all bytes that arrived, headers included.
-        proven: agent: the gateway has proved to know our key; where HELLO announced
-            a proof, nothing is taken before.
+        proven: the far end has proved to know our key; where our HELLO announced a
+            proof, nothing is taken before.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Session:
         self._ping_answers = 0
         self._ping_mark = 0  # what had been sent when they were counted
         self._settings = settings
+        self._greets = settings.roles.greets
         self._observer = observer
         self._new_nonce = new_nonce
         self._decoder = FrameDecoder(frames.MAX_FIRST)
@@ -90,12 +91,12 @@ class Session:
     # -- the opening of a link ---------------------------------------------
 
     def greet(self, greeting: Hello) -> None:
-        """Agent: say HELLO; the first call of an agent's session."""
+        """Say HELLO; the first call of a session whose end greets."""
         self._hello = greeting
         self.core.outbox.urgent(hello.encode_hello(greeting))
 
     def accept(self, ack: HelloAck) -> None:
-        """Gateway: take the agent whose HELLO was reported."""
+        """Accept the far end, whose HELLO was reported."""
         if self.ended or self.leaving or self._hello is None:
             return
         self.core.outbox.urgent(hello.encode_hello_ack(ack))
@@ -108,7 +109,7 @@ class Session:
             self.core.outbox.urgent(messages.encode_auth(message))
 
     def refuse(self, error: str) -> None:
-        """Gateway: turn the agent away; the owner then closes the link."""
+        """Reject the far end; the owner then closes the link."""
         if not self.ended:
             self.core.outbox.behind(hello.encode_hello_ack(HelloAck(error=error)))
             self.end()
@@ -246,7 +247,7 @@ class Session:
     def _control(self, kind: int, payload: memoryview) -> None:
         rules = self.rules
         first, self.spoken = not self.spoken, True
-        if kind == frames.HELLO and self._settings.gateway:
+        if kind == frames.HELLO and not self._greets:
             self._hello_frame(payload, first=first)
         elif rules is None:
             self._first_frame(kind, payload)
@@ -258,14 +259,14 @@ class Session:
             self.core.drop_unknown(kind)  # it is too late to prove anything
         elif isinstance(rules, Negotiated) and kind in _SESSION_KINDS:
             self._session_frame(kind, payload)
-        elif kind == frames.HELLO_ACK and not self._settings.gateway:
+        elif kind == frames.HELLO_ACK and self._greets:
             raise ProtocolError("HELLO_ACK after another first frame", "late_hello")
         else:
             rules.receive(kind, payload)
 
     def _keep_alive(self) -> None:
-        if not self._settings.gateway:
-            self.core.tolerate("keep_alive")  # the gateway answers one a second
+        if self._greets:
+            self.core.tolerate("keep_alive")  # the far end answers one a second
         elif self.liveness.echo_due(self.core.now):
             self.core.outbox.urgent(encode_frame(frames.KEEP_ALIVE))
         else:
@@ -297,8 +298,8 @@ class Session:
 
     def _first_frame(self, kind: int, payload: memoryview) -> None:
         """Decide what the link speaks."""
-        if self._settings.gateway:
-            self._first_from_agent(kind, payload)
+        if not self._greets:
+            self._first_of_greeter(kind, payload)
         elif kind == frames.HELLO_ACK:
             ack = hello.decode_hello_ack(payload)
             if ack.error is not None:
@@ -336,7 +337,7 @@ class Session:
             raise ProtocolError("more AUTH frames than a proof takes", "misplaced")
         self._observer.auth_received(messages.decode_auth(payload))
 
-    def _first_from_agent(self, kind: int, payload: memoryview) -> None:
+    def _first_of_greeter(self, kind: int, payload: memoryview) -> None:
         if kind == frames.AUTH and self._announced_proof:
             self._auth_frame(payload)
             return
@@ -356,14 +357,14 @@ class Session:
     # -- link matters of a negotiated link ----------------------------------
 
     def _session_frame(self, kind: int, payload: memoryview) -> None:
-        gateway = self._settings.gateway
+        roles = self._settings.roles
         if kind == frames.PING:
             self._ping(messages.decode_ping(payload))
         elif kind == frames.GOAWAY:
             self._goaway(messages.decode_goaway(payload))
-        elif kind == frames.REGISTER and gateway:
+        elif kind == frames.REGISTER and roles.opens:
             self._observer.register_received(hello.decode_register(payload))
-        elif kind == frames.REGISTER_ACK and not gateway:
+        elif kind == frames.REGISTER_ACK and roles.dials:
             self._observer.register_answered(hello.decode_register_ack(payload))
         else:
             name = frames.KIND_NAMES[kind]
@@ -419,9 +420,7 @@ class Session:
         polite = reason in frames.POLITE_REASONS
         if self.ended or (polite and self.leaving):
             return
-        knows_goaway = self.negotiated or (
-            self._settings.gateway and self._hello is not None
-        )
+        knows_goaway = self.negotiated or (not self._greets and self._hello is not None)
         if knows_goaway and not (polite and self.far_leaving):
             goodbye = messages.encode_goaway(Goaway(reason, text))
             self.core.outbox.behind(goodbye)
@@ -443,11 +442,11 @@ class Session:
             self._observer.finished()
 
     def register(self, wish: Register) -> None:
-        """Agent: ask for a public port; the feature must have been agreed on."""
+        """Ask for a public port; the feature must have been agreed on."""
         self.core.outbox.behind(hello.encode_register(wish))
 
     def answer_registration(self, ack: RegisterAck) -> None:
-        """Gateway: answer a wish."""
+        """Answer the far end's request for a public port."""
         if not self.ended:
             self.core.outbox.behind(hello.encode_register_ack(ack))
 
@@ -462,13 +461,13 @@ class Session:
         if self.ended:
             return None
         self.core.now = now
-        if self.rules is None and self._settings.gateway:
+        if self.rules is None and not self._greets:
             return self._patience(now)
         live = self.liveness
         if live.is_dead(now):
             return f"nothing heard for {live.dead_seconds:g} seconds"
         if live.beat_due(now):
-            if not self._settings.gateway:
+            if self._greets:
                 self.core.outbox.urgent(encode_frame(frames.KEEP_ALIVE))
             if self.negotiated:
                 self._ask_round_trip()
@@ -481,7 +480,7 @@ class Session:
             self.core.outbox.urgent(messages.encode_ping(ping))
 
     def _patience(self, now: float) -> str | None:
-        """How long a gateway waits for HELLO, and its owner with the answer."""
+        """Return why the link must end if HELLO, or our owner's answer, is too late."""
         settings = self._settings
         if now < self._patient_until:
             return None
@@ -494,7 +493,7 @@ class Session:
 
     def next_tick(self) -> float:
         """Return the monotonic time at which `tick` has something to do."""
-        if self.rules is None and self._settings.gateway:
+        if self.rules is None and not self._greets:
             return self._patient_until
         return min(self.liveness.beat_at(), self.liveness.dead_at())
 

@@ -13,6 +13,7 @@ from gateway.agent.service import (
 from gateway.agent.targets import Targets
 from gateway.link.protocol import LinkSettings
 from gateway.mux.core import SessionSettings
+from gateway.mux.roles import AGENT
 from gateway.policy.access import TargetRules
 from gateway.policy.backoff import Backoff
 from gateway.policy.budget import Budget
@@ -123,7 +124,7 @@ class AgentCase(LogCase):
                 token="a token of many letters",
             ),
             session=SessionSettings(
-                gateway=False, window=WINDOW, heartbeat_seconds=heartbeat
+                roles=AGENT, window=WINDOW, heartbeat_seconds=heartbeat
             ),
             link=LinkSettings(window=WINDOW),
             dial_seconds=dial_seconds,

@@ -6,7 +6,17 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.mux import core, ids, legacy, liveness, negotiated, outbox, pauses, session
+from gateway.mux import (
+    core,
+    ids,
+    legacy,
+    liveness,
+    negotiated,
+    outbox,
+    pauses,
+    roles,
+    session,
+)
 from gateway.wire import frames, hello, messages
 from tests.docs.diagram import state_diagram
 from tests.mux.doubles import Side, a_hello, an_ack
@@ -111,7 +121,7 @@ class LimitTests(SynchronousTestCase):
 
     def test_numbers_are_those_of_the_code(self):
         """Every number that the protocol core holds."""
-        usual = core.SessionSettings(gateway=True)
+        usual = core.SessionSettings(roles=roles.GATEWAY)
         wanted = {
             "payload of a frame, at most": frames.MAX_PAYLOAD,
             "JSON object, at most": messages.MAX_JSON,

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 
 from gateway.link.protocol import LinkProtocol, LinkSettings
 from gateway.mux.core import SessionSettings
+from gateway.mux.roles import AGENT, GATEWAY
 from gateway.mux.session import Session
 from gateway.relay.linger import Linger
 from gateway.relay.near import NearProtocol
@@ -213,7 +214,7 @@ class LinkRig:
             self.owner,
         )
         self.link.session = Session(
-            SessionSettings(gateway=gateway, **settings),
+            SessionSettings(roles=GATEWAY if gateway else AGENT, **settings),
             self.link,
             lambda: b"\0" * 8,
             self.clock.seconds(),

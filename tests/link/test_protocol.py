@@ -5,6 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.errors import ProtocolError
 from gateway.mux.core import SessionSettings
+from gateway.mux.roles import GATEWAY
 from gateway.mux.session import Session
 from gateway.wire import frames
 from gateway.wire.hello import Register, RegisterAck
@@ -137,7 +138,7 @@ class OpeningTests(SynchronousTestCase):
         socket.peerAddr = IPv6Address("TCP", "2001:db8::1", 4000)
         link = LinkRig(gateway=True).link
         link.session = Session(
-            SessionSettings(gateway=True), link, lambda: b"\0" * 8, 0.0
+            SessionSettings(roles=GATEWAY), link, lambda: b"\0" * 8, 0.0
         )
         socket.start(link)
         self.assertEqual("[2001:db8::1]:4000", link.address)

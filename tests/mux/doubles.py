@@ -4,6 +4,7 @@ import itertools
 from typing import Any
 
 from gateway.mux.core import SessionSettings
+from gateway.mux.roles import AGENT, GATEWAY
 from gateway.mux.session import Session
 from gateway.wire.hello import Hello, HelloAck
 from tests.strategies import json_frame, raw_frame, split_frames
@@ -127,7 +128,8 @@ class RecordingObserver:
 class Side:
     """One session, its observer and its clock."""
 
-    def __init__(self, *, gateway, answer=None, now=1000.0, **settings):
+    def __init__(self, *, gateway=True, answer=None, now=1000.0, **settings):
+        settings.setdefault("roles", GATEWAY if gateway else AGENT)
         settings.setdefault("window", WINDOW)
         settings.setdefault("max_frame", MAX_FRAME)
         settings.setdefault("max_window", settings["window"])
@@ -135,7 +137,7 @@ class Side:
         self.observer = RecordingObserver(answer)
         numbers = itertools.count(1)
         self.session = Session(
-            SessionSettings(gateway=gateway, **settings),
+            SessionSettings(**settings),
             self.observer,
             lambda: next(numbers).to_bytes(8, "big"),
             now,
@@ -181,7 +183,7 @@ class Side:
         return self.session.tick(self.now)
 
     def open(self, port=80, host="", meta=None):
-        """Gateway: open a stream and return its end."""
+        """Open a stream and return its end."""
         end = RecordingEnd()
         end.stream = self.rules.open(end, port, host, meta or {})
         return end

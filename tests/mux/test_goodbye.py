@@ -138,7 +138,7 @@ class PoliteTests(SynchronousTestCase):
         """Its streams finish all the same."""
         for make in (legacy_gateway, legacy_agent):
             side = make()
-            if side.core.settings.gateway:
+            if side.core.settings.roles.opens:
                 end = side.open()
             else:
                 side.hear(with_id(0x01, 1, b"\x00\x50"))

@@ -84,7 +84,7 @@ class Owner:
         elif session.rules is None or session.ended:
             return
         elif action == "open":
-            if side.core.settings.gateway and len(self.opened) < 20:
+            if side.core.settings.roles.opens and len(self.opened) < 20:
                 self.opened.append(side.open())
         elif self.live():
             self._treat(self.live()[-1], action)

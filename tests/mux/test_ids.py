@@ -23,6 +23,15 @@ class AllocatorTests(SynchronousTestCase):
         found = [ids.take((), ()) for _ in range(4)]
         self.assertEqual(found, [LAST - 1, LAST, 1, 2])
 
+    def test_two_ends_give_out_ids_in_turn(self):
+        """Odd and even, also past the largest."""
+        odd, even = Allocator(LAST - 2, 2), Allocator(LAST - 1, 2)
+        self.assertEqual([odd.take((), ()) for _ in range(3)], [LAST - 2, LAST, 1])
+        self.assertEqual([even.take((), ()) for _ in range(3)], [LAST - 1, 2, 4])
+        for number in (1, 2, LAST - 1, LAST):
+            self.assertEqual(odd.gives(number), number % 2 == 1)
+            self.assertEqual(even.gives(number), number % 2 == 0)
+
     def test_live_and_closed_ids_are_skipped(self):
         """Also across the wrap."""
         ids = Allocator(LAST)

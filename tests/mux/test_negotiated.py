@@ -322,7 +322,7 @@ class ProtocolErrorTests(SynchronousTestCase):
     """GOAWAY 3, and the link is closed."""
 
     def _assert_error(self, side, frame, kind):
-        end = side.open() if side.session.core.settings.gateway else None
+        end = side.open() if side.core.settings.roles.opens else None
         side.said()
         side.hear(frame, raw_frame(0x1A, bytes(9)))
         self.assertEqual(side.fault and side.fault.kind, kind, msg=frame.hex())

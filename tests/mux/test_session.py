@@ -80,7 +80,7 @@ class RoundTripTests(SynchronousTestCase):
             Side(gateway=True, answer=an_ack()),
             Side(gateway=False),
         ):
-            if side.session.core.settings.gateway:
+            if side.core.settings.roles.opens:
                 side.hear(hello_frame())
             else:
                 side.session.greet(a_hello())

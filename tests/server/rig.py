@@ -18,6 +18,7 @@ from gateway.errors import StoreError
 from gateway.interfaces import IListening, INetwork, StoredFault
 from gateway.link.protocol import LinkSettings
 from gateway.mux.core import SessionSettings
+from gateway.mux.roles import GATEWAY
 from gateway.ops.events import TOPICS, Events
 from gateway.policy.access import OwnPorts, TargetRules
 from gateway.policy.bans import BanSettings
@@ -325,7 +326,7 @@ class GatewayCase(LogCase):
                 streams_per_link=streams_per_link,
                 open_timeout=10.0,
                 session=SessionSettings(
-                    gateway=True,
+                    roles=GATEWAY,
                     allow_legacy=token is None
                     if allow_legacy is None
                     else allow_legacy,
