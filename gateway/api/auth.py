@@ -9,6 +9,7 @@ from typing import Final
 from twisted.internet.address import IPv4Address as IPv4Peer
 from twisted.internet.address import IPv6Address as IPv6Peer
 from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 
 from gateway.api.settings import ApiSettings
@@ -23,11 +24,17 @@ from gateway.errors import (
     UnauthorizedError,
 )
 from gateway.interfaces import ICertified
-from gateway.ops.refusals import RefusalLog
+from gateway.ops.refusals import LONGEST_REASON, RefusalLog
 from gateway.policy.access import AddressRules
-from gateway.policy.addresses import holder_of, parse_address, without_scope
+from gateway.policy.addresses import (
+    holder_of,
+    parse_forwarded,
+    shown,
+    without_scope,
+)
 from gateway.policy.rates import RateLimit
 from gateway.server.bans import BanTable
+from gateway.wire.plain import cleaned
 
 OPEN_PATHS: Final = frozenset({b"/health", b"/livez", b"/readyz"})
 _SAFE_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
@@ -46,6 +53,8 @@ def _host_of(address: IAddress) -> str:
 
 class Gate:
     """Admit a request, or say why not."""
+
+    log = Logger()
 
     def __init__(
         self,
@@ -94,14 +103,21 @@ class Gate:
             return self._caller(request, host, address)
         except CallerError as fault:
             self._refusals.note(address, str(fault))
-            if self._bans is not None and isinstance(fault, _OFFENCES):
-                self._bans.failed(address)
+            if isinstance(fault, _OFFENCES):
+                self._count_offence(address)
             raise
+
+    def _count_offence(self, address: str) -> None:
+        """Count a wrong credential, but not against a proxy that only passed it on."""
+        is_proxy = self._settings.trusted_proxies and self._proxies.allows(address)
+        if self._bans is not None and not is_proxy:
+            self._bans.failed(address)
 
     def _address_of(self, request: IRequest) -> str:
         """Return where a request comes from.
 
-        Behind proxies that are trusted it is the last address that is none of theirs.
+        Behind trusted proxies it is the last address that is not one of theirs.  Where
+        a proxy names none that can be read, it is the proxy's own.
         """
         address = _host_of(request.getClientAddress())
         if not self._settings.trusted_proxies:
@@ -109,11 +125,23 @@ class Gate:
         headers = request.requestHeaders.getRawHeaders(b"x-forwarded-for", [])
         hops = b",".join(headers).decode("latin-1").split(",")
         while hops and self._proxies.allows(address):
-            hop = hops.pop().strip()
-            if parse_address(hop) is None:
+            hop = hops.pop()
+            found = parse_forwarded(hop)
+            if found is None:
+                self._say_unreadable(address, hop)
                 break
-            address = hop
+            address = str(found)
         return address
+
+    def _say_unreadable(self, proxy: str, hop: str) -> None:
+        self.log.warn(
+            "X-Forwarded-For: proxy {proxy} names {hop}, which is not an IP address "
+            "with or without a port; its request counts as the proxy's own. Let the "
+            "proxy send the caller's address",
+            proxy=proxy,
+            hop=shown(cleaned(hop.strip(), LONGEST_REASON)),
+            log_same="X-Forwarded-For",
+        )
 
     def _check_rate(self, key: str) -> None:
         if self._rate is not None:

@@ -19,6 +19,7 @@ _LABEL: Final = re.compile("[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _SCOPE: Final = re.compile("[A-Za-z0-9_.-]{1,15}")  # name or number of an interface
 _LONGEST_NAME: Final = 253
 _LONGEST_ADDRESS: Final = 64  # with a scope
+_LONGEST_FORWARDED: Final = 96  # with brackets, port, quotes and blanks
 _LONGEST_SHOWN: Final = 80
 _PORT_DIGITS: Final = 5
 _HOLDERS_BITS: Final = 64
@@ -55,6 +56,26 @@ def _parsed(text: str) -> Address | None:
 def without_scope(text: str) -> Address | None:
     """Return a literal address less the interface it names, or None if it is none."""
     return parse_address(text.partition("%")[0])
+
+
+def parse_forwarded(text: str) -> Address | None:
+    """Return the address that a proxy names in `X-Forwarded-For`, or None.
+
+    Proxies also write a port (`192.0.2.7:5555`, `[2001:db8::7]:5555`), brackets without
+    one, and quotes around any of these.
+    """
+    if len(text) > _LONGEST_FORWARDED:
+        return None
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1].strip()
+    try:
+        host, port = cut_port(text)
+        if port is not None:
+            parse_port(port, 0)
+    except ValueError:
+        return None
+    return parse_address(host)
 
 
 def holder_of(text: str) -> str:

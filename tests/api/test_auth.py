@@ -1,12 +1,13 @@
 """Who gets through the gate, and what the log says of the others."""
 
+import re
 from ipaddress import ip_network
 from typing import Any
 
 from pydantic import SecretStr
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, globalLogPublisher
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.test.requesthelper import DummyRequest
 from zope.interface import implementer
@@ -18,6 +19,7 @@ from gateway.errors import (
     AccessDeniedError,
     BadApiKeyError,
     BadRequestError,
+    CallerError,
     InvalidTokenError,
     TooManyRequestsError,
     UnauthorizedError,
@@ -25,6 +27,10 @@ from gateway.errors import (
 from gateway.interfaces import ICertified
 from gateway.ops.events import Events
 from gateway.ops.refusals import RefusalLog
+from gateway.ops.repeats import Repeats
+from gateway.policy.bans import BanSettings
+from gateway.server.bans import BanTable
+from gateway.store.memory import MemoryMappingStore
 from tests.api.calls import ApiTestCase
 
 NOW = 1_800_000_000.0
@@ -264,6 +270,72 @@ class ProxyTests(GateTestCase):
             ("10.0.0.1", "10.0.0.5"),
         ):
             self.assertRaises(AccessDeniedError, self.address, peer, forwarded)
+
+    def test_a_port_brackets_and_quotes_are_understood(self):
+        for forwarded, address in (
+            ("192.0.2.7:5555", "192.0.2.7"),
+            ('"192.0.2.7:5555"', "192.0.2.7"),
+            ('203.0.113.1:80, "192.0.2.7" , [fd00::1]:9', "192.0.2.7"),
+            ("2001:db8::7", "2001:db8::7"),
+            ("[2001:db8::7]", "2001:db8::7"),
+            ("[2001:db8::7]:5555", "2001:db8::7"),
+            ('"[2001:db8::7]:5555"', "2001:db8::7"),
+        ):
+            self.behind = self.gate(
+                api_key=SecretStr(KEY),
+                trusted_proxies=(ip_network("10.0.0.0/8"), ip_network("fd00::/8")),
+                allowed_ips=tuple(map(ip_network, ("192.0.2.0/24", "2001:db8::/32"))),
+            )
+            self.assertEqual(self.address("10.0.0.1", forwarded), address)
+        self.assertEqual([], self.events)
+
+    def test_what_is_not_understood_is_named_once(self):
+        held = Repeats(lambda event: None)
+        held.start(self.clock)
+        self.addCleanup(held.stop)
+        for hop in (
+            "unknown",
+            "_hidden",
+            "192.0.2.7:http",
+            "[192.0.2.7",
+            '"',
+            "x" * 9999,
+        ):
+            self.assertRaises(AccessDeniedError, self.address, "10.0.0.1", hop)
+        lines = [
+            formatEvent(event)
+            for event in self.events
+            if "refused" not in event["log_format"] and not held.holds_back(event)
+        ]
+        self.assertEqual(1, len(lines), lines)
+        self.assertIn("proxy 10.0.0.1 names 'unknown', which is not an IP", lines[0])
+
+    def test_a_long_header_makes_no_long_line(self):
+        self.assertRaises(AccessDeniedError, self.address, "10.0.0.1", "x\x1b" * 9999)
+        (line,) = filter(re.compile("X-Forwarded").match, map(formatEvent, self.events))
+        self.assertLess(len(line), 500)
+        self.assertNotIn("\x1b", line)
+
+    def guarded(self):
+        bans = BanTable(MemoryMappingStore(), BanSettings(2, 60, 600, ()), lambda: NOW)
+        refusals = RefusalLog(self.clock)
+        self.addCleanup(refusals.close)
+        settings = ApiSettings(
+            api_key=SecretStr(KEY), trusted_proxies=(ip_network("10.0.0.0/8"),)
+        )
+        return Gate(settings, refusals, self.clock, bans), bans
+
+    def test_the_caller_is_banned_and_never_the_proxy(self):
+        gate, bans = self.guarded()
+        for forwarded in ("192.0.2.7:5555", "unknown", "10.0.0.2", None):
+            for _ in range(3):
+                request = self.request(peer="10.0.0.1", x_api_key="wrong")
+                if forwarded is not None:
+                    request.requestHeaders.setRawHeaders("x-forwarded-for", [forwarded])
+                self.assertRaises(CallerError, gate.admit, request)
+        self.assertFalse(bans.admits("192.0.2.7"))
+        self.assertTrue(bans.admits("10.0.0.1"))
+        self.assertTrue(bans.admits("10.0.0.2"))
 
     def test_without_trusted_proxies_the_header_is_nothing(self):
         gate = self.gate()

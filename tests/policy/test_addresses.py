@@ -14,6 +14,7 @@ from gateway.policy.addresses import (
     is_loopback,
     join_host_port,
     parse_address,
+    parse_forwarded,
     parse_port,
     shown,
     split_host_port,
@@ -152,6 +153,47 @@ class AddressTests(SynchronousTestCase):
         self.assertEqual(without_scope("fe80::1%eth0"), IPv6Address("fe80::1"))
         self.assertEqual(without_scope("::ffff:1.2.3.4%2"), IPv4Address("1.2.3.4"))
         self.assertIsNone(without_scope("db.internal"))
+
+
+class ForwardedTests(SynchronousTestCase):
+    """`parse_forwarded`."""
+
+    @given(st.ip_addresses(), st.none() | PORTS, st.booleans(), st.booleans())
+    def test_every_form_of_an_address(self, address, port, brackets, quoted):
+        text = str(address)
+        if address.version == 6 and (brackets or port is not None):
+            text = f"[{text}]"
+        if port is not None:
+            text += f":{port}"
+        if quoted:
+            text = f'"{text}"'
+        mapped = getattr(address, "ipv4_mapped", None)
+        self.assertEqual(mapped or address, parse_forwarded(f" {text} "))
+
+    @given(st.text())
+    def test_anything_else_is_none(self, text):
+        found = parse_forwarded(text)
+        self.assertTrue(found is None or ":" in text or "." in text, text)
+
+    def test_names_ports_alone_and_halves_are_none(self):
+        for text in (
+            "",
+            "unknown",
+            "_hidden",
+            "host:80",
+            ":80",
+            "192.0.2.7:",
+            "1.2.3",
+            "192.0.2.7:x",
+            "192.0.2.7:65536",
+            "[192.0.2.7]",
+            "[2001:db8::7",
+            '"',
+            '"192.0.2.7',
+            "2001:db8::7]:80",
+            "192.0.2.7 " * 99,
+        ):
+            self.assertIsNone(parse_forwarded(text), text)
 
 
 class HolderTests(SynchronousTestCase):
