@@ -20,6 +20,7 @@ from gateway.wire.frames import MAX_CREDIT
 UNLIMITED: Final = 1 << 62
 FAST_PATH: Final = 80_000_000  # bytes a second
 MOST_GROWTH: Final = 8  # times, at once
+PATIENCE: Final = 4.0  # times as slow a stream may be bulk behind lost packets
 SHARE: Final = 16  # part of the room for growth that a window may take to grow so
 
 
@@ -140,7 +141,14 @@ class ReceiveCredit:
         self.unspent += due
         return due
 
-    def wanted(self, held: int, now: float, round_trip: float, most: int) -> int:
+    def wanted(
+        self,
+        held: int,
+        now: float,
+        round_trip: float,
+        most: int,
+        reached: int = 0,
+    ) -> int:
         """Return how large the window should be, at least what it is.
 
         It should be larger if the reader keeps up and what is due now was used up in
@@ -151,16 +159,21 @@ class ReceiveCredit:
             now: monotonic seconds.
             round_trip: seconds.
             most: bytes up to which it may more than double.
+            reached: window of an earlier stream of the link, which a stream that may
+                be bulk gets at once.
         """
         window = wanted = self.window
         if held * 4 > window:
             return window
+        known = min(int(round_trip * FAST_PATH), most, reached)
         most = min(int(round_trip * FAST_PATH), most, MOST_GROWTH * window)
         most = max(most, 2 * window)
         seconds = now - self.since
         needed = 2 * round_trip * (window - self.unspent - held)
         while wanted * 2 <= most and seconds * wanted <= needed:
             wanted *= 2
+        if known > wanted and seconds * window <= PATIENCE * needed:
+            return known
         return wanted
 
     def widen(self, size: int) -> None:

@@ -39,6 +39,7 @@ class Negotiated:
         self._streams = core.streams
         self._begun: Stream | None = None  # whose Data frame is arriving
         self._peer_window = peer_window
+        self._reached = 0  # largest window so far
         self._longest = peer_max_frame - 4
         roles = core.settings.roles
         self._wrong_way = frozenset(
@@ -127,10 +128,13 @@ class Negotiated:
             settings.memory.shrink(receiving.narrow(held))
         else:
             most = settings.memory.room // SHARE
-            wanted = receiving.wanted(held, core.now, core.round_trip, most)
+            wanted = receiving.wanted(
+                held, core.now, core.round_trip, most, self._reached
+            )
             size = min(wanted, settings.max_window) - receiving.window
             if size > 0 and settings.memory.grow(size):
                 receiving.widen(size)
+                self._reached = max(self._reached, receiving.window)
         due = receiving.due(held)
         if due:
             receiving.since = core.now

@@ -710,3 +710,17 @@ class LongPathTests(GrowthCase):
         self.flow(10_000_000, 0.5)
         self.assertGreaterEqual(self.window, 2_000_000)
         self.assertLessEqual(self.window, 4_200_000)
+
+    def test_a_later_stream_gets_at_once_what_an_earlier_one_reached(self):
+        """Also behind a wait for a lost packet, if it may be bulk at all."""
+        for seconds, factor in ((0.3, 64), (0.9, 1)):
+            self.start()
+            self.arrive(0.001)
+            self.arrive(0.001)
+            self.side.hear(RESET)
+            self.side.hear(OPEN)
+            self.end = self.side.observer.ends[-1]
+            self.side.rules.answer(self.end.stream, 0)
+            self.side.said()
+            self.left = WINDOW
+            self.assertEqual(self.arrive(seconds), factor * WINDOW)
