@@ -223,7 +223,11 @@ class TargetDial:
         self._trace = cleaned(trace, LONGEST_META)
         self._visitor = cleaned(str(meta.get("visitor", "a visitor")), LONGEST_META)
         self._target = targets.place(request)
-        if request.protocol != frames.PROTOCOL_TCP or request.port not in PORTS:
+        if request.protocol != frames.PROTOCOL_TCP:
+            why = f"streams of kind {request.protocol} are not known here"
+            self._refuse(stream, frames.FAILURE, why)
+            return
+        if request.port not in PORTS:
             self._refuse(stream, frames.FAILURE, "not a TCP port")
             return
         self._hops = targets.hops_of(request)

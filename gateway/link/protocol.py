@@ -24,7 +24,7 @@ from gateway.mux.negotiated import PAUSE_MARK
 from gateway.mux.outbox import Outbox
 from gateway.mux.pauses import PauseAllowance
 from gateway.mux.session import CROWDED, Session
-from gateway.mux.stream import Stream, StreamEnd
+from gateway.mux.stream import Stream, StreamEnd, StreamRequest
 from gateway.policy.addresses import join_host_port
 from gateway.policy.budget import Budget
 from gateway.policy.credentials import AgentScope
@@ -526,20 +526,19 @@ class LinkProtocol(Protocol):
         self,
         near: NearProtocol,
         listener: StreamListener,
-        port: int,
-        host: str,
-        meta: dict[str, object],
+        request: StreamRequest,
     ) -> StreamTransport:
-        """Gateway: ask the agent for a target on behalf of a visitor.
+        """Ask the far end for a target on behalf of a visitor.
 
         Raises:
-            PayloadError: the host or the meta is too long.
+            PayloadError: the host or the meta is too long, or the link cannot carry
+                such streams.
         """
         rules = self.rules
         stream = StreamTransport(self, listener)
-        stream.stream = rules.open(stream, port, host, meta)
+        stream.stream = rules.open(stream, request)
         if isinstance(rules, Legacy) and rules.form is None:
-            self._plan_long_form(rules, stream, port)
+            self._plan_long_form(rules, stream, request.port)
         stream.join(near)
         self.flush()
         return stream

@@ -12,7 +12,15 @@ from gateway.mux.credit import Memory, Plenty
 from gateway.mux.ids import Allocator, Tombstones
 from gateway.mux.outbox import Outbox
 from gateway.mux.roles import Roles
-from gateway.mux.stream import Ending, Event, State, Stream, StreamEnd, after
+from gateway.mux.stream import (
+    Ending,
+    Event,
+    State,
+    Stream,
+    StreamEnd,
+    StreamRequest,
+    after,
+)
 from gateway.mux.useless import USELESS_A_SECOND, UselessFrames
 from gateway.wire.frames import STATUS_TEXTS, SUCCESS
 from gateway.wire.hello import (
@@ -224,9 +232,7 @@ class Core:
 class Rules(Protocol):
     """How a decided link treats its streams: `Negotiated` or `Legacy`."""
 
-    def open(
-        self, end: StreamEnd, port: int, host: str, meta: dict[str, object]
-    ) -> Stream:
+    def open(self, end: StreamEnd, request: StreamRequest) -> Stream:
         """Ask the far end for a target.
 
         Raises:

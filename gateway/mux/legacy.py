@@ -7,7 +7,15 @@ from typing import Final
 from gateway.errors import PayloadError
 from gateway.mux.core import Core
 from gateway.mux.credit import UNLIMITED, ReceiveCredit, SendCredit
-from gateway.mux.stream import Ending, Event, State, Stream, StreamEnd, after
+from gateway.mux.stream import (
+    Ending,
+    Event,
+    State,
+    Stream,
+    StreamEnd,
+    StreamRequest,
+    after,
+)
 from gateway.wire import frames, messages
 from gateway.wire.messages import ConnectRequest, OpenRequest
 
@@ -37,22 +45,26 @@ class Legacy:
             **({frames.CONNECT_REQUEST: Legacy._request} if roles.dials else {}),
         }
 
-    def open(
-        self, end: StreamEnd, port: int, host: str, meta: dict[str, object]
-    ) -> Stream:
+    def open(self, end: StreamEnd, request: StreamRequest) -> Stream:
         """Ask the far end for a target; `meta` cannot be carried.
 
         Raises:
-            PayloadError: the host is too long; nothing was opened.
+            PayloadError: the host is too long, or the stream is not one of TCP;
+                nothing was opened.
         """
         core = self._core
+        protocol, port, host, _meta = request
+        if protocol != frames.PROTOCOL_TCP:
+            raise PayloadError(
+                f"a legacy link carries TCP (1) only, not streams of kind {protocol}"
+            )
         loopback = host in _LOOPBACK_HOSTS
         short = loopback and self.form != "long"
         stream_id = core.ids.take(core.streams, core.tombstones)
         if loopback:
             self._note(stream_id, "short")
-        request = ConnectRequest(stream_id, port, None if short else host or LOOPBACK)
-        frame = messages.encode_connect_request(request)
+        asked = ConnectRequest(stream_id, port, None if short else host or LOOPBACK)
+        frame = messages.encode_connect_request(asked)
         stream = self._new(stream_id, State.OPENING)
         stream.end = end
         core.streams[stream_id] = stream

@@ -18,6 +18,7 @@ from gateway.mux.stream import (
     State,
     Stream,
     StreamEnd,
+    StreamRequest,
     after,
 )
 from gateway.wire import frames, messages
@@ -47,9 +48,7 @@ class Negotiated:
             + ([] if roles.opens else [frames.CONNECT_RESPONSE])
         )
 
-    def open(
-        self, end: StreamEnd, port: int, host: str, meta: dict[str, object]
-    ) -> Stream:
+    def open(self, end: StreamEnd, request: StreamRequest) -> Stream:
         """Ask the far end for a target.
 
         Raises:
@@ -57,8 +56,7 @@ class Negotiated:
         """
         core = self._core
         stream_id = core.ids.take(core.streams, core.tombstones)
-        request = OpenRequest(stream_id, frames.PROTOCOL_TCP, port, host, meta)
-        frame = messages.encode_open(request)
+        frame = messages.encode_open(OpenRequest(stream_id, *request))
         stream = self._new(stream_id, State.OPENING, EARLY_BYTES)
         stream.end = end
         core.streams[stream_id] = stream

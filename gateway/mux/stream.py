@@ -100,6 +100,22 @@ class Ending(NamedTuple):
     flush: bool
 
 
+class StreamRequest(NamedTuple):
+    """What a stream is opened for.
+
+    Attributes:
+        protocol: kind of the stream, such as `wire.frames.PROTOCOL_TCP`.
+        port: of the target.
+        host: of the target; empty = the default one of whoever dials.
+        meta: what else the dialler is told; must have a JSON form.
+    """
+
+    protocol: int
+    port: int
+    host: str
+    meta: dict[str, object]
+
+
 class StreamEnd(Protocol):
     """The near side of a stream, as its session sees it.
 

@@ -34,7 +34,7 @@ from gateway.metrics.tallies import (
     UNREACHED,
     Tally,
 )
-from gateway.mux.stream import Ending
+from gateway.mux.stream import Ending, StreamRequest
 from gateway.ops.access_log import AccessLog
 from gateway.ops.events import Emit, unheard
 from gateway.policy.addresses import holder_of, join_host_port
@@ -299,7 +299,8 @@ class TunnelVisit:
             meta["gateway_port"] = True
         router.openings.add(self)
         try:
-            self._stream = link.open(near, self, port, host, meta)
+            request = StreamRequest(frames.PROTOCOL_TCP, port, host, meta)
+            self._stream = link.open(near, self, request)
         except PayloadError as fault:
             router.openings.discard(self)
             self._turn_away(DENIED, str(fault))

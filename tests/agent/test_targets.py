@@ -194,6 +194,8 @@ class DialTests(TargetsCase):
         self.assertEqual([], self.targets_dialled())
         self.assertEqual([(1, 0x01), (2, 0x01)], self.answers())
         self.assertEqual(0, self.slots.active)
+        self.open(3)  # the link goes on
+        self.assertEqual(1, len(self.targets_dialled()))
 
     def test_there_is_a_limit_of_streams(self):
         self.build(streams=1)

@@ -10,6 +10,7 @@ from gateway.link.protocol import LinkProtocol, LinkSettings
 from gateway.mux.core import SessionSettings
 from gateway.mux.roles import AGENT, GATEWAY
 from gateway.mux.session import Session
+from gateway.mux.stream import StreamRequest
 from gateway.relay.linger import Linger
 from gateway.relay.near import NearProtocol
 from gateway.wire import frames
@@ -269,7 +270,9 @@ class Visitor(Near):
     def __init__(self, rig, port, host):
         super().__init__()
         self.listener = Listener()
-        self.stream = rig.link.open(self.near, self.listener, port, host, {})
+        self.stream = rig.link.open(
+            self.near, self.listener, StreamRequest(1, port, host, {})
+        )
 
     @property
     def id(self):

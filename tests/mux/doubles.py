@@ -6,6 +6,7 @@ from typing import Any
 from gateway.mux.core import SessionSettings
 from gateway.mux.roles import AGENT, GATEWAY
 from gateway.mux.session import Session
+from gateway.mux.stream import StreamRequest
 from gateway.wire.hello import Hello, HelloAck
 from tests.strategies import json_frame, raw_frame, split_frames
 
@@ -182,10 +183,11 @@ class Side:
         self.now += seconds
         return self.session.tick(self.now)
 
-    def open(self, port=80, host="", meta=None):
+    def open(self, port=80, host="", meta=None, protocol=1):
         """Open a stream and return its end."""
         end = RecordingEnd()
-        end.stream = self.rules.open(end, port, host, meta or {})
+        request = StreamRequest(protocol, port, host, meta or {})
+        end.stream = self.rules.open(end, request)
         return end
 
 

@@ -375,6 +375,7 @@ class RequestTests(SynchronousTestCase):
         """The caller is told."""
         side = legacy_gateway()
         self.assertRaises(PayloadError, side.open, 80, "h" * 256)
+        self.assertRaises(PayloadError, side.open, 80, "", {}, 2)
         self.assertEqual((side.core.streams, side.said()), ({}, []))
 
     def test_both_forms_are_understood(self):

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.mux.stream import State
+from gateway.mux.stream import State, StreamRequest
 from tests.mux.doubles import RecordingEnd, Side, a_hello, an_ack
 
 WINDOW = 16384
@@ -180,7 +180,7 @@ class LinkMachine(RuleBasedStateMachine):
     def open(self):
         end = Near(self.gateway, len(self.near))
         self.near.append(end)
-        end.stream = self.gateway.rules.open(end, 80, "", {})
+        end.stream = self.gateway.rules.open(end, StreamRequest(1, 80, "", {}))
 
     @precondition(lambda self: self.legacy and any(not e.over for e in self.near))
     @rule(choice=st.data())

@@ -107,6 +107,22 @@ class RolesTests(SynchronousTestCase):
         opener.hear(*dialler.session.take())
         self.assertEqual(near.events, ["opened"])
 
+    def test_a_stream_of_any_kind_reaches_the_dialler(self):
+        """Who dials says whether it knows it, by an answer to that stream."""
+        pair = Pair(AGENT, GATEWAY)
+        known, odd = [
+            pair.answerer.open(port=0, host="/run/db", protocol=kind)
+            for kind in (1, 201)
+        ]
+        pair.talk()
+        far, strange = pair.greeter.observer.ends
+        self.assertEqual([far.request.protocol, strange.request.protocol], [1, 201])
+        pair.greeter.rules.answer(strange.stream, 1)
+        pair.greeter.rules.answer(far.stream, 0)
+        pair.talk()
+        self.assertEqual(known.events, ["opened"])
+        self.assertEqual(odd.ending.reason, "refused: failure")
+
     def test_both_ends_open_and_dial_at_once(self):
         """The ids of the greeting end are odd, those of the other even."""
         pair = Pair(GREETER, ANSWERER)
