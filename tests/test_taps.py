@@ -14,6 +14,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway import __version__, agent_tap, tap
+from gateway.config import files
 from gateway.ops.levels import Levels
 from gateway.ops.process import LoggedService
 from gateway.ops.process_log import ProcessLog
@@ -155,6 +156,7 @@ class GatewayOptionsTests(TapCase):
         self.assertNotIn(SECRET, said + self.errors.getvalue())
 
     def test_a_check_refuses_a_secret_that_every_user_can_read(self):
+        self.patch(files, "_is_shut", lambda name: False)  # wherever this runs
         path = self.file(f"tunnel: {{auth_token: {SECRET}}}", mode=0o644)
         self.assertEqual(1, self.ends(tap.Options(), "-c", path, "--check-config"))
         self.assertIn("open to every user", self.errors.getvalue())

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
 from gateway.config.fields import FEWEST_SECRET_CHARACTERS
@@ -23,10 +24,12 @@ class FileContent(NamedTuple):
     Attributes:
         content: its bytes; one more than `LARGEST_FILE` if it is longer.
         mode: its permission bits.
+        is_shut: whether a folder above it keeps other users out, whatever its mode.
     """
 
     content: bytes
     mode: int
+    is_shut: bool = False
 
 
 Reader: TypeAlias = Callable[[str], FileContent]
@@ -40,7 +43,14 @@ def read_file(name: str) -> FileContent:
     """
     with open(name, "rb") as file:
         content = file.read(LARGEST_FILE + 1)
-        return FileContent(content, os.fstat(file.fileno()).st_mode & 0o777)
+        mode = os.fstat(file.fileno()).st_mode & 0o777
+    return FileContent(content, mode, _is_shut(name))
+
+
+def _is_shut(name: str) -> bool:
+    """Return whether a folder above a file lets only its owner or group in."""
+    folders = Path(name).resolve().parents
+    return any(not one.stat().st_mode & stat.S_IXOTH for one in folders)
 
 
 def read_at_once(name: str) -> FileContent:
@@ -86,7 +96,8 @@ def read_text(name: str, reader: Reader) -> FileText:
         found = _read(name, reader)
     except ConfigError as fault:
         raise ConfigError([f"{name!r} {words}" for words in fault.problems]) from None
-    return FileText(_decode(name, found.content), _exposure(name, found.mode))
+    exposure = None if found.is_shut else _exposure(name, found.mode)
+    return FileText(_decode(name, found.content), exposure)
 
 
 def read_secret(name: str, reader: Reader, *, allow_exposed: bool = False) -> str:
@@ -101,7 +112,7 @@ def read_secret(name: str, reader: Reader, *, allow_exposed: bool = False) -> st
         ConfigError: it cannot be read, or others can read it, or there is none.
     """
     try:
-        content, mode = _read(name, reader)
+        content, mode, _ = _read(name, reader)
     except ConfigError as fault:
         shown = _name_or_secret(name)
         raise ConfigError([f"{shown} {words}" for words in fault.problems]) from None

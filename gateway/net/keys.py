@@ -43,7 +43,7 @@ def load_private_key(
     Raises:
         CertificateError: says which file, and why; never the password.
     """
-    content, mode = read_pem(file)
+    content, mode, _ = read_pem(file)
     if mode & _OTHERS_MAY_READ and not allow_readable:
         raise CertificateError(
             f"{file}: every user of this machine may use this private key "

@@ -13,6 +13,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.agent_tap import Options as AgentOptions
+from gateway.config import files
 from gateway.ops.findings import Verdict
 from gateway.ops.preflight import Surroundings, look
 from gateway.policy.credentials import AgentCredential
@@ -163,6 +164,7 @@ class CommandTests(CheckCase):
         return path
 
     def test_a_secret_that_every_user_can_read_is_refused(self):
+        self.patch(files, "_is_shut", lambda name: False)  # wherever this runs
         path = self.write(f"tunnel: {{auth_token: {SECRET}}}", 0o644)
         for command in ("check", "doctor"):
             result = run(command, "--config", path)

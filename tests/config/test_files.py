@@ -1,6 +1,8 @@
 """Files of settings and of secrets."""
 
 import os
+import shutil
+import tempfile
 from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -34,6 +36,24 @@ class ReadFileTests(SynchronousTestCase):
 
     def test_folder(self):
         self.assertRaises(OSError, read_file, ".")
+
+    def test_a_folder_that_keeps_others_out_is_noticed(self):
+        outer = tempfile.mkdtemp(dir="/var/tmp")  # which everybody may enter
+        self.addCleanup(shutil.rmtree, outer)
+        os.chmod(outer, 0o755)
+        folder = os.path.join(outer, "inner")
+        os.mkdir(folder)
+        name = os.path.join(folder, "gw.yaml")
+        with open(name, "wb") as file:
+            file.write(b"log_level: warn")
+        os.chmod(name, 0o644)
+        for mode, is_shut in ((0o755, False), (0o711, False), (0o750, True)):
+            os.chmod(folder, mode)
+            found = read_file(name)
+            self.assertEqual((0o644, is_shut), (found.mode, found.is_shut))
+        os.chmod(folder, 0o755)
+        os.chmod(outer, 0o700)
+        self.assertTrue(read_file(name).is_shut)
 
 
 class ConfigurationFileTests(SynchronousTestCase):
@@ -83,6 +103,11 @@ class ExposedFileTests(SynchronousTestCase):
             self.assertEqual(len(problems_of(reader=exposed(text, mode))), 1)
         for mode in (0o600, 0o640, 0o660):
             self.assertEqual(problems_of(reader=exposed(text, mode)), [])
+
+    def test_those_in_a_folder_that_others_cannot_enter_are_accepted(self):
+        text = f"tunnel: {{auth_token: {SECRET}}}"
+        shut = reader_of(**{"gw.yaml": FileContent(text.encode(), 0o644, True)})
+        self.assertEqual(problems_of(text, reader=shut), [])
 
     def test_an_agents_as_well(self):
         text = f"token: {SECRET}"
