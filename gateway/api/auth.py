@@ -28,6 +28,7 @@ from gateway.ops.refusals import LONGEST_REASON, RefusalLog
 from gateway.policy.access import AddressRules
 from gateway.policy.addresses import (
     holder_of,
+    is_loopback,
     parse_forwarded,
     shown,
     without_scope,
@@ -37,6 +38,8 @@ from gateway.server.bans import BanTable
 from gateway.wire.plain import cleaned
 
 OPEN_PATHS: Final = frozenset({b"/health", b"/livez", b"/readyz"})
+METRICS_PATH: Final = b"/metrics"
+_FORWARDING: Final = (b"forwarded", b"x-forwarded-for", b"via")
 _SAFE_METHODS: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 _HOST: Final = re.compile(
     rb"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(?::[0-9]{0,5})?"
@@ -155,12 +158,32 @@ class Gate:
             raise AccessDeniedError()
         if request.path in self._pages and request.method in _SAFE_METHODS:
             return Caller(ANYBODY, READER, address)
-        caller = self._identified(request, host, address)
+        try:
+            caller = self._identified(request, host, address)
+        except (UnauthorizedError, AccessDeniedError):
+            if not self._shows_metrics(request, host, address):
+                raise
+            caller = Caller(ANYBODY, READER, address)
         if caller.name != ANYBODY:
             self._check_rate(caller.name)
         if caller.role != ADMIN and request.method not in _SAFE_METHODS:
             raise AccessDeniedError()
         return caller
+
+    def _shows_metrics(
+        self, request: IRequest, host: bytes | None, address: str
+    ) -> bool:
+        """Return whether a request is for the metrics, and needs no credential for it.
+
+        What a proxy passes on, or a web page asks for under a host name of its own, is
+        not a request of this machine.
+        """
+        open_to = self._settings.open_metrics
+        if request.path != METRICS_PATH or open_to != "local":
+            return bool(request.path == METRICS_PATH and open_to == "all")
+        forwarded = any(map(request.getHeader, _FORWARDING))
+        local = is_loopback(address) and _is_ours(host, request.getHost())
+        return local and not forwarded
 
     def _identified(
         self, request: IRequest, host: bytes | None, address: str

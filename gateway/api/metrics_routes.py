@@ -23,6 +23,9 @@ from gateway.server.traffic import Traffic
 Encoder: TypeAlias = "Callable[[Any], bytes]"
 MOST_SAMPLES: Final = 30  # written at once
 _END: Final = b"# EOF\n"
+_OPEN_METRICS: Final = "application/openmetrics-text"
+# there a counter x_total may have its birth in x_created, which is a counter of ours
+_CLASHING: Final = frozenset({"pool_connections_total"})
 _FORMS: Final = ("json", "text")
 # what each switch of the configuration leaves out
 LEFT_OUT: Final = {
@@ -90,8 +93,11 @@ class MetricsRoutes:
             total = await self._traffic.total()
             return reply(request, summary(total, self._links))
         encode, content_type = exposition.choose_encoder(accept)
+        left_out = self._left_out
+        if content_type.startswith(_OPEN_METRICS):
+            left_out |= _CLASHING
         body = await self._scrapes.join(
-            content_type, lambda: self.scrape(cast(Encoder, encode))
+            content_type, lambda: self.scrape(cast(Encoder, encode), left_out)
         )
         for name, value in SECURITY_HEADERS:
             request.setHeader(name, value)
@@ -99,13 +105,14 @@ class MetricsRoutes:
         request.setHeader(b"content-length", b"%d" % len(body))
         return body
 
-    async def scrape(self, encode: Encoder) -> bytes:
+    async def scrape(self, encode: Encoder, left_out: frozenset[str]) -> bytes:
         """Return all numbers as text, written in slices.
 
         Args:
             encode: writes the families of a collector.
+            left_out: names of metrics that are not wanted.
         """
-        readings = Readings(self._namespace, self._left_out)
+        readings = Readings(self._namespace, left_out)
         await self._measures.read(readings)
         families = chain(readings.collect(), process_families())
         text: list[bytes] = []

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from pydantic import SecretStr
 
 from gateway.api.tokens import TokenJudge
 from gateway.texts import Language
 
+OpenTo: TypeAlias = Literal["nobody", "local", "all"]
 USUAL_BODY_LIMIT_BYTES: Final = 65536
 
 
@@ -27,6 +28,8 @@ class ApiSettings:
         trusted_proxies: networks whose `X-Forwarded-For` is believed.
         rate_limit: requests in so many seconds, of an address and of a caller; None =
             any number.
+        open_metrics: who may read `/metrics` without a credential: nobody, callers on
+            this machine, or all whose address is allowed.
         language: of messages, unless the caller asks for another.
         tunnel_enabled: whether the tunnel service is on.
         request_timeout_seconds: for a request to arrive, and again for its answer.
@@ -39,6 +42,7 @@ class ApiSettings:
     allowed_ips: tuple[IPv4Network | IPv6Network, ...] = ()
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     rate_limit: tuple[int, float] | None = None
+    open_metrics: OpenTo = "nobody"
     language: Language = "en"
     tunnel_enabled: bool = True
     request_timeout_seconds: float = 10.0

@@ -18,7 +18,7 @@ from gateway.api.audit import AuditLog
 from gateway.api.health_app import HealthApi
 from gateway.api.health_routes import HealthRoutes
 from gateway.api.metrics_routes import LEFT_OUT, MetricsRoutes
-from gateway.api.settings import ApiSettings
+from gateway.api.settings import ApiSettings, OpenTo
 from gateway.api.site import make_site
 from gateway.api.tokens import PublicKeyError, TokenJudge
 from gateway.app.world import IGatewayReactor, Surroundings
@@ -39,6 +39,7 @@ from gateway.ops.process_log import ProcessLog
 from gateway.ops.refusals import RefusalLog
 from gateway.ops.slices import Slices
 from gateway.ops.vitals import LoopLag, check_descriptors, disk_check
+from gateway.policy.addresses import is_loopback
 from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
 from gateway.server.bans import BanTable
@@ -119,6 +120,14 @@ def _token_judge(
         ) from None
 
 
+def _open_metrics(config: GatewayConfig) -> OpenTo:
+    """Return who may read `/metrics` without a credential."""
+    required = config.metrics.require_auth
+    if required is None:
+        return "local" if is_loopback(config.api.bind) else "nobody"
+    return "nobody" if required else "all"
+
+
 def api_edge(
     config: GatewayConfig,
     reactor: IGatewayReactor,
@@ -171,6 +180,7 @@ def api_edge(
             tokens=_token_judge(security, world.wall_clock),
             allowed_ips=security.allowed_ips,
             trusted_proxies=security.trusted_proxies,
+            open_metrics=_open_metrics(config),
             rate_limit=(rate.requests, rate.per) if rate.requests else None,
             language=language,
             tunnel_enabled=config.tunnel.enabled,

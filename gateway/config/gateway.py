@@ -287,6 +287,10 @@ class MetricsConfig(Block):
 
     enabled: bool = True
     """Whether they are served."""
+    require_auth: bool | None = None
+    """Whether `/metrics` asks for a credential as the rest of the API does; null = not
+    of callers on this machine while `api.bind` is loopback, but of all others; false =
+    never.  The port for probes never asks (`health.metrics`)."""
     namespace: Annotated[str, Field(pattern="^([a-zA-Z][a-zA-Z0-9_]{0,63})?$")] = (
         "gotunnel"
     )

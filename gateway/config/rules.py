@@ -130,6 +130,15 @@ def _access_conflicts(config: GatewayConfig) -> list[Conflict]:
     if api.enable_auth is False and _asks_callers(config):
         detail = "false, and yet there are credentials; take them out, or take true"
         found.append(Conflict("security.api.enable_auth", detail, (_API_KEY,)))
+    if config.metrics.require_auth and not (
+        _asks_callers(config) or _asks_certificate(config)
+    ):
+        detail = (
+            f"true, and yet there is nothing to ask for; set {_API_KEY}, "
+            "security.api.jwt_secret (or their files), "
+            "security.api.jwt_public_key_file or api.tls.client_ca"
+        )
+        found.append(Conflict("metrics.require_auth", detail, (_API_KEY,)))
     if api.jwt_audience and not (api.jwt_secret or api.jwt_public_key_file):
         detail = "there is no jwt_secret or jwt_public_key_file to check tokens by"
         found.append(Conflict("security.api.jwt_audience", detail))
@@ -172,14 +181,18 @@ def _secret(value: SecretStr | None) -> str:
 
 def _api_is_open(config: GatewayConfig) -> bool:
     """Tell whether anybody may use the API, from anywhere."""
-    api, tls = config.security.api, config.api.tls
-    asks_certificate = tls.enabled and tls.client_ca is not None
     return not (
         is_loopback(config.api.bind)
         or _asks_callers(config)
-        or api.allowed_ips
-        or asks_certificate
+        or config.security.api.allowed_ips
+        or _asks_certificate(config)
     )
+
+
+def _asks_certificate(config: GatewayConfig) -> bool:
+    """Return whether callers of the API must show a certificate."""
+    tls = config.api.tls
+    return tls.enabled and tls.client_ca is not None
 
 
 def _asks_callers(config: GatewayConfig) -> bool:

@@ -343,6 +343,51 @@ class ProxyTests(GateTestCase):
         self.assertEqual(gate.admit(request).address, "127.0.0.1")
 
 
+class MetricsTests(GateTestCase):
+    """Who may read `/metrics` without a credential."""
+
+    def admitted(self, gate, **more):
+        try:
+            caller = gate.admit(self.request(b"/metrics", **more))
+        except CallerError as fault:
+            return type(fault)
+        return caller.role
+
+    def test_callers_on_this_machine(self):
+        gate = self.gate(api_key=SecretStr(KEY), open_metrics="local")
+        self.assertEqual("reader", self.admitted(gate))
+        self.assertEqual("reader", self.admitted(gate, peer="::1", host=b"[::1]:8080"))
+        self.assertEqual("admin", self.admitted(gate, x_api_key=KEY))
+        for more in (
+            {"peer": "198.51.100.1"},
+            {"host": b"evil.example"},
+            {"host": None},
+            {"x_forwarded_for": "198.51.100.1"},
+            {"forwarded": "for=198.51.100.1"},
+            {"via": "1.1 proxy"},
+        ):
+            self.assertEqual(UnauthorizedError, self.admitted(gate, **more), more)
+        self.assertEqual(BadApiKeyError, self.admitted(gate, x_api_key="wrong"))
+
+    def test_nobody_or_everybody(self):
+        closed = self.gate(api_key=SecretStr(KEY))
+        self.assertEqual(UnauthorizedError, self.admitted(closed))
+        walled = (ip_network("198.51.100.0/24"),)
+        opened = self.gate(
+            api_key=SecretStr(KEY), open_metrics="all", allowed_ips=walled
+        )
+        self.assertEqual("reader", self.admitted(opened, peer="198.51.100.1"))
+        self.assertEqual(AccessDeniedError, self.admitted(opened, peer="192.0.2.9"))
+
+    def test_nothing_else_is_open(self):
+        gate = self.gate(api_key=SecretStr(KEY), open_metrics="all")
+        for path in (b"/api/agents", b"/metrics/", b"/metrics/x", b"//metrics"):
+            self.refused(UnauthorizedError, gate, self.request(path))
+        asked = self.request(b"/metrics")
+        asked.method = b"POST"
+        self.refused(AccessDeniedError, gate, asked)
+
+
 class AddressTests(GateTestCase):
     """`allowed_ips` is configured."""
 

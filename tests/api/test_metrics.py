@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as open_metrics,
+)
 from prometheus_client.parser import text_string_to_metric_families
 from treq.testing import StubTreq
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.api.metrics_routes import LEFT_OUT, MetricsRoutes
+from gateway.api.metrics_routes import LEFT_OUT, MOST_SAMPLES, MetricsRoutes
 from gateway.metrics.catalogue import CATALOGUE, Readings
 from gateway.metrics.tallies import Histogram
 from gateway.ops.slices import Slices
@@ -23,6 +26,7 @@ from tests.server.rig import GatewayCase
 
 ETC = Path(__file__).parents[2] / "etc"
 PREFIX = "gotunnel_"
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 # names that others rely on, with their kinds
 PROMISED = {
     "tunnel_connected": "gauge",
@@ -171,8 +175,22 @@ class ScrapeTests(MetricsCase):
         self.assertFalse([name for name in names if "pool" in name])
         self.assertIn("gotunnel_forward_latency_seconds", names)
 
+    def test_open_metrics_passes_the_strict_parser(self):
+        visitor = self.visit()
+        self.peer.reached()
+        visitor.peer_resets()
+        for port in range(10040, 10040 + MOST_SAMPLES):
+            self.create(port, agent="web")
+        for namespace in ("gotunnel", "my_tunnel", ""):
+            self.serve(namespace)
+            families = list(open_metrics(self.get(Accept=OPEN_METRICS)[1]))
+            text = {sample.name for f in self.scrape().values() for sample in f.samples}
+            names = {sample.name for family in families for sample in family.samples}
+            left_out = f"{namespace}_pool_connections_total".removeprefix("_")
+            self.assertEqual({left_out}, text - names)
+
     def test_open_metrics_for_who_asks_for_it(self):
-        got, text = self.get(Accept="application/openmetrics-text; version=1.0.0")
+        got, text = self.get(Accept=OPEN_METRICS)
         [content_type] = got.headers.getRawHeaders("content-type")
         self.assertTrue(content_type.startswith("application/openmetrics-text"))
         self.assertTrue(text.endswith("# EOF\n"))

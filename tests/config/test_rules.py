@@ -47,6 +47,10 @@ CONFLICTS = [
     (f"security: {{api: {{enable_auth: false, api_key: {SECRET}}}}}",
      "security.api.enable_auth: false, and yet there are credentials; take them out, "
      "or take true (gw.yaml line 1)"),
+    ("metrics: {require_auth: true}",
+     "metrics.require_auth: true, and yet there is nothing to ask for; set "
+     "security.api.api_key, security.api.jwt_secret (or their files), "
+     "security.api.jwt_public_key_file or api.tls.client_ca (gw.yaml line 1)"),
     ("security: {api: {jwt_audience: ops}}",
      "security.api.jwt_audience: there is no jwt_secret or jwt_public_key_file to "
      "check tokens by (gw.yaml line 1)"),
@@ -103,6 +107,10 @@ FITTING = [
     f"security: {{api: {{enable_auth: true, jwt_secret: {SECRET}{SECRET}}}}}",
     "{api: {bind: '::'}, security: {api: {jwt_public_key_file: a}}}",
     "security: {api: {enable_auth: false}}",
+    "metrics: {require_auth: false}",
+    f"{{metrics: {{require_auth: true}}, security: {{api: {{api_key: {SECRET}}}}}}}",
+    "{metrics: {require_auth: true}, api: {tls: {enabled: true, cert_file: a, "
+    "client_ca: b}}}",
     "api: {bind: 127.0.0.2}",
     "api: {bind: '::1'}",
     "tunnel: {allow_legacy: true}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,9 @@ class ShippedRulesTests(ProgramsCase):
 
     async def test_promtool_takes_the_configuration_and_the_rules(self):
         promtool = require("promtool")["promtool"]
-        check = self.start(promtool, "check", "config", ETC / "prometheus.yml")
+        shipped = shutil.copytree(ETC, self.folder / "shipped")
+        (shipped / "gotunnel.token").write_text("a.b.c")
+        check = self.start(promtool, "check", "config", shipped / "prometheus.yml")
         self.assertEqual(0, await check.ended(), check.text())
 
     async def test_alerts_fire_when_they_are_documented_to(self):
@@ -105,7 +108,8 @@ class ScrapeTests(RigCase):
         secret.write_text("0123456789abcdef" * 4)
         secret.chmod(0o600)
         self.gateway = await self.start_gateway(
-            security={"api": {"api_key": API_KEY, "jwt_secret_file": str(secret)}}
+            security={"api": {"api_key": API_KEY, "jwt_secret_file": str(secret)}},
+            metrics={"require_auth": True},
         )
         issue = self.start(
             script("gotunnel"),
@@ -174,13 +178,13 @@ class ScrapeTests(RigCase):
         await until(alarmed, "the alarm is raised", 30)
 
     def configure(self) -> Path:
-        """Write the shipped files, but for place, credential and patience."""
+        """Write the shipped files, changed in place and patience only."""
         config = yaml.safe_load((ETC / "prometheus.yml").read_text("utf-8"))
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         job = config["scrape_configs"][0]
         job["scrape_interval"] = "1s"
         job["static_configs"] = [{"targets": [f"127.0.0.1:{self.api_port}"]}]
-        job["authorization"] = {"credentials_file": str(self.token)}
+        shutil.copy(self.token, self.folder / job["authorization"]["credentials_file"])
         rules = (ETC / "alerts.yml").read_text("utf-8").replace("for: 30s", "for: 1s")
         (self.folder / "alerts.yml").write_text(rules, "utf-8")
         path = self.folder / "prometheus.yml"

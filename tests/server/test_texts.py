@@ -58,7 +58,8 @@ class TextCase(GatewayCase):
         )
         rows = [mapping_row(view) for view in self.mappings.views()]
         agents = [view._asdict() for view in self.links.views()]
-        yield "metrics", self.now(metrics.scrape(exposition.generate_latest)).decode()
+        scraped = metrics.scrape(exposition.generate_latest, frozenset())
+        yield "metrics", self.now(scraped).decode()
         yield "answers", encode({"rows": [one.model_dump() for one in rows]}).decode()
         yield "agents", encode({"agents": agents}).decode()
         yield "labels", repr([view.mapping.name for view in self.mappings.views()])
