@@ -351,7 +351,7 @@ class AgentTests(AppCase):
     def test_tries_can_be_limited(self):
         self.build(
             "server: 192.0.2.1:9000\n"
-            "reconnect: {initial: 1, multiplier: 1, max: 1, max_attempts: 1}"
+            "reconnect: {initial: 1, multiplier: 1, max: 1, max_attempts: 2}"
         ).startService()
         for _ in range(2):
             self.network.attempts[-1].fail(ConnectionRefusedError(111, "refused"))

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import cycle
 from typing import Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
     IDelayedCall,
     IProtocol,
     IProtocolFactory,
     IReactorTime,
 )
-from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gateway.agent.expose import Exposures
+from gateway.agent.rounds import Round, Server
 from gateway.agent.targets import TargetDial, Targets
-from gateway.errors import DialError, ProtocolError
+from gateway.errors import ProtocolError
 from gateway.interfaces import ITLS, Dialled, INetwork
 from gateway.link.ledger import NamedLink
 from gateway.link.proof import AgentProof, ProofError
@@ -64,7 +62,7 @@ class AgentSettings:
         connect_seconds: for a gateway.
     """
 
-    servers: tuple[tuple[str, int], ...]
+    servers: tuple[Server, ...]
     connections: int
     greeting: Hello
     session: SessionSettings
@@ -184,6 +182,7 @@ class AgentService(Service):
         self._shutdown_timeout = shutdown_timeout
         self._given_up = False
         self._name = settings.greeting.agent
+        self._servers = settings.servers
         self._watch = MemoryWatch(parts.clock, parts.memory, self._holders)
         self._count = LinkCount() if settings.auto else None
         self._count_call: IDelayedCall | None = None
@@ -192,6 +191,7 @@ class AgentService(Service):
                 settings,
                 parts,
                 number,
+                self._servers_for,
                 self._links_wanted,
                 self._give_up,
                 self._spare_refused if settings.auto and number else None,
@@ -219,6 +219,16 @@ class AgentService(Service):
             for number, keeper in enumerate(self.keepers)
             if keeper.link is not None
         ]
+
+    def _servers_for(self, number: int) -> tuple[Server, ...]:
+        """Return where a link may lead: all links of a process go to one gateway.
+
+        While none is up, link 0 alone looks for a gateway; the others follow it.
+        """
+        for keeper in self.keepers:
+            if keeper.up:
+                return (keeper.server,)
+        return self._servers if number == 0 else ()
 
     def _links_wanted(self, count: int) -> None:
         if self._count is not None:
@@ -254,9 +264,13 @@ class AgentService(Service):
             up = sum(keeper.up for keeper in self.keepers)
             self._count.refused(up, self._parts.clock.seconds())
 
-    def _give_up(self) -> bool:
-        """One link has no tries left; return whether that is the end of all."""
-        if any(keeper.link is not None for keeper in self.keepers):
+    def _give_up(self, number: int) -> bool:
+        """End it all when link 0 has no tries left and no other is up.
+
+        Returns:
+            Whether that is so.
+        """
+        if number or any(keeper.link is not None for keeper in self.keepers):
             return False
         if not self._given_up:
             self._given_up = True
@@ -304,7 +318,8 @@ class LinkKeeper:
     Names are looked up anew at each try.
 
     Attributes:
-        link: the connection of the moment, or None.
+        link: the connection that a gateway has accepted, or None.
+        server: host and port of that gateway, or of the one tried last.
     """
 
     log = Logger()
@@ -314,8 +329,9 @@ class LinkKeeper:
         settings: AgentSettings,
         parts: AgentParts,
         number: int,
+        servers: Callable[[int], tuple[Server, ...]],
         wanted: Callable[[int], None],
-        give_up: Callable[[], bool],
+        give_up: Callable[[int], bool],
         refused: Callable[[], None] | None = None,
     ) -> None:
         """Prepare; nothing happens before `start`.
@@ -324,8 +340,11 @@ class LinkKeeper:
             settings: whom to connect to.
             parts: what the keepers share.
             number: of this link among the agent's.
+            servers: returns where the link of a number may lead now; none = it waits
+                until it is started again.
             wanted: told how many links the gateway takes, whenever it is known.
-            give_up: called when no try is left; returns False if it must go on.
+            give_up: called with the number when no try is left; returns False if it
+                must go on.
             refused: called when the gateway takes no more links; such a link is not
                 tried again until it is started. None = the link must stay up.
         """
@@ -338,18 +357,17 @@ class LinkKeeper:
         self._retired = False
         self._rests_until = 0.0
         self._seen_bytes = 0
-        self._servers = cycle(settings.servers)
-        self._server = settings.servers[0]
-        self._attempt = 0
+        self._servers = servers
+        self.server = settings.servers[0]
+        self._failures = self._waits = 0  # since the last success
         self._stopping = self._unwanted = False
         self._name_taken = False
-        self._decided_at: float | None = None
-        self._connecting: Deferred[IProtocol] | None = None
+        self._decided_at = 0.0
+        self._round: Round | None = None
         self._retry: IDelayedCall | None = None
         self._closing: set[LinkProtocol] = set()
         self._gone: list[Deferred[None]] = []
         self.link: LinkProtocol | None = None
-        self._proof: AgentProof | None = None
 
     # -- connecting ----------------------------------------------------------------
 
@@ -361,7 +379,7 @@ class LinkKeeper:
     @property
     def away(self) -> bool:
         """Whether there is no link, and none is being made or planned."""
-        at_rest = self.link is None and self._connecting is None
+        at_rest = self.link is None and self._round is None
         return at_rest and self._retry is None and not self._stopping
 
     @property
@@ -394,16 +412,26 @@ class LinkKeeper:
         """Connect now."""
         self._retry = None
         self._unwanted = self._retired = False
-        self._server = next(self._servers)
-        host, port = self._server
-        connecting = self._parts.dial(
-            host, port, _LinkFactory(self), self._settings.connect_seconds
+        servers = self._servers(self._number)
+        if not servers:
+            return
+        self._round = Round(
+            self._parts.clock,
+            servers,
+            self._connect,
+            self._build_link,
+            self._all_failed,
+            f"link {self._number}",
         )
-        if not connecting.called:
-            self._connecting = connecting
-        connecting.addErrback(self._unreachable)
+        self._round.start()
 
-    def build_link(self) -> LinkProtocol:
+    def _connect(
+        self, server: Server, factory: IProtocolFactory
+    ) -> Deferred[IProtocol]:
+        seconds = self._settings.connect_seconds
+        return self._parts.dial(*server, factory, seconds)
+
+    def _build_link(self) -> LinkProtocol:
         """Return the protocol of a new connection."""
         parts = self._parts
         link = LinkProtocol(parts.clock, self._settings.link, parts.linger, self)
@@ -415,24 +443,24 @@ class LinkKeeper:
         )
         return link
 
-    def _unreachable(self, failure: Failure) -> None:
-        self._connecting = None
-        if failure.check(CancelledError):
-            return
-        if not failure.check(DialError):
-            self.log.failure("connecting to the gateway failed", failure=failure)
-        self._again(failure.getErrorMessage())
+    def _all_failed(self, server: Server, why: str) -> None:
+        self._round = None
+        self.server = server
+        self._failures += 1
+        self._again(why)
 
     def _again(self, why: str) -> None:
         """Plan the next try."""
         if self._stopping or self._unwanted:
             return
         backoff = self._parts.backoff
-        delay = backoff.delay(self._attempt, self._parts.random)
-        self._attempt += 1
+        used_up = backoff.used_up(self._failures)
+        if used_up:
+            delay = backoff.longest()
+        else:
+            delay = backoff.delay(self._waits, self._parts.random)
+        self._waits += 1
         if self._refused is not None:
-            if delay is None:
-                delay = backoff.longest()
             self._rests_until = self._parts.clock.seconds() + delay
             self.log.info(
                 "link {number}: {why}; tried again when it is needed",
@@ -441,26 +469,24 @@ class LinkKeeper:
                 log_same=("tried again", why),
             )
             return
-        if delay is None and self._give_up():
+        if used_up and self._give_up(self._number):
             self.log.error(
                 "link {number}: giving up after {attempts} tries: {why}",
                 number=self._number,
-                attempts=self._attempt,
+                attempts=self._failures,
                 why=why,
             )
             return
-        if delay is None:  # others are up
-            delay = backoff.longest()
         if self._name_taken:
             delay = max(delay, backoff.longest())
         self.log.warn(
             "link {number} to {host}:{port}: {why}; next try in {delay:.1f} seconds",
             number=self._number,
-            host=self._server[0],
-            port=self._server[1],
+            host=self.server[0],
+            port=self.server[1],
             why=why,
             delay=delay,
-            log_same=("next try", self._server, why),
+            log_same=("next try", self.server, why),
         )
         self._retry = self._parts.clock.callLater(delay, self.start)
 
@@ -468,24 +494,24 @@ class LinkKeeper:
 
     def link_made(self, link: LinkProtocol) -> None:
         """Greet."""
-        self._connecting = None
-        self.link = link
-        self._decided_at = None
-        self._seen_bytes = 0
+        assert self._round is not None
+        trial = self._round.made(link)
         greeting = self._settings.greeting
         values = {name: getattr(greeting, name) for name in Hello.__slots__}
         link.session.greet(Hello(**(values | {"link": self._number})))
         key = self._settings.key
         if key is not None:
             nonce = self._parts.random_bytes(NONCE_BYTES).hex()
-            self._proof = AgentProof(greeting.agent, key, nonce)
-            link.authenticate(self._proof.first())
+            trial.proof = AgentProof(greeting.agent, key, nonce)
+            link.authenticate(trial.proof.first())
 
     def link_auth(self, link: LinkProtocol, message: str) -> None:
         """The gateway goes on with the proof."""
-        assert self._proof is not None
+        trial = None if self._round is None else self._round.trial_of(link)
+        assert trial is not None
+        assert trial.proof is not None
         try:
-            answer = self._proof.answer(message)
+            answer = trial.proof.answer(message)
         except ProofError as fault:
             raise ProtocolError(str(fault), "unproven") from None
         if answer is None:
@@ -494,8 +520,13 @@ class LinkKeeper:
             link.authenticate(answer)
 
     def link_decided(self, link: LinkProtocol, ack: HelloAck | None) -> None:
-        """The link is up."""
+        """The link is up; others that were tried meanwhile are dropped."""
         parts, settings = self._parts, self._settings
+        assert self._round is not None
+        self.server = self._round.won(link).server
+        self._round = None
+        self.link = link
+        self._seen_bytes = 0
         self._decided_at = parts.clock.seconds()
         self._name_taken = False
         dial_seconds = settings.dial_seconds
@@ -507,8 +538,8 @@ class LinkKeeper:
             "{phrase}: link {number} to {host}:{port}, {way}",
             phrase=parts.texts("link_up"),
             number=self._number,
-            host=self._server[0],
-            port=self._server[1],
+            host=self.server[0],
+            port=self.server[1],
             way="legacy protocol" if ack is None else f"session {ack.session}",
         )
         count = 1 if ack is None else ack.links
@@ -562,16 +593,21 @@ class LinkKeeper:
 
     def link_registered(self, link: LinkProtocol, ack: RegisterAck) -> None:
         """Pass on."""
-        self._parts.exposures.answered(link, ack, self._server[0])
+        self._parts.exposures.answered(link, ack, self.server[0])
 
     def link_lost(self, link: LinkProtocol, why: str) -> None:
         """Plan the next try; a link that lived one heartbeat resets the count."""
         self._closing.add(link)
+        if link is not self.link:
+            if self._round is not None:
+                self._round.lost(link, why)
+            return
         self.link = None
-        now = self._parts.clock.seconds()
-        heartbeat = link.session.liveness.interval
-        if self._decided_at is not None and now >= self._decided_at + heartbeat:
-            self._attempt = 0
+        lived = self._parts.clock.seconds() - self._decided_at
+        if lived >= link.session.liveness.interval:
+            self._failures = self._waits = 0
+        else:
+            self._failures += 1
         if self._retired:
             self.log.info("link {number} closed: not needed now", number=self._number)
             return
@@ -607,18 +643,22 @@ class LinkKeeper:
         self._stopping = True
         if self._retry is not None and self._retry.active():
             self._retry.cancel()
-        if self._connecting is not None:
-            self._connecting.cancel()
+        if self._round is not None:
+            self._round.leave(frames.STOPPING, text)
         if self.link is not None:
             self.link.leave(frames.STOPPING, text)
 
     def abort(self) -> None:
         """Close at once."""
-        for link in [*self._closing, *([self.link] if self.link else [])]:
+        for link in [*self._closing, *self._open_links()]:
             link.abort("the agent stops")
 
+    def _open_links(self) -> list[LinkProtocol]:
+        tried = [] if self._round is None else self._round.links
+        return tried if self.link is None else [self.link, *tried]
+
     def _is_gone(self) -> bool:
-        return self.link is None and not self._closing
+        return not self._closing and not self._open_links()
 
     def gone(self) -> Deferred[None]:
         """Return a Deferred that fires when no connection is left."""
@@ -627,14 +667,3 @@ class LinkKeeper:
         waiter: Deferred[None] = Deferred()
         self._gone.append(waiter)
         return waiter
-
-
-class _LinkFactory(Factory):
-    noisy = False
-
-    def __init__(self, keeper: LinkKeeper) -> None:
-        self._keeper = keeper
-
-    def buildProtocol(self, addr: object) -> LinkProtocol:
-        """Return the protocol of the new link."""
-        return self._keeper.build_link()

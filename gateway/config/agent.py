@@ -59,7 +59,8 @@ class ReconnectConfig(Block):
     jitter: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of each wait that is random."""
     max_attempts: Annotated[int, Field(ge=0, le=1000000)] = 0
-    """Tries without success after which the agent ends; 0 = never."""
+    """Tries without success after which the agent ends; 0 = never. One try goes through
+    every gateway of `server` once."""
 
 
 class AgentTLS(Block):
@@ -136,7 +137,8 @@ class AgentConfig(Block):
     server: Annotated[tuple[GatewayAddress, ...], OneOrMore, Field(min_length=1)] = (
         HostPort("localhost", LINK_PORT),
     )
-    """Gateway to connect to, or several that are tried in order."""
+    """Gateway to connect to, or several: the next is tried when the one before has
+    failed, or has not accepted the agent within 3 seconds."""
     name: Name = "default"
     """Name of this agent; mappings may ask for it."""
     token: Secret | None = None

@@ -18,7 +18,7 @@ class Backoff:
         multiplier: factor from one wait to the next, at least 1.
         maximum: longest wait, seconds.
         jitter: share of each wait that is random, 0..1; waits only get shorter.
-        max_attempts: retries until it is given up; 0 = never.
+        max_attempts: tries without success until it is given up; 0 = never.
     """
 
     initial: float
@@ -27,25 +27,27 @@ class Backoff:
     jitter: float = 0.0
     max_attempts: int = 0
 
-    def delay(self, attempt: int, random: Callable[[], float]) -> float | None:
-        """Return the seconds to wait before a retry, or None to give up.
+    def used_up(self, failures: int) -> bool:
+        """Return whether to give up after so many tries without success."""
+        return 0 < self.max_attempts <= failures
+
+    def delay(self, waits: int, random: Callable[[], float]) -> float:
+        """Return the seconds to wait before the next try.
 
         Args:
-            attempt: retries made since the last success; 0 = this is the first.
+            waits: how many there were since the last success; 0 = this is the first.
             random: returns a random number from 0 to below 1.
         """
-        if self.max_attempts and attempt >= self.max_attempts:
-            return None
-        return self._wait(attempt) * (1 - self.jitter * random())
+        return self._wait(waits) * (1 - self.jitter * random())
 
     def longest(self) -> float:
         """Return the seconds that no wait exceeds, and that one may reach."""
         last = self.max_attempts - 1 if self.max_attempts else _LARGEST_EXPONENT
         return self._wait(last)
 
-    def _wait(self, attempt: int) -> float:
+    def _wait(self, waits: int) -> float:
         try:
-            growth = float(self.multiplier) ** min(attempt, _LARGEST_EXPONENT)
+            growth = float(self.multiplier) ** min(waits, _LARGEST_EXPONENT)
         except OverflowError:
             return self.maximum
         return min(self.maximum, self.initial * growth)

@@ -43,14 +43,6 @@ class ConnectingTests(AgentCase):
         self.start()
         self.assertEqual(10.0, self.network.attempts[0].timeout_seconds)
 
-    def test_servers_are_tried_in_order(self):
-        self.build(servers=(GATEWAY, OTHER))
-        self.start()
-        for _ in range(2):
-            self.refuse()
-            self.clock.advance(30)
-        self.assertEqual([GATEWAY, OTHER, GATEWAY], self.dials())
-
     def test_names_are_looked_up_anew_at_each_try(self):
         self.build(servers=(("gw.test", 9000),))
         self.start()
@@ -125,6 +117,14 @@ class ConnectingTests(AgentCase):
         self.assertEqual(1, len(self.lines("dropped: nothing heard for 45 seconds")))
         self.assertEqual([], self.lines("Unauthorized"))
 
+    def test_a_link_that_was_never_up_is_not_down(self):
+        self.start()
+        self.reach().transport.peer_resets()
+        self.clock.advance(5)
+        self.reach().says(hello_ack(error="authentication failed"))
+        self.assertEqual([], self.lines("link down"))
+        self.assertEqual(2, len(self.lines("next try in")))
+
     def test_the_documented_words(self):
         self.language = "zh"
         self.build()
@@ -133,16 +133,160 @@ class ConnectingTests(AgentCase):
         self.assertEqual(1, len(self.lines("隧道客户端已断开")))
 
 
+class RoundTests(AgentCase):
+    """Several gateways."""
+
+    def setUp(self):
+        super().setUp()
+        self.build(servers=(GATEWAY, OTHER))
+        self.start()
+
+    def attempt(self, number):
+        """Let one attempt of several succeed; return the gateway's end."""
+        gateway = FarEnd(self.network.attempts[number].succeed())
+        self.gateways.append(gateway)
+        return gateway
+
+    def test_the_next_is_tried_at_once_when_one_fails(self):
+        self.refuse()
+        self.assertEqual([GATEWAY, OTHER], self.dials())
+        self.linked()
+        self.assertEqual(1, len(self.lines("link up: link 0 to 192.0.2.2:9001")))
+        self.assertEqual(1, len(self.lines("refused; the next gateway is tried")))
+
+    def test_the_next_is_tried_after_3_seconds_of_silence(self):
+        self.clock.advance(2.9)
+        self.assertEqual([GATEWAY], self.dials())
+        self.clock.advance(0.1)
+        self.assertEqual([GATEWAY, OTHER], self.dials())
+        self.linked()
+        self.assertTrue(self.network.attempts[0].cancelled)
+        self.assertEqual(1, len(self.service.named()))
+
+    def test_a_gateway_that_is_slow_to_decide_still_wins_if_it_is_first(self):
+        slow = self.attempt(0)
+        self.clock.advance(3)
+        self.assertEqual([GATEWAY, OTHER], self.dials())
+        slow.says(hello_ack())
+        self.assertEqual(1, len(self.lines("link up: link 0 to 192.0.2.1:9000")))
+        self.assertTrue(self.network.attempts[1].cancelled)
+
+    def test_a_gateway_that_accepts_and_is_silent_loses(self):
+        silent = self.attempt(0)
+        self.clock.advance(3)
+        self.linked()
+        self.assertTrue(silent.transport.aborted)
+        self.assertEqual(1, len(self.lines("link up")))
+        self.assertEqual([], self.lines("link down"))
+
+    def test_a_refusal_counts_as_a_failure(self):
+        self.attempt(0).says(hello_ack(error="authentication failed"))
+        self.assertEqual([GATEWAY, OTHER], self.dials())
+
+    def test_a_lost_connection_counts_as_a_failure(self):
+        self.attempt(0).transport.peer_resets()
+        self.assertEqual([GATEWAY, OTHER], self.dials())
+
+    def test_a_round_has_one_wait_and_begins_with_the_first(self):
+        for wait in (5, 10):
+            self.refuse()
+            self.refuse()
+            tried = self.dials()
+            self.clock.advance(wait - 0.5)
+            self.assertEqual(tried, self.dials())
+            self.clock.advance(0.5)
+            self.assertEqual([*tried, GATEWAY], self.dials())
+
+    def test_a_round_ends_when_the_last_that_is_under_way_fails(self):
+        self.clock.advance(3)
+        self.refuse()
+        self.clock.advance(6)
+        self.assertEqual([GATEWAY, OTHER], self.dials())
+        self.network.attempts[0].fail(TimeoutError(110, "timed out"))
+        self.clock.advance(5)
+        self.assertEqual([GATEWAY, OTHER, GATEWAY], self.dials())
+
+    def test_after_a_loss_the_first_is_tried_first(self):
+        self.refuse()
+        gateway = self.linked()
+        self.wait(20)
+        gateway.transport.peer_resets()
+        self.clock.advance(5)
+        self.assertEqual([GATEWAY, OTHER, GATEWAY], self.dials())
+
+    def test_all_links_go_to_one_gateway(self):
+        self.build(servers=(GATEWAY, OTHER), connections=3)
+        self.start()
+        self.refuse()
+        first = self.linked()
+        self.assertEqual([GATEWAY, OTHER, OTHER, OTHER], self.dials())
+        self.attempt(2).says(hello_ack())
+        self.attempt(3).says(hello_ack())
+        first.transport.peer_resets()
+        self.clock.advance(5)
+        self.assertEqual(OTHER, self.dials()[-1])
+
+    def test_when_all_links_are_lost_the_others_follow_the_first(self):
+        self.build(servers=(GATEWAY, OTHER), connections=2)
+        self.start()
+        self.refuse()
+        self.linked()
+        self.linked()
+        for gateway in self.gateways:
+            gateway.transport.peer_resets()
+        tried = len(self.dials())
+        self.clock.advance(5)
+        self.assertEqual([GATEWAY], self.dials()[tried:])
+        self.linked()
+        self.assertEqual([GATEWAY, GATEWAY], self.dials()[tried:])
+
+    def test_a_stop_ends_a_round(self):
+        connected = self.attempt(0)
+        self.clock.advance(3)
+        stopping = self.service.stopService()
+        self.assertTrue(self.network.attempts[1].cancelled)
+        self.assertTrue(connected.transport.half_closed)
+        connected.transport.peer_resets()
+        self.successResultOf(stopping)
+        self.clock.advance(60)
+        self.assertEqual([GATEWAY, OTHER], self.dials())
+        self.assertFalse(self.clock.getDelayedCalls())
+
+
 class GivingUpTests(AgentCase):
     """A number of tries, where one is set."""
+
+    def test_one_try_is_one(self):
+        self.build(max_attempts=1)
+        self.start()
+        self.refuse()
+        self.assertEqual((1, 1), (len(self.dials()), self.gave_up))
+        self.assertEqual(1, len(self.lines("giving up after 1 tries")))
+
+    def test_one_try_is_every_gateway_once(self):
+        self.build(max_attempts=1, servers=(GATEWAY, OTHER))
+        self.start()
+        self.refuse()
+        self.assertEqual(0, self.gave_up)
+        self.refuse()
+        self.assertEqual((2, 1), (len(self.dials()), self.gave_up))
+
+    def test_a_link_that_lived_is_no_try_without_success(self):
+        self.build(max_attempts=1)
+        gateway = self.up()
+        self.wait(15)
+        gateway.transport.peer_resets()
+        self.clock.advance(5)
+        self.assertEqual((2, 0), (len(self.dials()), self.gave_up))
+        self.refuse()
+        self.assertEqual(1, self.gave_up)
 
     def test_after_the_last_try_it_gives_up(self):
         self.build(max_attempts=2)
         self.start()
-        for _ in range(2):
-            self.refuse()
-            self.clock.advance(30)
-            self.assertEqual(0, self.gave_up)
+        self.refuse()
+        self.clock.advance(30)
+        self.assertEqual(0, self.gave_up)
         self.refuse()
         self.assertEqual(1, self.gave_up)
         self.assertEqual(1, len(self.lines("giving up")))
@@ -159,6 +303,10 @@ class GivingUpTests(AgentCase):
         self.assertEqual(6, len(self.dials()))
         first.transport.peer_resets()
         self.refuse()
+        self.assertEqual(0, self.gave_up)
+        for _ in range(2):
+            self.wait(30)
+            self.refuse()
         self.assertEqual(1, self.gave_up)
 
 

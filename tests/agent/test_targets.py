@@ -59,6 +59,7 @@ class CircleTests(TargetsCase):
     def test_nor_at_any_other_that_its_name_had(self):
         self.gateway.transport.peer_resets()
         self.wait(5)
+        self.refuse()
         self.network.answer("198.51.100.7", "2001:db8::7")
         self.gateway = self.linked()
         for stream_id, host in enumerate((b"198.51.100.7", b"2001:db8::7"), 1):

@@ -50,11 +50,14 @@ class BackoffTests(SynchronousTestCase):
         self.assertEqual(fixed.delay(10**9, lambda: 0.9), 5)
         self.assertEqual(fixed.longest(), 5)
 
-    def test_the_preset_article_gives_up_after_ten_retries(self):
+    def test_the_preset_article_gives_up_after_ten_tries(self):
         article = preset("article")
-        self.assertEqual(
-            waits(article, 12), [1, 2, 4, 8, 16, 30, 30, 30, 30, 30, None, None]
-        )
+        self.assertEqual(waits(article, 7), [1, 2, 4, 8, 16, 30, 30])
+        self.assertFalse(article.used_up(9))
+        self.assertTrue(article.used_up(10))
+
+    def test_without_a_number_of_tries_it_is_never_given_up(self):
+        self.assertFalse(preset("fixed").used_up(10**9))
 
     def test_few_attempts_may_never_reach_the_longest_wait(self):
         backoff = Backoff(initial=1, multiplier=2, maximum=30, max_attempts=3)
@@ -73,10 +76,9 @@ class BackoffTests(SynchronousTestCase):
 
     @given(BACKOFFS, st.integers(0, 2000), FRACTIONS)
     def test_waits_stay_within_their_bounds(self, backoff, attempt, fraction):
-        wait = backoff.delay(attempt, lambda: fraction)
-        if backoff.max_attempts and attempt >= backoff.max_attempts:
-            self.assertIsNone(wait)
+        if backoff.used_up(attempt):
             return
+        wait = backoff.delay(attempt, lambda: fraction)
         whole = backoff.delay(attempt, lambda: 0.0)
         self.assertTrue(0 <= wait <= whole <= backoff.longest() <= backoff.maximum)
         self.assertGreaterEqual(wait, whole * (1 - backoff.jitter) * (1 - 1e-9))
@@ -84,5 +86,4 @@ class BackoffTests(SynchronousTestCase):
     @given(BACKOFFS, st.integers(0, 2000))
     def test_waits_never_shrink(self, backoff, attempt):
         first, second = (backoff.delay(n, lambda: 0.0) for n in (attempt, attempt + 1))
-        if first is not None and second is not None:
-            self.assertLessEqual(first, second)
+        self.assertLessEqual(first, second)
