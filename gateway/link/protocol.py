@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from gateway.errors import ProtocolError
 from gateway.interfaces import IByteTransport, ICertified, IViewReceiver
+from gateway.link.seams import LinkedStream
 from gateway.link.stream import StreamListener, StreamTransport
 from gateway.link.turns import Turns
 from gateway.metrics.tallies import Stalls, Tally
@@ -175,8 +176,8 @@ class LinkProtocol(Protocol):
         self._clock = clock
         self._settings = settings
         self._owner = owner
-        self._stalled: OrderedDict[StreamTransport, None] = OrderedDict()
-        self._heavy: set[StreamTransport] = set()
+        self._stalled: OrderedDict[LinkedStream, None] = OrderedDict()
+        self._heavy: set[LinkedStream] = set()
         self._pauses = PauseAllowance()
         self._tick_call: IDelayedCall | None = None
         self._write_call: IDelayedCall | None = None
@@ -228,6 +229,11 @@ class LinkProtocol(Protocol):
     def sent_bytes(self) -> int:
         """Bytes for the far end, frames and all."""
         return self.session.core.outbox.sent_bytes
+
+    @property
+    def round_trip(self) -> float | None:
+        """Seconds of the last measured round trip, or None."""
+        return self.session.liveness.rtt_seconds
 
     @property
     def paused(self) -> bool:
@@ -449,7 +455,7 @@ class LinkProtocol(Protocol):
     def stopProducing(self) -> None:
         """The transport is gone; `connectionLost` follows."""
 
-    def stall(self, stream: StreamTransport) -> None:
+    def stall(self, stream: LinkedStream) -> None:
         """Remember a stream that waits for room."""
         self._stalled.setdefault(stream)
 
@@ -477,7 +483,7 @@ class LinkProtocol(Protocol):
 
     # -- slow readers of a legacy link -----------------------------------------------
 
-    def hold(self, stream: StreamTransport) -> None:
+    def hold(self, stream: LinkedStream) -> None:
         """A near socket is over its high-water mark."""
         if not self.legacy or self.session.ended:
             return
@@ -491,7 +497,7 @@ class LinkProtocol(Protocol):
             self._pause_call = self._clock.callLater(left, self._pause_used_up)
             self._mind_reading()
 
-    def release(self, stream: StreamTransport) -> None:
+    def release(self, stream: LinkedStream) -> None:
         """A near socket is down to its low-water mark, or gone."""
         self._heavy.discard(stream)
         if not self._heavy and self._pause_call is not None:
@@ -623,7 +629,7 @@ class LinkProtocol(Protocol):
                 LAST_WORDS_SECONDS, self.transport.abortConnection
             )
 
-    def stream_over(self, stream: StreamTransport) -> None:
+    def stream_over(self, stream: LinkedStream) -> None:
         """A stream has ended; a leaving link may be finished."""
         self._stalled.pop(stream, None)
         self.release(stream)

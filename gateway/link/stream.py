@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from typing import Protocol as Seam
 
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
+from gateway.link.seams import StreamLink
 from gateway.metrics.tallies import LINK, MEMORY, TARGET, VISITOR, WINDOW
 from gateway.mux.stream import Ending, State, Stream
 from gateway.policy.backlogs import Flow
@@ -16,9 +17,6 @@ from gateway.relay.flows import flows_of_stream
 from gateway.relay.near import NearProtocol
 from gateway.wire import frames
 from gateway.wire.messages import OpenRequest
-
-if TYPE_CHECKING:
-    from gateway.link.protocol import LinkProtocol
 
 # credit that takes so much longer than a round trip waits for a reader
 SLOW_SECONDS: Final = 0.05
@@ -76,7 +74,7 @@ class StreamTransport:
 
     stream: Stream
 
-    def __init__(self, link: LinkProtocol, listener: StreamListener) -> None:
+    def __init__(self, link: StreamLink, listener: StreamListener) -> None:
         self._link = link
         self._rules = link.rules
         self._listener = listener
@@ -151,7 +149,7 @@ class StreamTransport:
         link = self._link
         if link.memory.tight:
             return MEMORY
-        trip = link.session.liveness.rtt_seconds or 0.0
+        trip = link.round_trip or 0.0
         return TARGET if seconds > 2 * trip + SLOW_SECONDS else WINDOW
 
     def _stall_over(self) -> None:
