@@ -23,12 +23,12 @@ from gateway.agent.rounds import Round, Server
 from gateway.agent.targets import TargetDial, Targets
 from gateway.errors import ProtocolError
 from gateway.interfaces import ITLS, Dialled, INetwork
+from gateway.link.factory import build_link
 from gateway.link.ledger import NamedLink
 from gateway.link.proof import AgentProof, ProofError
 from gateway.link.protocol import LinkProtocol, LinkSettings
 from gateway.link.stream import StreamListener, StreamTransport
 from gateway.mux.core import SessionSettings
-from gateway.mux.session import Session
 from gateway.policy.backoff import Backoff
 from gateway.policy.budget import Budget
 from gateway.policy.credentials import AgentKey
@@ -434,14 +434,14 @@ class LinkKeeper:
     def _build_link(self) -> LinkProtocol:
         """Return the protocol of a new connection."""
         parts = self._parts
-        link = LinkProtocol(parts.clock, self._settings.link, parts.linger, self)
-        link.session = Session(
+        return build_link(
+            parts.clock,
+            self._settings.link,
             self._settings.session,
-            link,
-            lambda: parts.random_bytes(8),
-            parts.clock.seconds(),
+            parts.linger,
+            self,
+            parts.random_bytes,
         )
-        return link
 
     def _all_failed(self, server: Server, why: str) -> None:
         self._round = None

@@ -13,6 +13,7 @@ from gateway.app.settings import (
     credential,
     forward_mapping,
     health_place,
+    link_settings,
     link_tls,
     own_listeners,
     public_ports,
@@ -31,6 +32,7 @@ from gateway.interfaces import (
     IMappingStore,
     INetwork,
 )
+from gateway.link.factory import LinkFactory
 from gateway.metrics.tallies import Stalls
 from gateway.net.local import is_local
 from gateway.net.network import Network
@@ -54,7 +56,7 @@ from gateway.relay.memory import MemoryWatch
 from gateway.server.bans import BanTable
 from gateway.server.book import MappingSettings
 from gateway.server.credentials import Credentials
-from gateway.server.links import LinkFactory, Links
+from gateway.server.links import Links
 from gateway.server.mappings import Mappings
 from gateway.server.own import OwnPlaces
 from gateway.server.recorder import Recorder, RecorderSettings
@@ -132,7 +134,7 @@ def build_gateway(
     )
     links = Links(
         reactor,
-        admission(config, memory, stalls),
+        admission(config, memory),
         texts,
         registrations,
         world.random_bytes,
@@ -243,7 +245,12 @@ def build_gateway(
             links=links,
             credentials=credentials,
             bans=bans,
-            link_factory=LinkFactory(links),
+            link_factory=LinkFactory(
+                reactor,
+                link_settings(config, memory, stalls),
+                links,
+                world.random_bytes,
+            ),
             mappings=mappings,
             memory=MemoryWatch(reactor, memory, mappings.visits),
             registrations=registrations,

@@ -28,10 +28,8 @@ from gateway.server.links import AdmissionSettings
 from gateway.server.service import Place
 
 
-def admission(
-    config: GatewayConfig, memory: Budget, stalls: Stalls
-) -> AdmissionSettings:
-    """Return who may be an agent, and how its links behave."""
+def admission(config: GatewayConfig, memory: Budget) -> AdmissionSettings:
+    """Return who may be an agent, and how its sessions behave."""
     tunnel = config.tunnel
     token = tunnel.auth_token
     allow_legacy = (
@@ -55,15 +53,22 @@ def admission(
             allow_legacy=allow_legacy,
             connect_request=tunnel.connect_request,
         ),
-        link=LinkSettings(
-            window=tunnel.window,
-            write_timeout=tunnel.write_timeout,
-            legacy_high_water=tunnel.legacy_high_water,
-            legacy_low_water=tunnel.legacy_low_water,
-            memory=memory,
-            stalls=stalls,
-        ),
         by_certificate=config.asks_certificate,
+    )
+
+
+def link_settings(
+    config: GatewayConfig, memory: Budget, stalls: Stalls
+) -> LinkSettings:
+    """Return how links treat their connections."""
+    tunnel = config.tunnel
+    return LinkSettings(
+        window=tunnel.window,
+        write_timeout=tunnel.write_timeout,
+        legacy_high_water=tunnel.legacy_high_water,
+        legacy_low_water=tunnel.legacy_low_water,
+        memory=memory,
+        stalls=stalls,
     )
 
 

@@ -10,10 +10,8 @@ from math import inf
 from typing import Final, NamedTuple
 from typing import Protocol as Seam
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
-from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -21,11 +19,11 @@ from gateway import SOFTWARE
 from gateway.errors import ProtocolError
 from gateway.link.ledger import NamedLink
 from gateway.link.proof import SCRAM, GatewayProof, ProofError
-from gateway.link.protocol import LinkProtocol, LinkSettings
+from gateway.link.protocol import LinkProtocol
 from gateway.link.stream import StreamListener
 from gateway.metrics.tallies import LATENCY_BOUNDS, Histogram, Tally
 from gateway.mux.core import SessionSettings
-from gateway.mux.session import CROWDED, Session
+from gateway.mux.session import CROWDED
 from gateway.ops.events import Emit, unheard
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.credentials import AgentCredential, AgentScope
@@ -104,7 +102,6 @@ class AdmissionSettings:
         by_certificate: every link comes with a certificate that we trust, and an
             agent may only have a name that stands there.
         session: settings of each session.
-        link: settings of each link.
     """
 
     token: str | None
@@ -112,7 +109,6 @@ class AdmissionSettings:
     streams_per_link: int
     open_timeout: float
     session: SessionSettings
-    link: LinkSettings
     by_certificate: bool = False
 
 
@@ -414,8 +410,8 @@ class Links:
         """Log that somebody did not even become a link."""
         self._refusals.note(address, why)
 
-    def build_link(self, address: IAddress | None) -> LinkProtocol | None:
-        """Return the protocol for an accepted connection, or None = reset it.
+    def session_for(self, address: IAddress | None) -> SessionSettings | None:
+        """Return how the session of a connection behaves, or None = reset it.
 
         When too many connections have not said who they are, the oldest of the
         address with the most of them makes room. An agent says HELLO at once, so
@@ -430,17 +426,10 @@ class Links:
         if len(self._unproven) >= MAX_UNDECIDED and not self._make_room(host):
             self._refusals.note(host, _CROWDED)
             return None
-        link = LinkProtocol(self._clock, self._settings.link, self.linger, self)
         settings = self._settings.session
         if settings.allow_legacy and self._credentials:
-            settings = replace(settings, allow_legacy=False)
-        link.session = Session(
-            settings,
-            link,
-            lambda: self._random(8),
-            self._clock.seconds(),
-        )
-        return link
+            return replace(settings, allow_legacy=False)
+        return settings
 
     def _make_room(self, host: str) -> bool:
         """Drop a connection that must give way to one from `host`, if any must."""
@@ -957,18 +946,3 @@ class Links:
         self.linger.stop()
         self._refusals.close()
         self._offences.close()
-
-
-class LinkFactory(Factory):
-    """Build one link for each accepted connection."""
-
-    noisy = False
-
-    def __init__(self, links: Links) -> None:
-        self._links = links
-
-    def buildProtocol(
-        self, addr: IPv4Address | IPv6Address | IAddress | None
-    ) -> LinkProtocol | None:
-        """Return the protocol, or None when the gateway stops."""
-        return self._links.build_link(addr)

@@ -29,7 +29,7 @@ from gateway.policy.mapping import Mapping
 from gateway.relay.memory import MemoryWatch
 from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
-from gateway.server.links import LinkFactory, Links
+from gateway.server.links import Links
 from gateway.server.mappings import Mappings
 from gateway.server.recorder import Recorder
 from gateway.server.register import Registrations
@@ -103,7 +103,7 @@ class GatewayParts:
     links: Links
     credentials: Credentials
     bans: BanTable
-    link_factory: LinkFactory
+    link_factory: IProtocolFactory
     mappings: Mappings
     memory: MemoryWatch
     registrations: Registrations

@@ -16,6 +16,7 @@ from zope.interface import implementer
 from gateway.edge.tcp import Crowd
 from gateway.errors import StoreError
 from gateway.interfaces import IListening, INetwork, StoredFault
+from gateway.link.factory import LinkFactory
 from gateway.link.protocol import LinkSettings
 from gateway.mux.core import SessionSettings
 from gateway.mux.roles import GATEWAY
@@ -32,7 +33,7 @@ from gateway.relay.dial import Dialer
 from gateway.server.bans import BanTable
 from gateway.server.book import MappingSettings
 from gateway.server.credentials import Credentials
-from gateway.server.links import AdmissionSettings, LinkFactory, Links
+from gateway.server.links import AdmissionSettings, Links
 from gateway.server.mappings import Mappings
 from gateway.server.own import OwnPlaces
 from gateway.server.register import Registrations
@@ -331,7 +332,6 @@ class GatewayCase(LogCase):
                     if allow_legacy is None
                     else allow_legacy,
                 ),
-                link=LinkSettings(window=65536),
                 by_certificate=by_certificate,
             ),
             texts,
@@ -342,7 +342,12 @@ class GatewayCase(LogCase):
             self.bans,
             self.happened.emit,
         )
-        self.factory = LinkFactory(self.links)
+        self.factory = LinkFactory(
+            self.clock,
+            LinkSettings(window=65536),
+            self.links,
+            lambda size: bytes(range(size)),
+        )
         self.own = OwnPlaces(
             OwnPorts([("", LINK_PORT), ("127.0.0.1", API_PORT)]),
             THIS_MACHINE.__contains__,
