@@ -257,6 +257,7 @@ class World:
     def start_agent(self, host, name, **options):
         """Build and start an agent."""
         chosen: dict[str, Any] = {
+            "connections": 1,
             "heartbeat_interval": 5.0,
             "window": 65536,
             "flow": FlowConfig(max_stream_window=65536),
