@@ -21,7 +21,7 @@ from gateway.interfaces import Dialled, IAttempt
 from gateway.net.addresses import TCPAddress, family_of, target_address
 from gateway.net.keys import CertificateError
 from gateway.net.poller import WRITABLE, TurnPoller, Watched
-from gateway.net.sockets import receive_little, reset, set_options
+from gateway.net.sockets import queue_little, receive_little, reset, set_options
 from gateway.net.splice import PipePool
 from gateway.net.tls import ClientTLS, Handshake, HandshakeError, TLSTransport
 from gateway.net.transports import READ_SIZE, UNWATCHED, TCPTransport
@@ -338,7 +338,9 @@ def open_connection(
         if _STREAM == socket.SOCK_STREAM:
             sock.setblocking(False)
         set_options(sock)
-        if not gathered and is_loopback(address):
+        if gathered:
+            queue_little(sock)
+        elif is_loopback(address):
             receive_little(sock)
         code = sock.connect_ex((address, port))
         if code not in _UNDER_WAY:

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from gateway.interfaces import IListening
 from gateway.net.addresses import TCPAddress, address_of, family_of
 from gateway.net.poller import READABLE, TurnPoller
-from gateway.net.sockets import acceptor, reset, set_options
+from gateway.net.sockets import acceptor, queue_little, reset, set_options
 from gateway.net.splice import PipePool
 from gateway.net.tls import Handshake, HandshakeQueue, ServerTLS, TLSTransport
 from gateway.net.transports import READ_SIZE, TCPTransport
@@ -107,6 +107,8 @@ class TCPListening:
         self.fd = sock.fileno()
         self._factory = factory
         self._gathered = gathered
+        if gathered:
+            queue_little(sock)
         self._read_size = read_size
         self._pipes = pipes
         self._memory = memory

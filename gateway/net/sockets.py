@@ -14,8 +14,10 @@ from contextlib import suppress
 from typing import Final
 
 KEEPALIVE_SECONDS: Final = 30
-UNSENT_BYTES: Final = 1 << 18
-UNREAD_BYTES: Final = 1 << 18  # the kernel doubles what it is told
+# smaller values cost a single bulk stream CPU: more, and smaller, splices
+UNSENT_BYTES: Final = 1 << 19
+LINK_UNSENT_BYTES: Final = 1 << 18
+UNREAD_BYTES: Final = 1 << 20  # the kernel doubles what it is told
 FLUSH_SECONDS: Final = 30
 _KEEPIDLE: Final[int | None] = getattr(socket, "TCP_KEEPIDLE", None)
 _UNSENT: Final[int | None] = getattr(socket, "TCP_NOTSENT_LOWAT", None)
@@ -33,10 +35,9 @@ _LINGER_NONE: Final = struct.pack("ii", 1, 0)
 def set_options(sock: socket.SocketType) -> None:
     """Send small writes at once, queue little, and probe peers silent for 30 s.
 
-    The kernel keeps 256 KiB at most that it cannot send yet, instead of up to 4 MiB:
-    a peer that does not read pins no more than that, and a message written behind
-    somebody else's bulk does not wait for megabytes.  What is under way to the peer
-    does not count, so long fat paths are as fast as before.
+    The kernel keeps 512 KiB at most that it cannot send yet, instead of up to 4 MiB: a
+    peer that does not read pins no more than that.  What is under way to the peer does
+    not count, so long fat paths are as fast as before.
 
     An accepted socket inherits all of it from the listening one.  A kernel that lacks
     an option goes without it.
@@ -48,6 +49,17 @@ def set_options(sock: socket.SocketType) -> None:
     if _UNSENT is not None:
         with suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, _UNSENT, UNSENT_BYTES)
+
+
+def queue_little(sock: socket.SocketType) -> None:
+    """Let the kernel keep only 256 KiB that it cannot send yet.
+
+    What many streams share is better queued where the next byte can still be chosen:
+    a message written behind megabytes of somebody else's waits for all of them.
+    """
+    if _UNSENT is not None:
+        with suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, _UNSENT, LINK_UNSENT_BYTES)
 
 
 def acceptor(
@@ -71,11 +83,11 @@ def acceptor(
 
 
 def receive_little(sock: socket.SocketType) -> None:
-    """Let the kernel receive no more than 256 KiB that nobody has read.
+    """Let the kernel receive no more than 1 MiB that nobody has read.
 
     On the way to a target on this machine a packet has 64 KiB, after which the kernel
-    makes its buffer more than a mebibyte at the first read, and a visitor that does
-    not read pins it all.  There is no round trip that would need more.
+    lets its buffer grow to several mebibytes, and a visitor that does not read pins it
+    all.  There is no round trip that would need more.
     """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UNREAD_BYTES // 2)
 
