@@ -148,8 +148,9 @@ class AgentConfig(Block):
     """File that holds `token`."""
     connections: LinkNumber = "auto"
     """Links held side by side; `auto` = one, and more while they are what limits."""
-    default_host: Host = "127.0.0.1"
-    """Host that is dialled where the gateway names a port alone."""
+    default_host: Host = "localhost"
+    """Host that is dialled where the gateway names a port alone; `localhost` is
+    127.0.0.1, and ::1 where nothing listens there."""
     allow_targets: AllowedTargets = ("127.0.0.0/8", "::1")
     """Targets that the gateway may ask this agent to dial."""
     dial_timeout: Seconds = 5.0

@@ -16,7 +16,7 @@ from gateway.policy.addresses import (
 )
 
 LINK_PORT: Final = 9000
-_THIS_MACHINE: Final = "127.0.0.1"
+_THIS_MACHINE: Final = "localhost"
 
 
 class HostPort(NamedTuple):

@@ -13,6 +13,8 @@ from typing import Final, TypeAlias
 
 Address: TypeAlias = IPv4Address | IPv6Address
 PORTS: Final = range(1, 65536)
+LOCALHOST: Final = "localhost"
+LOOPBACK: Final = ("127.0.0.1", "::1")  # what that name stands for, in this order
 
 # RFC 1123, and the underscore that container networks use
 _LABEL: Final = re.compile("[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")

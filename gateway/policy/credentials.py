@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from gateway.policy.access import TargetRules, parse_ports
+from gateway.policy.addresses import LOCALHOST, LOOPBACK
 
 MOST_KEYS: Final = 2  # of one agent: the old one and the new one of a rotation
 ITERATIONS: Final = 4096  # the secret is random, so more would guard nothing
@@ -28,7 +29,6 @@ _VERIFIER: Final = re.compile(
     r"([0-9a-f]{8}):SCRAM-SHA-256\$([1-9][0-9]{3,6}):([A-Za-z0-9+/=]{8,200})"
     r"\$([A-Za-z0-9+/=]{44}):([A-Za-z0-9+/=]{44})"
 )
-DEFAULT_HOST: Final = "127.0.0.1"  # what an agent's own machine is judged as
 
 
 class AgentKey(NamedTuple):
@@ -148,8 +148,12 @@ class AgentScope:
             host: as the agent is told; a name is judged as a name.
             port: 1..65535.
         """
-        named = host or DEFAULT_HOST
-        return self._target_rules.check(named, named, port)
+        named = host or LOCALHOST
+        rules = self._target_rules
+        if named != LOCALHOST:
+            return rules.check(named, named, port)
+        refusals = [rules.check(named, address, port) for address in LOOPBACK]
+        return None if None in refusals else refusals[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from gateway.errors import (
     DeniedError,
@@ -26,7 +27,12 @@ from gateway.errors import (
 )
 from gateway.interfaces import Dialled, IAttempt, INetwork
 from gateway.policy.access import TargetRules
-from gateway.policy.addresses import join_host_port, parse_address
+from gateway.policy.addresses import (
+    LOCALHOST,
+    LOOPBACK,
+    join_host_port,
+    parse_address,
+)
 
 HEAD_START_SECONDS: Final = 0.25  # of one address before the next one is tried too
 MOST_ADDRESSES: Final = 16  # of one name; a name server may send any number
@@ -119,7 +125,8 @@ class Dialer:
     ) -> IAttempt:
         """Connect to a target on behalf of one visitor.
 
-        The protocol that `factory` builds learns of its connection.
+        The protocol that `factory` builds learns of its connection.  `localhost` is
+        not looked up: it is this machine, by IPv4 and then by IPv6.
 
         Args:
             host: name or literal address.
@@ -133,11 +140,15 @@ class Dialer:
         Returns:
             What gives it up.
         """
+        limit = self._timeout_seconds if timeout_seconds is None else timeout_seconds
+        if host == LOCALHOST:
+            return _Loopback(
+                self.network, self.refusal, host, port, factory, failed, limit, dialled
+            ).start()
         if parse_address(host) is None or self.refusal(host, host, port) is not None:
             outcome = self.dial(host, port, factory, timeout_seconds, dialled)
             outcome.addErrback(_unless_cancelled, failed)
             return cast(IAttempt, outcome)  # it has what gives it up
-        limit = self._timeout_seconds if timeout_seconds is None else timeout_seconds
         return self.network.attempt(
             host,
             port,
@@ -190,6 +201,100 @@ def _explain(failure: Failure, host: str, port: int, address: str) -> Failure:
 def _unless_cancelled(failure: Failure, failed: Callable[[Failure], None]) -> None:
     if not failure.check(CancelledError):
         failed(failure)
+
+
+@implementer(IAttempt)
+class _Loopback:
+    """`localhost` by IPv4, and by IPv6 if nothing listens there.
+
+    Unlike a race it has no Deferred and no timer of its own, because most targets of
+    an agent are on its own machine.
+    """
+
+    __slots__ = (
+        "_addresses",
+        "_attempt",
+        "_dialled",
+        "_factory",
+        "_failed",
+        "_fault",
+        "_host",
+        "_network",
+        "_port",
+        "_refusal",
+        "_seconds",
+    )
+
+    def __init__(
+        self,
+        network: INetwork,
+        refusal: Callable[[str, str, int], str | None],
+        host: str,
+        port: int,
+        factory: IProtocolFactory,
+        failed: Callable[[Failure], None],
+        seconds: float,
+        dialled: Dialled | None,
+    ) -> None:
+        self._network = network
+        self._refusal = refusal
+        self._host = host
+        self._port = port
+        self._factory = factory
+        self._failed = failed
+        self._seconds = seconds
+        self._dialled = dialled
+        self._addresses = deque(LOOPBACK)
+        self._attempt: IAttempt | None = None
+        self._fault: DialError | None = None
+
+    def start(self) -> _Loopback:
+        """Connect by the first address that may be dialled."""
+        self._try_next()
+        return self
+
+    def _try_next(self) -> None:
+        reason = ""
+        while self._addresses:
+            address = self._addresses.popleft()
+            refusal = self._refusal(self._host, address, self._port)
+            if refusal is None:
+                self._dial(address)
+                return
+            reason = reason or refusal
+        fault = self._fault or _denied(self._host, self._port, reason)
+        self._failed(Failure(fault))
+
+    def _dial(self, address: str) -> None:
+        left = len(self._addresses)
+        attempt = self._network.attempt(
+            address,
+            self._port,
+            self._factory,
+            self._seconds,
+            lambda failure: self._not_reached(failure, address),
+            self._dialled,
+        )
+        if left == len(self._addresses):  # it has not failed at once
+            self._attempt = attempt
+
+    def _not_reached(self, failure: Failure, address: str) -> None:
+        explained = _explain(failure, self._host, self._port, address)
+        if not isinstance(explained.value, RefusedError):
+            # an address that this machine does not have says less than a refusal
+            if self._fault is not None and isinstance(explained.value, DialError):
+                explained = Failure(self._fault)
+            self._addresses.clear()
+            self._failed(explained)
+            return
+        self._fault = self._fault or explained.value
+        self._try_next()
+
+    def cancel(self) -> None:
+        """Give it up: nobody is told anything more."""
+        self._addresses.clear()
+        if self._attempt is not None:
+            self._attempt.cancel()
 
 
 class _Race:

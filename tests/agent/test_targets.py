@@ -138,7 +138,7 @@ class DialTests(TargetsCase):
         self.assertEqual([("127.0.0.9", 81)], self.targets_dialled())
 
     def test_a_name_is_judged_by_the_address_it_leads_to(self):
-        self.open(host=b"localhost")
+        self.open(host=b"nas.test")
         self.network.answer("127.0.0.1")
         self.assertEqual([("127.0.0.1", 80)], self.targets_dialled())
         self.open(2, host=b"evil.test")

@@ -329,8 +329,8 @@ class ValueTests(SynchronousTestCase):
         config = load_as_agent("expose: [8080, 'nas:81', {local: 22, port: 10022}]")
         self.assertEqual(
             [(e.name, str(e.local), e.port) for e in config.config.expose],
-            [("tcp-8080", "127.0.0.1:8080", 0), ("tcp-81", "nas:81", 0),
-             ("tcp-22", "127.0.0.1:22", 10022)],
+            [("tcp-8080", "localhost:8080", 0), ("tcp-81", "nas:81", 0),
+             ("tcp-22", "localhost:22", 10022)],
         )  # fmt: skip
 
     def test_nothing_can_be_changed(self):

@@ -31,8 +31,8 @@ GOOD = [
     (gateway_address, "::1", HostPort("::1", 9000)),
     (gateway_address, "[::1]", HostPort("::1", 9000)),
     (gateway_address, "[::1]:9001", HostPort("::1", 9001)),
-    (local_place, "8080", HostPort("127.0.0.1", 8080)),
-    (local_place, ":8080", HostPort("127.0.0.1", 8080)),
+    (local_place, "8080", HostPort("localhost", 8080)),
+    (local_place, ":8080", HostPort("localhost", 8080)),
     (local_place, "nas:80", HostPort("nas", 80)),
 ]
 BAD = [

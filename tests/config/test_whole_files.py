@@ -42,7 +42,7 @@ server: gateway.example.com:9000     # or a list, tried in order
 name: default
 token: null                          # or token_file, or GOTUNNEL_TOKEN
 connections: 1
-default_host: 127.0.0.1
+default_host: localhost
 allow_targets: [127.0.0.0/8, "::1"]
 tls: {enabled: false, ca_file: null, fingerprint: null, server_name: null,
       cert_file: null, key_file: null}

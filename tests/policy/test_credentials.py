@@ -110,6 +110,11 @@ class ScopeTests(SynchronousTestCase):
             self.assertIsNone(scope.refusal(host, port))
         for host, port in (("", 23), ("127.0.0.2", 22), ("other", 80), ("11.0.0.1", 9)):
             self.assertIn("not among", str(scope.refusal(host, port)))
+        for targets in (("127.0.0.1:22",), ("::1",), ("localhost:22",)):
+            with self.subTest(targets):
+                for host in ("", "localhost"):
+                    self.assertIsNone(AgentScope(targets=targets).refusal(host, 22))
+        self.assertIsNotNone(scope.refusal("localhost", 23))
         self.assertIsNone(AgentScope().refusal("anything", 1))
         self.assertIsNotNone(AgentScope(targets=()).refusal("", 22))
 

@@ -125,6 +125,73 @@ class LiteralTests(DialCase):
         self.assertTrue(self.network.attempts[0].cancelled)
 
 
+class LocalhostTests(DialCase):
+    """`localhost`, on behalf of a visitor."""
+
+    def setUp(self):
+        super().setUp()
+        self.failures: list[Failure] = []
+
+    def reach(self, host="localhost"):
+        return self.dialer.reach(host, 80, self.factory, self.failures.append)
+
+    def addresses(self):
+        return [attempt.address for attempt in self.network.attempts]
+
+    def test_ipv4_is_enough_where_something_listens(self):
+        self.reach()
+        self.network.attempts[0].succeed()
+        self.assertEqual(["127.0.0.1"], self.addresses())
+        self.assertEqual([], self.network.lookups)
+        self.assertEqual([], self.failures)
+
+    def test_ipv6_follows_a_refusal(self):
+        self.reach()
+        self.network.attempts[0].fail(REFUSED)
+        self.assertEqual(["127.0.0.1", "::1"], self.addresses())
+        self.network.attempts[1].succeed()
+        self.assertEqual([], self.failures)
+
+    def test_refused_by_both(self):
+        for second in (REFUSED, system_error(errno.EADDRNOTAVAIL)):
+            self.reach()
+            self.network.attempts[-1].fail(REFUSED)
+            self.network.attempts[-1].fail(second)
+            fault = self.failures.pop().value
+            self.assertIsInstance(fault, RefusedError)
+            self.assertEqual("localhost:80 (127.0.0.1): connection refused", str(fault))
+
+    def test_what_is_no_refusal_ends_it(self):
+        for fault, kind in (
+            (TimeoutError(), DialTimeoutError),
+            (ZeroDivisionError(), ZeroDivisionError),
+        ):
+            self.reach()
+            self.network.attempts[-1].fail(fault)
+            self.assertIsInstance(self.failures.pop().value, kind)
+        self.assertEqual(["127.0.0.1", "127.0.0.1"], self.addresses())
+
+    def test_cancelling_abandons_the_attempt_under_way(self):
+        reaching = self.reach()
+        self.network.attempts[0].fail(REFUSED)
+        reaching.cancel()
+        self.assertTrue(self.network.attempts[1].cancelled)
+        self.assertEqual([], self.failures)
+
+    def test_only_what_the_rules_allow_is_dialled(self):
+        for rules, dialled in (("127.0.0.0/8", "127.0.0.1"), ("::1", "::1")):
+            self.entries = (rules,)
+            self.setUp()
+            self.reach()
+            self.network.attempts[-1].fail(REFUSED)
+            self.assertEqual([dialled], self.addresses())
+            self.assertIsInstance(self.failures[0].value, RefusedError)
+        self.entries = ("10.0.0.0/8",)
+        self.setUp()
+        self.reach()
+        self.assertIsInstance(self.failures[0].value, DeniedError)
+
+
 class RulesTests(DialCase):
     """Targets that may not be dialled."""
 
