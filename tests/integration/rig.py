@@ -282,9 +282,9 @@ class RigCase(ProgramsCase):
         rows: list[dict[str, Any]] = answer.body["data"]["mappings"]
         return rows
 
-    def serve(self, target: Target, port: int = 0) -> int:
+    def serve(self, target: Target, port: int = 0, address: str = "127.0.0.1") -> int:
         """Serve a target on this machine and return its port."""
-        listening = reactor.listenTCP(port, target, backlog=4096, interface="127.0.0.1")
+        listening = reactor.listenTCP(port, target, backlog=4096, interface=address)
         self._targets.append((listening, target))
         return cast(IPv4Address, listening.getHost()).port
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import ensureDeferred, gatherResults
 
-from tests.integration.processes import reactor, until
+from tests.integration.processes import until
 from tests.integration.rig import PUBLIC_PORTS, RigCase
 from tests.integration.traffic import (
     Echo,
@@ -21,10 +21,7 @@ class LocalhostTests(RigCase):
     """Targets of the agent's own machine, by a port alone."""
 
     async def test_a_target_that_listens_on_ipv6_only(self):
-        target = Target()
-        listening = reactor.listenTCP(0, target, interface="::1")
-        self._targets.append((listening, target))
-        local = listening.getHost().port
+        local = self.serve(Target(), address="::1")
         await self.start_gateway()
         self.agent_config(expose=[local])
         agent = self.launch_agent()
