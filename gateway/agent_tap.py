@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gateway.ops.early  # noqa: F401 - before what takes time
+
+# isort: split
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, cast
 
 from twisted.application.service import IService
@@ -18,6 +21,7 @@ from gateway.config.parse import Loaded, describe, load_agent
 from gateway.debug import debugged
 from gateway.errors import ConfigError
 from gateway.ops.log_settings import agent_log_settings, log_levels
+from gateway.ops.pidfile import remove_stale_pidfile
 from gateway.ops.process import (
     LoggedService,
     ProcessEnd,
@@ -32,6 +36,7 @@ from gateway.ops.starting import (
     say_problems_and_exit,
     say_settings_and_exit,
     say_version_and_exit,
+    starting_folder,
 )
 
 
@@ -53,6 +58,7 @@ class Options(usage.Options):
     def __init__(self) -> None:
         super().__init__()
         self.lists: dict[str, list[str]] = {}
+        self.folder: str | None = None  # that relative names of files start from
 
     def opt_server(self, value: str) -> None:
         """Gateway to connect to, HOST:PORT; may be given several times."""
@@ -82,10 +88,15 @@ class Options(usage.Options):
             "log_level": "debug" if self["debug"] else None,
             **self.lists,
         }
-        return load_agent(self["config"], environ=os.environ, options=options)
+        return load_agent(
+            self["config"], environ=os.environ, options=options, folder=self.folder
+        )
 
     def postOptions(self) -> None:
         """Load the configuration; say everything that is wrong with it at once."""
+        twistd: Mapping[str, Any] = self.parent or {}
+        self.folder = starting_folder(twistd)
+        remove_stale_pidfile(twistd.get("pidfile") or "")
         try:
             self.loaded = self.load()
         except ConfigError as fault:

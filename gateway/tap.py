@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gateway.ops.early  # noqa: F401 - before what takes time
+
+# isort: split
 import encodings.idna  # noqa: F401 - later, --uid may have taken the right to read it
 import os
+from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 from twisted.application.service import IService
@@ -18,6 +22,7 @@ from gateway.config.rules import open_warning
 from gateway.debug import debugged
 from gateway.errors import ConfigError
 from gateway.ops.log_settings import gateway_log_settings, log_levels
+from gateway.ops.pidfile import remove_stale_pidfile
 from gateway.ops.process import (
     LoggedService,
     ProcessEnd,
@@ -32,6 +37,7 @@ from gateway.ops.starting import (
     say_problems_and_exit,
     say_settings_and_exit,
     say_version_and_exit,
+    starting_folder,
 )
 
 
@@ -50,6 +56,8 @@ class Options(usage.Options):
         ["debug", None, "Log everything (log_level: debug)."],
     ]
 
+    folder: str | None = None  # that relative names of files start from
+
     def opt_version(self) -> None:
         """Print the version and exit."""
         say_version_and_exit()
@@ -65,10 +73,15 @@ class Options(usage.Options):
             "api.listen_port": self["port"],
             "log_level": "debug" if self["debug"] else None,
         }
-        return load_gateway(self["config"], environ=os.environ, options=options)
+        return load_gateway(
+            self["config"], environ=os.environ, options=options, folder=self.folder
+        )
 
     def postOptions(self) -> None:
         """Load the configuration; say everything that is wrong with it at once."""
+        twistd: Mapping[str, Any] = self.parent or {}
+        self.folder = starting_folder(twistd)
+        remove_stale_pidfile(twistd.get("pidfile") or "")
         try:
             self.loaded = self.load()
         except ConfigError as fault:

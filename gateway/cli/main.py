@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gateway.cli.early  # noqa: F401 - before what takes time
+
+# isort: split
 import click
 from twisted.internet import reactor
 

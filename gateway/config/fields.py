@@ -211,7 +211,8 @@ Secret: TypeAlias = Annotated[
 LongSecret: TypeAlias = Annotated[
     SecretStr, AfterValidator(long_secret), Means("text of at least 32 characters")
 ]
-FileName: TypeAlias = Annotated[str, AfterValidator(path), Means("the name of a file")]
+FILE_NAME: Final = Means("the name of a file")
+FileName: TypeAlias = Annotated[str, AfterValidator(path), FILE_NAME]
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 KeyVerifier: TypeAlias = Annotated[
     str,

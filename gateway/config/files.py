@@ -53,6 +53,11 @@ def _is_shut(name: str) -> bool:
     return any(not one.stat().st_mode & stat.S_IXOTH for one in folders)
 
 
+def reading_in(folder: str, reader: Reader) -> Reader:
+    """Return a reader that takes relative names to start from a folder."""
+    return lambda name: reader(os.path.join(folder, name))
+
+
 def read_at_once(name: str) -> FileContent:
     """Read a regular file like `read_file`; a pipe in its place is rejected.
 

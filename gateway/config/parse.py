@@ -18,7 +18,7 @@ from gateway.config.agent import AgentConfig
 from gateway.config.complaints import Complaints
 from gateway.config.environment import environment_layer, option_layer
 from gateway.config.fields import Block
-from gateway.config.files import Reader, read_file
+from gateway.config.files import Reader, read_file, reading_in
 from gateway.config.gateway import GatewayConfig
 from gateway.config.gathering import Gathering
 from gateway.config.language import language_of
@@ -32,7 +32,7 @@ from gateway.config.rules import (
     gateway_warnings,
 )
 from gateway.config.secrets import secrets_in
-from gateway.config.shape import leaves
+from gateway.config.shape import leaves, with_absolute_names
 from gateway.config.vocabulary import Vocabulary
 from gateway.errors import ConfigError
 from gateway.policy.redaction import Redaction
@@ -108,6 +108,7 @@ def load_gateway(
     environ: Mapping[str, str],
     options: Mapping[str, object],
     reader: Reader = read_file,
+    folder: str | None = None,
 ) -> Loaded[GatewayConfig]:
     """Return the gateway's configuration.
 
@@ -116,11 +117,13 @@ def load_gateway(
         environ: environment variables.
         options: command line options by key ("api.bind"); None = not given.
         reader: reads a file.
+        folder: that relative names of files start from; the names in the result are
+            absolute then.  None = they stay as they are.
 
     Raises:
         ConfigError: with everything that is wrong.
     """
-    return _load(_GATEWAY, path, environ, options, reader)
+    return _load(_GATEWAY, path, environ, options, reader, folder)
 
 
 def load_agent(
@@ -129,9 +132,10 @@ def load_agent(
     environ: Mapping[str, str],
     options: Mapping[str, object],
     reader: Reader = read_file,
+    folder: str | None = None,
 ) -> Loaded[AgentConfig]:
     """Return an agent's configuration; see `load_gateway`."""
-    return _load(_AGENT, path, environ, options, reader)
+    return _load(_AGENT, path, environ, options, reader, folder)
 
 
 def describe(loaded: Loaded[Any]) -> list[str]:
@@ -165,7 +169,10 @@ def _load(
     environ: Mapping[str, str],
     options: Mapping[str, object],
     reader: Reader,
+    folder: str | None,
 ) -> Loaded[Config]:
+    if folder is not None:
+        reader = reading_in(folder, reader)
     gathering = Gathering(process.words.model, reader)
     if path is not None:
         gathering.add_file(process.words, path)
@@ -192,6 +199,8 @@ def _load(
     if problems:
         redact = Redaction(secrets_in(process.model, settings))
         raise ConfigError([redact(problem) for problem in problems])
+    if folder is not None:
+        config = with_absolute_names(config, folder)
     warnings = [*process.warnings(config), *_client_key_warnings(gathering)]
     return Loaded(config, gathering.sources(), tuple(warnings))
 

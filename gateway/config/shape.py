@@ -6,6 +6,7 @@ all read their keys from here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import cache, reduce
 from operator import or_
@@ -17,6 +18,7 @@ from typing import (
     Literal,
     NamedTuple,
     TypeGuard,
+    TypeVar,
     Union,
     get_args,
     get_origin,
@@ -26,9 +28,10 @@ import annotated_types
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from gateway.config.fields import Block, Hidden, Means, OneOrMore
+from gateway.config.fields import FILE_NAME, Block, Hidden, Means, OneOrMore
 from gateway.config.places import HostPort
 
+Config = TypeVar("Config", bound=Block)
 _NAMES: Final = {
     bool: "true or false",
     int: "a whole number",
@@ -64,6 +67,11 @@ class Kind(NamedTuple):
         if is_block(self.core):
             return any(kind_of(field).is_hidden for field in keys(self.core).values())
         return self.is_secret or any(isinstance(mark, Hidden) for mark in self.marks)
+
+    @property
+    def is_file(self) -> bool:
+        """Return whether values are names of files."""
+        return FILE_NAME in self.marks
 
     @property
     def is_text(self) -> bool:
@@ -137,6 +145,27 @@ def _walk(model: type[Block], prefix: str, way: tuple[str, ...]) -> Iterator[Lea
             field.is_required(),
             " ".join((field.description or "").split()),
         )
+
+
+def with_absolute_names(config: Config, folder: str) -> Config:
+    """Return a configuration in which relative names of files start from a folder."""
+
+    def absolute(value: Any, field: FieldInfo) -> Any:  # noqa: ANN401 - of any kind
+        if isinstance(value, Block):
+            return with_absolute_names(value, folder)
+        if isinstance(value, tuple) and not isinstance(value, HostPort):
+            return tuple(absolute(part, field) for part in value)
+        if isinstance(value, str) and kind_of(field).is_file:
+            return os.path.join(folder, value.removeprefix("./"))
+        return value
+
+    fields = type(config).model_fields
+    return config.model_copy(
+        update={
+            name: absolute(getattr(config, name), field)
+            for name, field in fields.items()
+        }
+    )
 
 
 def kind_of(field: FieldInfo) -> Kind:

@@ -22,6 +22,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 
 from gateway.errors import OperatorError
+from gateway.ops.early import EARLY, EarlySignals
 from gateway.ops.process_log import ProcessLog
 
 _LOG: Final = Logger()
@@ -98,6 +99,7 @@ class ProcessEnd:
         force: Callable[[], None],
         reload: Callable[[], None] | None = None,
         log: ProcessLog | None = None,
+        early: EarlySignals = EARLY,
     ) -> None:
         """Remember the collaborators.
 
@@ -107,12 +109,15 @@ class ProcessEnd:
             reload: called on SIGHUP; None = nothing can be read anew, and the signal
                 is passed over.
             log: its files are opened anew on SIGHUP and SIGUSR1, and it says
-                everything, or no more, on SIGUSR2; None = these two are left alone.
+                everything, or no more, on SIGUSR2; None = these two do nothing.
+            early: what came before the signals were taken over.
         """
         self._reactor = reactor
         self._force = force
         self._reload = reload
         self._log = log
+        self._early = early
+        self._hung_up_before = False
         self._signals = 0
         self._failed = False
 
@@ -123,13 +128,16 @@ class ProcessEnd:
     def _install(self) -> None:
         for number in _STOP_SIGNALS:
             signal.signal(number, self._signalled)
-        signal.signal(signal.SIGHUP, self._hung_up)
-        if self._log is not None:
-            for number, call in (
-                (signal.SIGUSR1, self._log.reopen),
-                (signal.SIGUSR2, self._log.toggle_debug),
-            ):
-                signal.signal(number, self._calling(call))
+        log = self._log
+        calls: dict[int, Callable[[], None]] = {
+            signal.SIGHUP: self._hung_up,
+            signal.SIGUSR1: _do_nothing if log is None else log.reopen,
+            signal.SIGUSR2: _do_nothing if log is None else log.toggle_debug,
+        }
+        for handled, call in calls.items():
+            signal.signal(handled, self._calling(call))
+        for noted in self._early.release():
+            calls[noted]()
 
     def _calling(
         self, call: Callable[[], None]
@@ -139,8 +147,16 @@ class ProcessEnd:
 
         return signalled
 
-    def _hung_up(self, number: int, frame: FrameType | None) -> None:
-        self._reactor.callFromThread(self._read_anew)
+    def _hung_up(self) -> None:
+        """Reload, unless the signal says that our terminal was closed."""
+        if self._hung_up_before or not self._early.terminal.is_gone():
+            self._read_anew()
+        elif self._early.hang_ups_ignored:
+            self._hung_up_before = True
+            _LOG.info("SIGHUP: the terminal was closed; running on, as under nohup")
+        elif not self._signals:
+            self._signals = 1
+            self._stop("SIGHUP: the terminal was closed", first=True)
 
     def _read_anew(self) -> None:
         if self._log is not None:
@@ -180,6 +196,10 @@ class ProcessEnd:
         if not self._signals:
             self._signals = 1
             self._reactor.stop()
+
+
+def _do_nothing() -> None:
+    """Take a signal whose default action ends the process."""
 
 
 def _exit_with_failure() -> None:

@@ -142,6 +142,8 @@ def open_process_log(
         path = None
     if path is None and not twistd.get("nodaemon"):
         path = "twistd.log"
+    if path is not None:
+        path = os.path.abspath(path)  # for when it is opened again, after --rundir
     return ProcessLog(settings, levels, _open(path, settings, "log file"), access)
 
 

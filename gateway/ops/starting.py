@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Final, NoReturn
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NoReturn
 
 from twisted.logger import Logger
 
@@ -12,6 +13,20 @@ from gateway import __version__
 from gateway.errors import ConfigError
 
 _LOG: Final = Logger()
+
+
+def starting_folder(twistd: Mapping[str, Any]) -> str | None:
+    """Return the folder that names of files are relative to, or None.
+
+    twistd leaves it for `--rundir` before the gateway runs.  With `--chroot` the names
+    are those of the other root, so they stay as they are.
+    """
+    if twistd.get("chroot"):
+        return None
+    try:
+        return os.getcwd()
+    except OSError:  # it was removed
+        return None
 
 
 def say_version_and_exit() -> NoReturn:

@@ -7,8 +7,11 @@ from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from gateway.config.agent import AgentConfig
 from gateway.config.files import LARGEST_FILE, FileContent, read_file
-from gateway.config.parse import load_agent
+from gateway.config.gateway import GatewayConfig
+from gateway.config.parse import load_agent, load_gateway
+from gateway.config.shape import leaves
 from gateway.errors import ConfigError
 from tests.config.loading import SECRET, load, load_as_agent, problems_of, reader_of
 
@@ -226,3 +229,49 @@ class SecretFileTests(SynchronousTestCase):
     def test_null_is_not_given(self):
         text = f"tunnel: {{auth_token: {SECRET}, auth_token_file: null}}"
         self.assertEqual(problems_of(text), [])
+
+
+class AbsoluteNameTests(SynchronousTestCase):
+    """Names of files, made absolute at the start."""
+
+    def load(self, text, loader=load_gateway, folder="/start", **files):
+        name = f"{folder}/gw.yaml"
+        reader = reader_of(**{name: text}, **files)
+        return loader(
+            "gw.yaml", environ={}, options={}, reader=reader, folder=folder
+        ).config
+
+    def test_every_name_of_the_gateway_is(self):
+        """Whatever key takes one, its default included."""
+        written = {
+            "security.tunnel.cert_file": "tls/cert.pem",
+            "security.tunnel.key_file": "/etc/key.pem",
+            "log.file": "../gw.log",
+        }
+        config = self.load(
+            "security: {tunnel: {cert_file: tls/cert.pem, key_file: /etc/key.pem}}\n"
+            "log: {file: ../gw.log}"
+        )
+        for key, leaf in leaves(GatewayConfig).items():
+            value = leaf.value_in(config)
+            if leaf.kind.is_file and value is not None:
+                name = written.get(key, "data/mappings.db")
+                self.assertEqual(os.path.join("/start", name), value, key)
+                written.pop(key, None)
+        self.assertEqual({}, written)
+        self.assertEqual("/start/data/mappings.db", config.database.path)
+
+    def test_every_key_that_names_a_file_is_known_as_one(self):
+        for model in (GatewayConfig, AgentConfig):
+            for key, leaf in leaves(model).items():
+                if key.endswith("_file") or key == "database.path":
+                    self.assertTrue(leaf.kind.is_file, key)
+
+    def test_secrets_are_read_from_there(self):
+        config = self.load("token_file: token", load_agent, **{"/start/token": SECRET})
+        assert config.token is not None
+        self.assertEqual(SECRET, config.token.get_secret_value())
+        self.assertEqual("/start/token", config.token_file)
+
+    def test_without_a_folder_they_stay(self):
+        self.assertEqual("./data/mappings.db", load("").config.database.path)

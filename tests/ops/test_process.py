@@ -19,7 +19,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.config.gateway import GatewayConfig
 from gateway.errors import ConfigError, OperatorError
-from gateway.ops import process
+from gateway.ops import early, process
+from gateway.ops.early import EarlySignals
 from gateway.ops.levels import Levels
 from gateway.ops.log_settings import gateway_log_settings
 from gateway.ops.process import (
@@ -95,9 +96,52 @@ class EndTests(SynchronousTestCase):
         self.end.watch()
         self.assertEqual({}, self.installed)
         self.reactor.run()
-        self.assertEqual(
-            {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}, set(self.installed)
+        taken = {signal.SIGTERM, signal.SIGINT, *early.HELD}
+        self.assertEqual(taken, set(self.installed))
+
+    def test_what_came_before_is_done_then(self):
+        reloads = []
+        early_signals = EarlySignals()
+        early_signals._noted = [signal.SIGUSR1, signal.SIGHUP]
+        self.end = ProcessEnd(
+            cast(Any, self.reactor),
+            self.force,
+            lambda: reloads.append(1),
+            early=early_signals,
         )
+        self.watch()
+        self.assertEqual([1], reloads)
+
+    def hung_up(self, *, ignored=False):
+        """Return what reloads are counted in, with a terminal that is closed now."""
+        reloads = []
+        early_signals = EarlySignals()
+        early_signals.hang_ups_ignored = ignored
+        self.patch(early_signals.terminal, "is_gone", lambda: True)
+        self.end = ProcessEnd(
+            cast(Any, self.reactor),
+            self.force,
+            lambda: reloads.append(1),
+            early=early_signals,
+        )
+        self.watch()
+        return reloads
+
+    def test_a_closed_terminal_stops_it_once(self):
+        reloads = self.hung_up()
+        for _ in range(2):  # from the kernel and from the shell
+            self.send(signal.SIGHUP)
+        self.reactor.run()
+        self.assertEqual((1, 0), (self.reactor.stops, self.forced))
+        self.assertEqual([], reloads)
+
+    def test_under_nohup_the_first_hang_up_is_ignored_and_others_reload(self):
+        reloads = self.hung_up(ignored=True)
+        for expected in ([], [1]):
+            self.send(signal.SIGHUP)
+            self.reactor.run()
+            self.assertEqual(expected, reloads)
+        self.assertEqual(0, self.reactor.stops)
 
     def test_a_hang_up_has_files_read_anew_and_stops_nothing(self):
         reloads = []
