@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -21,12 +21,16 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
+from gateway.mux.stream import Ending, StreamRequest
+from gateway.policy.backlogs import Flow
 from gateway.policy.bans import Ban
 from gateway.policy.budget import Budget
 from gateway.policy.credentials import AgentCredential
 from gateway.policy.history import History, Lifetime, TrafficRecord
 from gateway.policy.mapping import Mapping, Match
 from gateway.policy.rates import Bucket
+from gateway.wire.hello import HelloAck, RegisterAck
+from gateway.wire.messages import OpenRequest
 
 # told of a connection that begins: local address, local port, address that is dialled
 Dialled: TypeAlias = Callable[[str, int, str], None]
@@ -442,3 +446,127 @@ class INetwork(Interface):
             a literal address is returned as it is.  An answer may be some seconds
             old.  It fails with `UnresolvableError`.  Cancelling it gives up waiting.
         """
+
+
+class IStream(Interface):
+    """A stream of a link, for whoever opened it or dials for it."""
+
+    sent: int = Attribute("bytes from the near socket handed to the link")
+    received: int = Attribute("bytes from the link handed to the near socket")
+    over: bool = Attribute("whether it has ended")
+    waits_for: str | None = Attribute("what its bytes wait for here; None = nothing")
+
+    def attach(near: Any) -> None:
+        """Confirm the target, which is reached, and let bytes flow.
+
+        Args:
+            near: the protocol of its socket, a `relay.near.NearProtocol`.
+        """
+
+    def refuse(status: int) -> None:
+        """Answer that the target cannot be reached."""
+
+    def write(data: bytes | memoryview) -> None:
+        """Send bytes, or keep them and pause the near socket.
+
+        Args:
+            data: a view need be good during this call only.
+        """
+
+    def kill(reason: int, why: str) -> None:
+        """End it at once, at both ends."""
+
+    def break_off(why: str) -> None:
+        """End it at once for what it holds."""
+
+    def flows() -> tuple[Flow, ...]:
+        """Return what waits for the near socket's peer and for the link."""
+
+
+class IStreamListener(Interface):
+    """Whoever opened a stream, or dials for it."""
+
+    address: str = Attribute("whose it is: an IPv4 address or an IPv6 /64")
+
+    def stream_requested(stream: IStream, request: OpenRequest) -> None:
+        """The far end wants a target; `attach` or `refuse` follows."""
+
+    def stream_opened(stream: IStream) -> None:
+        """The far end has reached the target."""
+
+    def stream_ended(stream: IStream, ending: Ending) -> None:
+        """The stream is over; its near socket is closed or being flushed."""
+
+
+class ILink(Interface):
+    """An authenticated connection between two ends, which carries streams."""
+
+    host: str = Attribute("address of the far end")
+    address: str = Attribute("the same with its port, for logs")
+    negotiated: bool = Attribute("whether it has credit, half-close and reset")
+    spoken: bool = Attribute("whether the far end has sent a valid frame")
+    usable: bool = Attribute("whether new streams may be opened")
+    streams: int = Attribute("live streams")
+    sent_bytes: int = Attribute("bytes for the far end, frames and all")
+    received_bytes: int = Attribute("bytes from the far end, frames and all")
+    round_trip: float | None = Attribute("seconds of the last round trip, or None")
+
+    def open(near: Any, listener: IStreamListener, request: StreamRequest) -> IStream:
+        """Ask the far end for a target on behalf of a visitor.
+
+        Args:
+            near: the protocol of the visitor's socket, a `relay.near.NearProtocol`.
+            listener: told of the life of the stream.
+            request: what it is for.
+
+        Raises:
+            PayloadError: the host or the meta is too long, or the link cannot carry
+                such streams.
+        """
+
+    def answer_registration(ack: RegisterAck) -> None:
+        """Answer a request for a public port."""
+
+    def leave(reason: int, text: str) -> None:
+        """Say goodbye; with a polite reason the link closes behind its streams."""
+
+    def close_after_last_words(why: str) -> None:
+        """Send what is queued, and close."""
+
+    def abort(why: str) -> None:
+        """Close at once."""
+
+
+class IArrivingLink(ILink):
+    """A link whose far end has not been admitted yet."""
+
+    peer_names: frozenset[str] = Attribute(
+        "what the far end's certificate calls it; empty without one"
+    )
+    undecided: bool = Attribute("whether the far end has not said who it is")
+    awaits_word: bool = Attribute("whether the first valid frame is reported; settable")
+
+    def accept(ack: HelloAck) -> None:
+        """Admit the far end, whose HELLO was reported."""
+
+    def authenticate(message: str) -> None:
+        """Send a message of the proof."""
+
+    def refuse(error: str) -> None:
+        """Reject the far end, by HELLO_ACK, and close."""
+
+    def pad(size: int) -> None:
+        """Send bytes that mean nothing, so that the far end can time them."""
+
+
+class NamedLink(NamedTuple):
+    """A link and whose it is.
+
+    Attributes:
+        agent: name of the agent; None = it has not said it.
+        number: of this link among the agent's; None = not known.
+    """
+
+    agent: str | None
+    number: int | None
+    link: ILink

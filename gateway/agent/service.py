@@ -22,12 +22,11 @@ from gateway.agent.expose import Exposures
 from gateway.agent.rounds import Round, Server
 from gateway.agent.targets import TargetDial, Targets
 from gateway.errors import ProtocolError
-from gateway.interfaces import ITLS, Dialled, INetwork
+from gateway.interfaces import ITLS, Dialled, INetwork, IStreamListener, NamedLink
 from gateway.link.factory import build_link
-from gateway.link.ledger import NamedLink
 from gateway.link.proof import AgentProof, ProofError
 from gateway.link.protocol import LinkProtocol, LinkSettings
-from gateway.link.stream import StreamListener, StreamTransport
+from gateway.link.stream import StreamTransport
 from gateway.mux.core import SessionSettings
 from gateway.policy.backoff import Backoff
 from gateway.policy.budget import Budget
@@ -394,7 +393,7 @@ class LinkKeeper:
             return None
         before, self._seen_bytes = self._seen_bytes, link.received_bytes
         return LinkUse(
-            streams=len(link.session.core.streams),
+            streams=link.streams,
             waiting=link.full or link.stalled > 0,
             arrived=link.received_bytes - before,
             round_trip=link.session.liveness.shortest,
@@ -403,7 +402,7 @@ class LinkKeeper:
     def retire(self) -> None:
         """Close a link that is up and has no streams; it is not tried again."""
         link = self.link
-        if link is None or not link.usable or link.session.core.streams:
+        if link is None or not link.usable or link.streams:
             return
         self._retired = True
         link.leave(frames.SURPLUS, "not needed now")
@@ -587,7 +586,7 @@ class LinkKeeper:
             address=link.address,
         )
 
-    def link_listener(self, link: LinkProtocol) -> StreamListener:
+    def link_listener(self, link: LinkProtocol) -> IStreamListener:
         """Return who dials for one stream."""
         return TargetDial(self._parts.targets)
 

@@ -9,10 +9,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from gateway.errors import DeniedError, DialError
-from gateway.interfaces import Dialled, IAttempt
-from gateway.link.stream import StreamTransport
+from gateway.interfaces import Dialled, IAttempt, IStream, IStreamListener
 from gateway.mux.stream import Ending
 from gateway.ops.logs import InfoLogger
 from gateway.policy.addresses import PORTS, cut_port, holder_of
@@ -175,6 +175,7 @@ class _NearFactory(Factory):
         return self._build.near()
 
 
+@implementer(IStreamListener)
 class TargetDial:
     """One stream, from the gateway's request to the end of the target's socket."""
 
@@ -192,7 +193,7 @@ class TargetDial:
         "_waiting",
     )
 
-    _stream: StreamTransport
+    _stream: IStream
 
     def __init__(self, targets: Targets) -> None:
         self._targets = targets
@@ -215,11 +216,11 @@ class TargetDial:
         """Return the protocol for the target's connection."""
         return NearProtocol(self._reached, self._lost)
 
-    def stream_requested(self, stream: StreamTransport, request: OpenRequest) -> None:
+    def stream_requested(self, stream: IStream, request: OpenRequest) -> None:
         """Dial, within the limits."""
         targets = self._targets
         meta = request.meta
-        trace = str(meta.get("trace", f"stream {stream.stream.id}"))
+        trace = str(meta.get("trace", f"stream {request.stream_id}"))
         self._trace = cleaned(trace, LONGEST_META)
         self._visitor = cleaned(str(meta.get("visitor", "a visitor")), LONGEST_META)
         self._target = targets.place(request)
@@ -252,7 +253,7 @@ class TargetDial:
     def _dialled(self, local: str, port: int, address: str) -> None:
         self._targets.hops.note(local, port, address, self._hops)
 
-    def _refuse(self, stream: StreamTransport, status: int, why: str) -> None:
+    def _refuse(self, stream: IStream, status: int, why: str) -> None:
         self._say_closed(why)
         stream.refuse(status)
 
@@ -291,10 +292,10 @@ class TargetDial:
         self._targets.log.failure("a target could not be joined", failure=failure)
         self._stream.kill(frames.ABORTED, "internal error")
 
-    def stream_opened(self, stream: StreamTransport) -> None:
+    def stream_opened(self, stream: IStream) -> None:
         """Agents answer; nobody answers them."""
 
-    def stream_ended(self, stream: StreamTransport, ending: Ending) -> None:
+    def stream_ended(self, stream: IStream, ending: Ending) -> None:
         """Give up a dial under way, or say how much was carried."""
         dialing = self._dialing
         self._stop_waiting()

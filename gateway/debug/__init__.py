@@ -8,7 +8,8 @@ from typing import cast
 from twisted.application.service import Service
 
 from gateway.config.common import DebugConfig
-from gateway.link.ledger import NamedLink, as_text, ledger_of
+from gateway.interfaces import NamedLink
+from gateway.link.ledger import as_text, ledger_of
 
 
 def debugged(

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, cast
 
+from gateway.interfaces import NamedLink
 from gateway.link.protocol import LinkProtocol
 from gateway.link.stream import StreamTransport
 from gateway.mux.credit import UNLIMITED
 
 
-class NamedLink(NamedTuple):
-    """A link and whose it is.
-
-    Attributes:
-        agent: name of the agent; None = it has not said it.
-        number: of this link among the agent's; None = not known.
-    """
-
-    agent: str | None
-    number: int | None
-    link: LinkProtocol
-
-
 def ledger_of(named: NamedLink) -> dict[str, Any]:
     """Return everything as values for JSON; sizes in bytes, times in seconds."""
-    link = named.link
+    link = cast(LinkProtocol, named.link)  # there is no other kind yet
     session = link.session
     core, liveness = session.core, session.liveness
     return {

@@ -14,11 +14,17 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gateway.errors import ProtocolError
-from gateway.interfaces import IByteTransport, ICertified, IViewReceiver
+from gateway.interfaces import (
+    IArrivingLink,
+    IByteTransport,
+    ICertified,
+    IStreamListener,
+    IViewReceiver,
+)
 from gateway.link.seams import LinkedStream
-from gateway.link.stream import StreamListener, StreamTransport
+from gateway.link.stream import StreamTransport
 from gateway.link.turns import Turns
-from gateway.metrics.tallies import Stalls, Tally
+from gateway.metrics.tallies import Stalls
 from gateway.mux.core import Rules
 from gateway.mux.legacy import Legacy
 from gateway.mux.negotiated import PAUSE_MARK
@@ -28,8 +34,6 @@ from gateway.mux.session import CROWDED, Session
 from gateway.mux.stream import Stream, StreamEnd, StreamRequest
 from gateway.policy.addresses import join_host_port
 from gateway.policy.budget import Budget
-from gateway.policy.credentials import AgentScope
-from gateway.policy.rates import Bucket
 from gateway.relay.linger import Linger
 from gateway.relay.near import NearProtocol
 from gateway.wire import frames
@@ -53,7 +57,7 @@ class LinkOwner(Seam):
         """The connection is up; an agent's owner greets now."""
 
     def link_hello(self, link: LinkProtocol, hello: Hello) -> None:
-        """Gateway: call `accept` or `refuse`."""
+        """Call `accept` or `refuse`."""
 
     def link_auth(self, link: LinkProtocol, message: str) -> None:
         """A message of the proof that HELLO announced."""
@@ -62,19 +66,19 @@ class LinkOwner(Seam):
         """The link is usable; None = by the legacy protocol."""
 
     def link_spoke(self, link: LinkProtocol) -> None:
-        """Gateway: a link with `awaits_word` sent its first valid frame."""
+        """A link with `awaits_word` has received its first valid frame."""
 
     def link_refused(self, link: LinkProtocol, error: str) -> None:
-        """Agent: the gateway refused the link, which is being closed."""
+        """The far end refused the link, which is being closed."""
 
-    def link_listener(self, link: LinkProtocol) -> StreamListener:
-        """Agent: return who dials for a stream that the gateway opens."""
+    def link_listener(self, link: LinkProtocol) -> IStreamListener:
+        """Return who dials for a stream that the far end opens."""
 
     def link_register(self, link: LinkProtocol, wish: Register) -> None:
-        """Gateway: the agent wants a public port."""
+        """The far end wants a public port."""
 
     def link_registered(self, link: LinkProtocol, ack: RegisterAck) -> None:
-        """Agent: the gateway answered a wish."""
+        """The far end answered our request for a public port."""
 
     def link_goodbye(self, link: LinkProtocol, goodbye: Goaway) -> None:
         """The far end leaves."""
@@ -119,7 +123,7 @@ class LinkSettings:
     turns: Turns = field(default_factory=Turns)
 
 
-@implementer(IPushProducer, IViewReceiver)
+@implementer(IPushProducer, IViewReceiver, IArrivingLink)
 class LinkProtocol(Protocol):
     """Feed one tunnel connection into its session.
 
@@ -131,19 +135,11 @@ class LinkProtocol(Protocol):
         stalls: what bytes had to wait for.
         seconds: tells the monotonic time.
         received_bytes: bytes that came from the far end, frames and all.
-        tally: gateway: what visits of this agent have carried; None before it is
-            admitted.
         linger: flushes near sockets whose stream is over.
         full: the transport takes nothing more for now.
         awaits_word: the owner wants to hear of the first valid frame.
-        served: gateway: whether it was given to a visitor before.
-        registering: gateway: requests for public ports that are not answered yet.
-        agent: gateway: name of the agent; empty before it is admitted.
         host: address of the far end.
         address: the same with its port, for logs.
-        certified: what the far end's certificate calls it; empty without one.
-        scope: gateway: what the agent may do; None = all.
-        buckets: gateway: what its visitors' bytes pass, in and out; None = nothing.
     """
 
     transport: IByteTransport
@@ -164,15 +160,8 @@ class LinkProtocol(Protocol):
         self.stalls = settings.stalls
         self.seconds = clock.seconds
         self.received_bytes = 0
-        self.served = False
-        self.registering = 0
-        self.agent = ""
-        self.tally: Tally | None = None
         self.linger = linger
         self.host = self.address = "?"
-        self.certified: frozenset[str] = frozenset()
-        self.scope: AgentScope | None = None
-        self.buckets: tuple[Bucket, Bucket] | None = None
         self._clock = clock
         self._settings = settings
         self._owner = owner
@@ -226,6 +215,29 @@ class LinkProtocol(Protocol):
         )
 
     @property
+    def undecided(self) -> bool:
+        """Whether the far end has not said who it is."""
+        return self.session.rules is None
+
+    @property
+    def spoken(self) -> bool:
+        """Whether the far end has sent a valid frame."""
+        return self.session.spoken
+
+    @property
+    def streams(self) -> int:
+        """How many streams are live."""
+        return len(self.session.core.streams)
+
+    @property
+    def peer_names(self) -> frozenset[str]:
+        """What the far end's certificate calls it; empty without one."""
+        transport: object = self.transport
+        if not ICertified.providedBy(transport):
+            return frozenset()
+        return transport.peer_names
+
+    @property
     def sent_bytes(self) -> int:
         """Bytes for the far end, frames and all."""
         return self.session.core.outbox.sent_bytes
@@ -269,8 +281,6 @@ class LinkProtocol(Protocol):
         peer = self.transport.getPeer()
         if isinstance(peer, (IPv4Address, IPv6Address)):
             self.host, self.address = peer.host, join_host_port(peer.host, peer.port)
-        if ICertified.providedBy(self.transport):
-            self.certified = cast(ICertified, self.transport).peer_names
         self._read_size = self.transport.read_size
         self.transport.read_size = min(FIRST_READ, self._read_size)
         self.transport.registerProducer(self, True)
@@ -531,7 +541,7 @@ class LinkProtocol(Protocol):
     def open(
         self,
         near: NearProtocol,
-        listener: StreamListener,
+        listener: IStreamListener,
         request: StreamRequest,
     ) -> StreamTransport:
         """Ask the far end for a target on behalf of a visitor.
@@ -566,7 +576,7 @@ class LinkProtocol(Protocol):
             self.flush()
 
     def accept(self, ack: HelloAck) -> None:
-        """Gateway: take the agent."""
+        """Admit the far end, whose HELLO was reported."""
         self.session.accept(ack)
         self.flush()
 
@@ -576,17 +586,17 @@ class LinkProtocol(Protocol):
         self.flush()
 
     def refuse(self, error: str) -> None:
-        """Gateway: turn the agent away, by HELLO_ACK, and close."""
+        """Reject the far end, by HELLO_ACK, and close."""
         self.session.refuse(error)
         self.close_after_last_words(error)
 
     def register(self, wish: Register) -> None:
-        """Agent: ask for a public port."""
+        """Ask for a public port."""
         self.session.register(wish)
         self.flush()
 
     def answer_registration(self, ack: RegisterAck) -> None:
-        """Gateway: answer a wish."""
+        """Answer a request for a public port."""
         self.session.answer_registration(ack)
         self.flush()
 
@@ -677,7 +687,7 @@ class LinkProtocol(Protocol):
         self.close_after_last_words(f"refused: {error}")
 
     def new_end(self, stream: Stream) -> StreamEnd:
-        """Make the near side of a stream that the gateway opens."""
+        """Make the near side of a stream that the far end opens."""
         end = StreamTransport(self, self._owner.link_listener(self))
         end.stream = stream
         return end

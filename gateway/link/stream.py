@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from typing import Final
-from typing import Protocol as Seam
 
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
+from gateway.interfaces import IStream, IStreamListener
 from gateway.link.seams import StreamLink
 from gateway.metrics.tallies import LINK, MEMORY, TARGET, VISITOR, WINDOW
 from gateway.mux.stream import Ending, State, Stream
@@ -23,24 +23,7 @@ SLOW_SECONDS: Final = 0.05
 _ENDED: Final = State.ENDED  # a member of an enum is slow to look up
 
 
-class StreamListener(Seam):
-    """Whoever opened the stream, or dials for it."""
-
-    @property
-    def address(self) -> str:
-        """Whose the stream is: an IPv4 address or an IPv6 /64."""
-
-    def stream_requested(self, stream: StreamTransport, request: OpenRequest) -> None:
-        """Agent: the gateway wants a target; `attach` or `refuse` follows."""
-
-    def stream_opened(self, stream: StreamTransport) -> None:
-        """Gateway: the agent reached the target."""
-
-    def stream_ended(self, stream: StreamTransport, ending: Ending) -> None:
-        """The stream is over; its near socket is closed or being flushed."""
-
-
-@implementer(IPushProducer)
+@implementer(IPushProducer, IStream)
 class StreamTransport:
     """Join one stream of a link to its near socket.
 
@@ -74,7 +57,7 @@ class StreamTransport:
 
     stream: Stream
 
-    def __init__(self, link: StreamLink, listener: StreamListener) -> None:
+    def __init__(self, link: StreamLink, listener: IStreamListener) -> None:
         self._link = link
         self._rules = link.rules
         self._listener = listener
@@ -173,7 +156,7 @@ class StreamTransport:
     # -- near socket ---------------------------------------------------------
 
     def join(self, near: NearProtocol) -> None:
-        """Gateway: take a visitor, whose early bytes may follow the request."""
+        """Take a visitor, whose early bytes may follow the request."""
         self._near = near
         near.far = self
         self._register(near)
@@ -181,7 +164,7 @@ class StreamTransport:
             near.transport.resumeProducing()
 
     def attach(self, near: NearProtocol) -> None:
-        """Agent: the target is reached; say so and let bytes flow."""
+        """Confirm the target, which is reached, and let bytes flow."""
         link = self._link
         self._near = near
         near.far = self
@@ -199,7 +182,7 @@ class StreamTransport:
         link.flush()
 
     def refuse(self, status: int) -> None:
-        """Agent: the target cannot be reached."""
+        """Answer that the target cannot be reached."""
         if not self.over:
             self._rules.answer(self.stream, status)
             self._link.flush()
@@ -325,11 +308,11 @@ class StreamTransport:
     # -- StreamEnd, for the session --------------------------------------------
 
     def requested(self, request: OpenRequest) -> None:
-        """Agent: pass the request on."""
+        """Pass the request on."""
         self._listener.stream_requested(self, request)
 
     def opened(self) -> None:
-        """Gateway: the target is confirmed."""
+        """Pass on that the target is reached, and send what waits."""
         self._listener.stream_opened(self)
         self.go_on()
 

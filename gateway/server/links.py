@@ -17,13 +17,18 @@ from twisted.python.failure import Failure
 
 from gateway import SOFTWARE
 from gateway.errors import ProtocolError
-from gateway.link.ledger import NamedLink
+from gateway.interfaces import (
+    IArrivingLink,
+    ILink,
+    IStream,
+    IStreamListener,
+    NamedLink,
+)
 from gateway.link.proof import SCRAM, GatewayProof, ProofError
-from gateway.link.protocol import LinkProtocol
-from gateway.link.stream import StreamListener
 from gateway.metrics.tallies import LATENCY_BOUNDS, Histogram, Tally
 from gateway.mux.core import SessionSettings
 from gateway.mux.session import CROWDED
+from gateway.mux.stream import StreamRequest
 from gateway.ops.events import Emit, unheard
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.credentials import AgentCredential, AgentScope
@@ -33,6 +38,7 @@ from gateway.policy.links import Recent
 from gateway.policy.rates import Bucket
 from gateway.policy.shares import Shares
 from gateway.relay.linger import Linger
+from gateway.relay.near import NearProtocol
 from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
 from gateway.texts import Texts
@@ -164,6 +170,79 @@ class AgentEvents(Seam):
         """
 
 
+class AgentLink:
+    """A link of an agent, and what the gateway knows of it.
+
+    Attributes:
+        link: the link itself.
+        host: address of the agent.
+        agent: name of the agent.
+        number: of this link among the agent's.
+        scope: what the agent may do; None = all.
+        tally: what visits of this agent have carried.
+        buckets: what its visitors' bytes pass, in and out; None = nothing.
+        recent: what the link moved of late.
+        served: whether it was given to a visitor before.
+        registering: requests for public ports that are not answered yet.
+    """
+
+    __slots__ = (
+        "agent",
+        "buckets",
+        "host",
+        "link",
+        "number",
+        "recent",
+        "registering",
+        "scope",
+        "served",
+        "tally",
+    )
+
+    def __init__(
+        self,
+        link: ILink,
+        agent: str,
+        number: int,
+        scope: AgentScope | None,
+        tally: AgentTally,
+    ) -> None:
+        self.link = link
+        self.host = link.host
+        self.agent = agent
+        self.number = number
+        self.scope = scope
+        self.tally = tally
+        self.buckets: tuple[Bucket, Bucket] | None = None
+        self.recent = Recent()
+        self.served = False
+        self.registering = 0
+
+    @property
+    def usable(self) -> bool:
+        """Whether new streams may be opened."""
+        return self.link.usable
+
+    def load(self, now: float) -> float:
+        """Return how much it has to do, in streams.
+
+        Bytes of the last second count as well: one download fills a link more than
+        many idle streams do.
+
+        Args:
+            now: monotonic seconds.
+        """
+        link = self.link
+        moved = link.received_bytes + link.sent_bytes
+        return link.streams + self.recent.weight(moved, now)
+
+    def open(
+        self, near: NearProtocol, listener: IStreamListener, request: StreamRequest
+    ) -> IStream:
+        """Open a stream for a visitor; see `ILink.open`."""
+        return self.link.open(near, listener, request)
+
+
 class _Agent:
     """The links of one agent, all of one process."""
 
@@ -171,8 +250,7 @@ class _Agent:
         self.instance = hello.instance if hello is not None else ""
         self.software = hello.software if hello is not None else ""
         self.connected_at = connected_at
-        self.links: dict[int, LinkProtocol] = {}
-        self.recent: dict[int, Recent] = {}  # what each link moved
+        self.links: dict[int, AgentLink] = {}
         self.replaced: deque[str] = deque(maxlen=REMEMBERED_INSTANCES)
         self._buckets: tuple[Bucket, Bucket] | None = None
 
@@ -197,13 +275,16 @@ class _Agent:
             return False
         if not scope.max_streams:
             return True
-        links = self.links.values()
-        streams = sum(len(link.session.core.streams) for link in links)
-        return streams < scope.max_streams
+        return self.streams < scope.max_streams
+
+    @property
+    def streams(self) -> int:
+        """Live streams on all its links."""
+        return sum(one.link.streams for one in self.links.values())
 
     def has_spoken(self) -> bool:
         """Tell whether it has proved to be an agent by a valid frame."""
-        return any(link.session.spoken for link in self.links.values())
+        return any(one.link.spoken for one in self.links.values())
 
 
 class Links:
@@ -236,16 +317,16 @@ class Links:
         self._credentials = credentials
         credentials.changed = self._credential_changed
         self._pepper = random_bytes(PEPPER_BYTES)
-        self._proofs: dict[LinkProtocol, tuple[Hello, GatewayProof]] = {}
+        self._proofs: dict[IArrivingLink, tuple[Hello, GatewayProof]] = {}
         self._settings = settings
         self._texts = texts
         self._events = events
         self._random = random_bytes
         self._wall_clock = wall_clock
         self._agents: dict[str, _Agent] = {}
-        self._place: dict[LinkProtocol, tuple[str, int]] = {}
-        self._connections: dict[LinkProtocol, None] = {}  # in the order of arrival
-        self._candidates: list[LinkProtocol] = []
+        self._place: dict[ILink, AgentLink] = {}
+        self._connections: dict[IArrivingLink, None] = {}  # in the order of arrival
+        self._candidates: list[IArrivingLink] = []
         self._slots = Slots(settings.max_links)
         self._leaving = False
         self._expiries = Expiries()  # of the keys of connected agents
@@ -256,9 +337,9 @@ class Links:
         self.made = self.given = self.given_again = 0
         self.waits = Histogram(LATENCY_BOUNDS)
         self._empty: list[Deferred[None]] = []
-        self._unproven: Shares[LinkProtocol] = Shares()  # those without a name
+        self._unproven: Shares[ILink] = Shares()  # those without a name
         word = "Dropped" if settings.session.allow_legacy else "Unauthorized"
-        self._surplus: set[LinkProtocol] = set()  # those that their agents close
+        self._surplus: set[IArrivingLink] = set()  # those that their agents close
         self._refusals = RefusalLog(clock, "link", word, emit)
         self._offences = RefusalLog(clock, "link", emit=emit)  # wrong credentials
         self.linger = Linger(clock)
@@ -288,20 +369,21 @@ class Links:
         """Return every connection, also of those who have no name yet."""
         found = []
         for link in self._connections:
-            name, number = self._place.get(link, (None, None))
+            one = self._place.get(link)
+            name, number = (None, None) if one is None else (one.agent, one.number)
             found.append(NamedLink(name, number, link))
         return found
 
     def _view(self, name: str, agent: _Agent) -> AgentView:
-        links = list(agent.links.values())
-        trips = [link.session.liveness.rtt_seconds for link in links]
+        links = [one.link for one in agent.links.values()]
+        trips = [link.round_trip for link in links]
         known = [trip for trip in trips if trip is not None]
         return AgentView(
             name=name,
             instance=agent.instance,
             negotiated=all(link.negotiated for link in links),
             links=len(links),
-            streams=sum(len(link.session.core.streams) for link in links),
+            streams=agent.streams,
             rtt_seconds=min(known) if known else None,
             connected_at=agent.connected_at,
             address=links[0].address if links else "",
@@ -309,11 +391,8 @@ class Links:
             links_total=self._tallies[name].links,
         )
 
-    def pick(self, name: str | None, port: int | None = None) -> LinkProtocol | None:
+    def pick(self, name: str | None, port: int | None = None) -> AgentLink | None:
         """Return the link for a new stream, the one with least to do, or None.
-
-        Bytes of the last second count as well as streams: one download fills a link
-        more than many idle streams do.
 
         Args:
             name: the agent asked for; None = the default agent, else the only
@@ -326,15 +405,13 @@ class Links:
         best, least = None, inf
         limit, now = self._settings.streams_per_link or inf, self._clock.seconds()
         full = False
-        for number, link in agent.links.items():
-            if not link.usable:
+        for one in agent.links.values():
+            if not one.link.usable:
                 continue
             full = True
-            streams = len(link.session.core.streams)
-            moved = link.received_bytes + link.sent_bytes
-            load = streams + agent.recent[number].weight(moved, now)
-            if streams < limit and load < least:
-                best, least = link, load
+            load = one.load(now)
+            if one.link.streams < limit and load < least:
+                best, least = one, load
         if port is not None:
             self._given += best is not None
             self._full += full and best is None
@@ -351,7 +428,7 @@ class Links:
         """
         agent = self._default() if name is None else self._agents.get(name)
         links = () if agent is None else agent.links.values()
-        return any(link.scope and not link.scope.has_port(port) for link in links)
+        return any(one.scope and not one.scope.has_port(port) for one in links)
 
     @property
     def stream_places(self) -> StreamPlaces:
@@ -360,9 +437,9 @@ class Links:
             limit=self._settings.streams_per_link,
             active=max(
                 (
-                    len(link.session.core.streams)
+                    one.link.streams
                     for agent in self._agents.values()
-                    for link in agent.links.values()
+                    for one in agent.links.values()
                 ),
                 default=0,
             ),
@@ -384,7 +461,7 @@ class Links:
             return agent
         return others[0] if len(others) == 1 else None
 
-    def note_given(self, link: LinkProtocol) -> None:
+    def note_given(self, link: AgentLink) -> None:
         """Count that a visitor is given a link."""
         self.given += 1
         if link.served:
@@ -441,15 +518,15 @@ class Links:
         victim.abort(_CROWDED)
         return True
 
-    def _add_unproven(self, link: LinkProtocol) -> None:
+    def _add_unproven(self, link: ILink) -> None:
         self._unproven.add(link, link.host, self._clock.seconds())
 
-    def link_made(self, link: LinkProtocol) -> None:
+    def link_made(self, link: IArrivingLink) -> None:
         """Count it; it is nobody's until it is decided."""
         self._connections[link] = None
         self._add_unproven(link)
 
-    def link_hello(self, link: LinkProtocol, hello: Hello) -> None:
+    def link_hello(self, link: IArrivingLink, hello: Hello) -> None:
         """Check the credential, then the name."""
         if hello.auth == SCRAM:
             nonce = self._random(NONCE_BYTES).hex()
@@ -461,15 +538,15 @@ class Links:
             return
         self._admit(link, hello)
 
-    def _reject(self, link: LinkProtocol, why: str) -> None:
+    def _reject(self, link: IArrivingLink, why: str) -> None:
         self._offend(link, why)
         link.refuse(self._texts("authentication_failed"))
 
-    def _offend(self, link: LinkProtocol, why: str) -> None:
+    def _offend(self, link: IArrivingLink, why: str) -> None:
         self._offences.note(link.host, why)
         self._bans.failed(link.host)
 
-    def link_auth(self, link: LinkProtocol, message: str) -> None:
+    def link_auth(self, link: IArrivingLink, message: str) -> None:
         """Go on with an agent's proof; at its end the agent is admitted or not."""
         if link not in self._proofs:
             self._reject(link, "a proof of a kind that is not known")
@@ -490,18 +567,19 @@ class Links:
             self._reject(link, f"agent {hello.agent}: the key is of {proof.name}")
             return
         link.authenticate(answer)
-        link.scope = credential.scope
         agent = self._agents.get(hello.agent)
         most = credential.scope.max_links
         if agent is not None and 0 < most <= len({*agent.links} - {hello.link}):
             link.refuse(f"{self._texts('max_tunnels')}: {most} of this agent")
             return
-        self._admit(link, hello)
+        self._admit(link, hello, credential.scope)
 
-    def _admit(self, link: LinkProtocol, hello: Hello) -> None:
+    def _admit(
+        self, link: IArrivingLink, hello: Hello, scope: AgentScope | None = None
+    ) -> None:
         """Give an agent that is who it says its place."""
-        if self._settings.by_certificate and hello.agent not in link.certified:
-            names = cleaned(", ".join(sorted(link.certified)), 200) or "nobody by name"
+        if self._settings.by_certificate and hello.agent not in link.peer_names:
+            names = cleaned(", ".join(sorted(link.peer_names)), 200) or "nobody by name"
             self._offend(link, f"agent {hello.agent}: its certificate is for {names}")
             link.refuse(self._texts("unauthorized"))
             return
@@ -509,9 +587,9 @@ class Links:
             self._candidates.remove(link)
         self._displace(link, "it said HELLO after all")
         if hello.probe is not None:
-            self._answer_probe(link, hello, hello.probe)
+            self._answer_probe(link, hello, scope, hello.probe)
             return
-        error = self._claim(link, hello)
+        error = self._claim(link, hello, scope)
         if error is not None:
             self.log.warn(
                 "agent {agent} at {address} refused: {error}",
@@ -522,9 +600,9 @@ class Links:
             self._tell("refused", hello.agent, link, hello.link, error)
             link.refuse(error)
             return
-        link.accept(self._ack(link, hello))
+        link.accept(self._ack(hello, scope))
 
-    def _ack(self, link: LinkProtocol, hello: Hello) -> HelloAck:
+    def _ack(self, hello: Hello, scope: AgentScope | None) -> HelloAck:
         settings = self._settings
         return HelloAck(
             session=self._random(8).hex(),
@@ -533,17 +611,23 @@ class Links:
             max_frame=settings.session.max_frame,
             heartbeat=settings.session.heartbeat_seconds,
             open_timeout=settings.open_timeout,
-            links=min(MAX_LINKS, (link.scope and link.scope.max_links) or MAX_LINKS),
+            links=min(MAX_LINKS, (scope and scope.max_links) or MAX_LINKS),
         )
 
-    def _answer_probe(self, link: LinkProtocol, hello: Hello, padding: int) -> None:
+    def _answer_probe(
+        self,
+        link: IArrivingLink,
+        hello: Hello,
+        scope: AgentScope | None,
+        padding: int,
+    ) -> None:
         """Say that the agent would be taken; the link stays nobody's, and ends."""
         self.log.info(
             "agent {agent} at {address}: a probe, which takes no place",
             agent=hello.agent,
             address=link.address,
         )
-        ack = self._ack(link, hello)
+        ack = self._ack(hello, scope)
         link.accept(
             replace(ack, software=SOFTWARE, clock=self._wall_clock(), probe=True)
         )
@@ -556,7 +640,9 @@ class Links:
             return not self._credentials
         return hmac.compare_digest(token.encode(), (hello.token or "").encode())
 
-    def _claim(self, link: LinkProtocol, hello: Hello) -> str | None:
+    def _claim(
+        self, link: IArrivingLink, hello: Hello, scope: AgentScope | None
+    ) -> str | None:
         """Give the link its place among the agent's; return why not."""
         agent = self._agents.get(hello.agent)
         if agent is not None and agent.instance != hello.instance:
@@ -568,11 +654,11 @@ class Links:
         before = agent.links.get(hello.link)
         if before is not None:
             why = "replaced by a new link of the same agent"
-            self._displace(before, why)
-            before.abort(why)
+            self._displace(before.link, why)
+            before.link.abort(why)
         if not self._slots.acquire():
             return self._texts("max_tunnels")
-        self._settle(link, hello.agent, hello.link, agent)
+        self._settle(link, hello.agent, hello.link, agent, scope)
         return None
 
     def _take_over(self, name: str, old: _Agent, hello: Hello) -> _Agent:
@@ -586,25 +672,26 @@ class Links:
             new=hello.instance,
             old=old.instance or "a legacy agent",
         )
-        for link in list(old.links.values()):
-            self._displace(link, NAME_TAKEN)
-            link.leave(frames.REPLACED, NAME_TAKEN)
+        for one in list(old.links.values()):
+            self._displace(one.link, NAME_TAKEN)
+            one.link.leave(frames.REPLACED, NAME_TAKEN)
         return agent
 
     def _settle(
-        self, link: LinkProtocol, name: str, number: int, agent: _Agent
+        self,
+        link: IArrivingLink,
+        name: str,
+        number: int,
+        agent: _Agent,
+        scope: AgentScope | None = None,
     ) -> None:
         arrived = self._agents.get(name) is not agent
         self._agents[name] = agent
-        agent.links[number] = link
-        agent.recent[number] = Recent()
-        if link.scope is not None:
-            link.buckets = agent.share(
-                link.scope.bandwidth_limit, self._clock.seconds()
-            )
+        one = AgentLink(link, name, number, scope, self._tally(name))
+        agent.links[number] = self._place[link] = one
+        if scope is not None:
+            one.buckets = agent.share(scope.bandwidth_limit, self._clock.seconds())
             self._watch_key(name)
-        self._place[link] = (name, number)
-        link.agent, link.tally = name, self._tally(name)
         self.made += 1
         self._unproven.discard(link)
         if arrived:
@@ -640,7 +727,7 @@ class Links:
         self,
         action: str,
         agent: str,
-        link: LinkProtocol,
+        link: ILink,
         number: int,
         reason: str | None = None,
     ) -> None:
@@ -653,14 +740,14 @@ class Links:
             reason=reason,
         )
 
-    def _displace(self, link: LinkProtocol, why: str) -> None:
+    def _displace(self, link: ILink, why: str) -> None:
         """Take a link out of the tables; its connection may live a little on."""
         place = self._place.pop(link, None)
         if place is None:
             return
         self._add_unproven(link)
         self._slots.release()
-        name, number = place
+        name, number = place.agent, place.number
         if link in self._surplus:
             self.log.info(
                 "agent {agent} closed its link {number} at {address}: not needed now",
@@ -680,22 +767,23 @@ class Links:
             )
             self._tell("down", name, link, number, why)
         agent = self._agents[name]
-        del agent.links[number], agent.recent[number]
+        del agent.links[number]
         if not agent.links:
             del self._agents[name]
             self._expiries.discard(name)
             self._emit("link", "left", agent=name)
             self._events.agent_left(name)
 
-    def link_decided(self, link: LinkProtocol, ack: HelloAck | None) -> None:
+    def link_decided(self, link: IArrivingLink, ack: HelloAck | None) -> None:
         """Log a negotiated link; give a legacy one its name."""
         if ack is None:
             self._admit_legacy(link)
         elif link in self._place:
             self._say_up(link)
 
-    def _say_up(self, link: LinkProtocol) -> None:
-        name, number = self._place[link]
+    def _say_up(self, link: IArrivingLink) -> None:
+        one = self._place[link]
+        name, number = one.agent, one.number
         self.log.info(
             "{phrase}: agent {agent} link {number} at {address}",
             phrase=self._texts("link_up"),
@@ -705,7 +793,7 @@ class Links:
         )
         self._tell("up", name, link, number)
 
-    def _admit_legacy(self, link: LinkProtocol) -> None:
+    def _admit_legacy(self, link: IArrivingLink) -> None:
         """Name a peer without HELLO: "default", where no other has it.
 
         A silent connection beside other agents waits until its first valid frame,
@@ -716,7 +804,7 @@ class Links:
             self._offences.note(link.host, why)
             link.abort(why)
             return
-        if self._agents and not link.session.spoken:
+        if self._agents and not link.spoken:
             self._candidates.append(link)
             link.awaits_word = True
             return
@@ -726,54 +814,55 @@ class Links:
             link.abort(NAME_TAKEN)
             return
         if agent is not None:
+            why = "replaced by another legacy agent"
             for old in list(agent.links.values()):
-                self._displace(old, "replaced by another legacy agent")
-                old.abort("replaced by another legacy agent")
+                self._displace(old.link, why)
+                old.link.abort(why)
         if not self._slots.acquire():
             link.abort(self._texts("max_tunnels"))
             return
         self._settle(link, DEFAULT_AGENT, 0, _Agent(None, self._wall_clock()))
         self._say_up(link)
 
-    def link_spoke(self, link: LinkProtocol) -> None:
+    def link_spoke(self, link: IArrivingLink) -> None:
         """A legacy candidate sent its first valid frame."""
         if link in self._candidates:
             self._candidates.remove(link)
             self._admit_legacy(link)
 
-    def link_refused(self, link: LinkProtocol, error: str) -> None:
+    def link_refused(self, link: IArrivingLink, error: str) -> None:
         """Gateways are not refused."""
 
-    def link_listener(self, link: LinkProtocol) -> StreamListener:
+    def link_listener(self, link: IArrivingLink) -> IStreamListener:
         """Agents open no streams: the session refuses the frame."""
         raise AssertionError("a gateway dials for nobody")
 
-    def link_register(self, link: LinkProtocol, wish: Register) -> None:
+    def link_register(self, link: IArrivingLink, wish: Register) -> None:
         """Answer an agent's wish for a public port."""
         place = self._place.get(link)
         if place is None:
             return
-        if link.registering >= MOST_REGISTERING:
+        if place.registering >= MOST_REGISTERING:
             why = f"{MOST_REGISTERING} requests of this link wait for their answers"
             link.answer_registration(RegisterAck(id=wish.id, error=why))
             return
-        link.registering += 1
-        answer = self._events.agent_registers(place[0], wish, link.scope)
+        place.registering += 1
+        answer = self._events.agent_registers(place.agent, wish, place.scope)
         answer.addErrback(self._registration_failed, wish)
-        answer.addCallback(self._registered, link)
+        answer.addCallback(self._registered, place)
 
-    def _registered(self, ack: RegisterAck, link: LinkProtocol) -> None:
-        link.registering -= 1
-        link.answer_registration(ack)
+    def _registered(self, ack: RegisterAck, place: AgentLink) -> None:
+        place.registering -= 1
+        place.link.answer_registration(ack)
 
     def _registration_failed(self, failure: Failure, wish: Register) -> RegisterAck:
         self.log.failure("registration failed", failure=failure)
         return RegisterAck(id=wish.id, error=self._texts("internal"))
 
-    def link_registered(self, link: LinkProtocol, ack: RegisterAck) -> None:
+    def link_registered(self, link: IArrivingLink, ack: RegisterAck) -> None:
         """Gateways do not register."""
 
-    def link_goodbye(self, link: LinkProtocol, goodbye: Goaway) -> None:
+    def link_goodbye(self, link: IArrivingLink, goodbye: Goaway) -> None:
         """The agent leaves: it gets no new streams."""
         if goodbye.reason == frames.SURPLUS:
             self._surplus.add(link)
@@ -784,10 +873,10 @@ class Links:
             text=goodbye.text or f"reason {goodbye.reason}",
         )
 
-    def link_failed(self, link: LinkProtocol, fault: ProtocolError) -> None:
+    def link_failed(self, link: IArrivingLink, fault: ProtocolError) -> None:
         """Say what was wrong, for strangers without a flood of lines."""
         words = fault.text(self._texts.language)
-        if link.session.rules is None and fault.kind in FLOODS:
+        if link.undecided and fault.kind in FLOODS:
             self._bans.failed(link.host)
         if not link.negotiated:
             self._refusals.note(link.host, words)
@@ -796,7 +885,7 @@ class Links:
                 "link of {address} dropped: {fault}", address=link.address, fault=words
             )
 
-    def link_unknown_kind(self, link: LinkProtocol, kind: int) -> None:
+    def link_unknown_kind(self, link: IArrivingLink, kind: int) -> None:
         """Say so of an agent; a newer one may know more than we do."""
         if link in self._place:
             self.log.warn(
@@ -805,14 +894,14 @@ class Links:
                 address=link.address,
             )
 
-    def link_lost(self, link: LinkProtocol, why: str) -> None:
+    def link_lost(self, link: IArrivingLink, why: str) -> None:
         """Take the link out of the tables."""
         if link in self._candidates:
             self._candidates.remove(link)
         self._proofs.pop(link, None)
         self._displace(link, why)
 
-    def link_closed(self, link: LinkProtocol) -> None:
+    def link_closed(self, link: IArrivingLink) -> None:
         """Forget the connection."""
         self._connections.pop(link, None)
         self._unproven.discard(link)
@@ -849,19 +938,19 @@ class Links:
         if credential is None:
             self._send_away(name, "the key is revoked")
             return
-        keyed = [link for link in self._links_of(name) if link.scope is not None]
-        for link in keyed:
-            link.scope = credential.scope
+        keyed = [one for one in self._links_of(name) if one.scope is not None]
+        for one in keyed:
+            one.scope = credential.scope
             rate = credential.scope.bandwidth_limit
-            link.buckets = self._agents[name].share(rate, self._clock.seconds())
+            one.buckets = self._agents[name].share(rate, self._clock.seconds())
         if keyed:
             for answer in self._events.agent_limited(name, credential.scope):
-                keyed[0].answer_registration(answer)
+                keyed[0].link.answer_registration(answer)
         if name in self._agents:
             self._watch_key(name)
         if self._settings.token is None:
             for other in list(self._agents):
-                if any(link.scope is None for link in self._links_of(other)):
+                if any(one.scope is None for one in self._links_of(other)):
                     self._send_away(other, "agents need a key now")
 
     def disconnect(self, name: str, why: str) -> int:
@@ -898,19 +987,19 @@ class Links:
         """End the links of agents whose key has expired."""
         self._expiry = None
         for name in self._expiries.due(self._wall_clock()):
-            keyed = any(link.scope is not None for link in self._links_of(name))
+            keyed = any(one.scope is not None for one in self._links_of(name))
             if keyed and self._credentials.get(name) is None:
                 self._send_away(name, "the key has expired")
         self._watch_expiry()
 
-    def _links_of(self, name: str) -> list[LinkProtocol]:
+    def _links_of(self, name: str) -> list[AgentLink]:
         agent = self._agents.get(name)
         return [] if agent is None else list(agent.links.values())
 
     def _send_away(self, name: str, why: str) -> None:
-        for link in self._links_of(name):
-            self._displace(link, why)
-            link.leave(frames.REVOKED, why)
+        for one in self._links_of(name):
+            self._displace(one.link, why)
+            one.link.leave(frames.REVOKED, why)
 
     # -- leaving -----------------------------------------------------------------
 

@@ -17,12 +17,18 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from gateway.edge.tcp import TcpEdge, Visit
 from gateway.errors import DeniedError, PayloadError, UnresolvableError
-from gateway.interfaces import Dialled, IAttempt, IByteTransport, IPaced
-from gateway.link.protocol import LinkProtocol
-from gateway.link.stream import StreamTransport
+from gateway.interfaces import (
+    Dialled,
+    IAttempt,
+    IByteTransport,
+    IPaced,
+    IStream,
+    IStreamListener,
+)
 from gateway.metrics.tallies import (
     BROKEN,
     DENIED,
@@ -47,7 +53,7 @@ from gateway.relay.flows import flows_of_stream
 from gateway.relay.near import NearProtocol
 from gateway.relay.pair import FINISHED as DONE
 from gateway.relay.pair import LEFT_EARLY, DirectVisitor
-from gateway.server.links import Links
+from gateway.server.links import AgentLink, Links
 from gateway.server.own import OwnPlaces
 from gateway.server.visit_log import VisitLog
 from gateway.texts import Texts
@@ -193,6 +199,7 @@ def _rate_bound(transport: object) -> bool:
     return IPaced.providedBy(transport) and IPaced(transport).rate_bound
 
 
+@implementer(IStreamListener)
 class TunnelVisit:
     """A visitor that reaches its target through an agent."""
 
@@ -223,8 +230,8 @@ class TunnelVisit:
         self.id = trace
         self._hops = 0
         self._resolving: Deferred[list[str]] | None = None
-        self._stream: StreamTransport | None = None
-        self._link: LinkProtocol | None = None
+        self._stream: IStream | None = None
+        self._link: AgentLink | None = None
         self.started_at = edge.clock.seconds()
         self.opened_at: float | None = None
         self.outcome = LEFT
@@ -250,14 +257,14 @@ class TunnelVisit:
         else:
             self._ask(link, ())
 
-    def _pick(self) -> LinkProtocol | None:
+    def _pick(self) -> AgentLink | None:
         mapping = self._edge.mapping
         link = self._router.links.pick(mapping.agent, mapping.port)
         if link is None:
             self._turn_away(NO_AGENT, self._why_no_link())
         return link
 
-    def _resolved(self, addresses: list[str], link: LinkProtocol) -> None:
+    def _resolved(self, addresses: list[str], link: AgentLink) -> None:
         """Ask for a target that might be the gateway: its addresses are known."""
         self._resolving = None
         usable = link if link.usable else self._pick()
@@ -269,7 +276,7 @@ class TunnelVisit:
             _log.failure("a visitor's target could not be asked for", failure=failure)
             self.near.transport.abortConnection()
 
-    def _ask(self, link: LinkProtocol, addresses: Sequence[str]) -> None:
+    def _ask(self, link: AgentLink, addresses: Sequence[str]) -> None:
         """Ask an agent for the target, whose name has these addresses."""
         router, edge, near = self._router, self._edge, self.near
         mapping = edge.mapping
@@ -332,10 +339,10 @@ class TunnelVisit:
             phrase = self._router.texts("open_timeout")
             self._stream.kill(frames.TIMED_OUT, phrase)
 
-    def stream_requested(self, stream: StreamTransport, request: OpenRequest) -> None:
+    def stream_requested(self, stream: IStream, request: OpenRequest) -> None:
         """Gateways open streams; nobody asks them to."""
 
-    def stream_opened(self, stream: StreamTransport) -> None:
+    def stream_opened(self, stream: IStream) -> None:
         """The target is confirmed."""
         self._router.openings.discard(self)
         self.opened_at = self._edge.clock.seconds()
@@ -345,7 +352,7 @@ class TunnelVisit:
         self._router.log.opened(self, self._edge)
         self._router.tell_opened(self._edge, self)
 
-    def stream_ended(self, stream: StreamTransport, ending: Ending) -> None:
+    def stream_ended(self, stream: IStream, ending: Ending) -> None:
         """The stream is over; the socket may still be flushed."""
         self._router.openings.discard(self)
         if self.outcome is LEFT:
@@ -404,8 +411,7 @@ class TunnelVisit:
     @property
     def tallies(self) -> tuple[Tally, ...]:
         """Its agent's."""
-        tally = None if self._link is None else self._link.tally
-        return () if tally is None else (tally,)
+        return () if self._link is None else (self._link.tally,)
 
     @property
     def waits_for(self) -> str | None:

@@ -4,7 +4,8 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.link.ledger import NamedLink, as_text, ledger_of
+from gateway.interfaces import NamedLink
+from gateway.link.ledger import as_text, ledger_of
 from tests.link.rig import WINDOW, answer, data, legacy_gateway, negotiated_gateway
 
 

@@ -404,6 +404,15 @@ class GatewayCase(LogCase):
         events = self.happened.since(0, topics or TOPICS)
         return [(event.topic, event.action, event.fields) for event in events]
 
+    def picked(self, name):
+        """Return the link that a new stream for an agent would get, or None."""
+        found = self.links.pick(name)
+        return None if found is None else found.link
+
+    def record(self, agent):
+        """Return what the gateway knows of an agent's link."""
+        return self.links._place[agent.link]
+
     def wall_now(self):
         return NOON + self.clock.seconds()
 

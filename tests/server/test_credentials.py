@@ -267,7 +267,7 @@ class ChangeTests(KeyCase):
         self.now(self.credentials.restore())
         agent, heard = self.prove(key)
         self.assert_admitted(heard)
-        self.assertEqual(5, agent.link.scope.max_streams)
+        self.assertEqual(5, self.record(agent).scope.max_streams)
 
     def test_what_cannot_be_done(self):
         self.made()
@@ -400,15 +400,15 @@ class ScopeTests(KeyCase):
 
     def test_its_rate_can_change(self):
         agent, _ = self.prove(self.made())
-        self.assertIsNone(agent.link.buckets)
+        self.assertIsNone(self.record(agent).buckets)
         self.now(self.credentials.update("office", {"bandwidth_limit": 1000}))
-        buckets = agent.link.buckets
+        buckets = self.record(agent).buckets
         self.assertEqual([1000, 1000], [bucket.rate for bucket in buckets])
         self.now(self.credentials.update("office", {"bandwidth_limit": 2000}))
-        self.assertIs(buckets, agent.link.buckets)
+        self.assertIs(buckets, self.record(agent).buckets)
         self.assertEqual([2000, 2000], [bucket.rate for bucket in buckets])
         self.now(self.credentials.update("office", {"bandwidth_limit": 0}))
-        self.assertIsNone(agent.link.buckets)
+        self.assertIsNone(self.record(agent).buckets)
 
     def test_targets_of_its_own_alone(self):
         agent, _ = self.prove(self.made(targets=("127.0.0.1:80",)))
@@ -459,8 +459,8 @@ class ScopeTests(KeyCase):
         key = self.made(bandwidth_limit=1000)
         one, _ = self.prove(key)
         two, _ = self.prove(key, link=1)
-        self.assertIsNotNone(one.link.buckets)
-        self.assertIs(one.link.buckets, two.link.buckets)
+        self.assertIsNotNone(self.record(one).buckets)
+        self.assertIs(self.record(one).buckets, self.record(two).buckets)
 
     def test_the_time_of_a_key_is_told(self):
         self.made(expires_in=60)

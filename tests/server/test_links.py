@@ -3,8 +3,10 @@
 import json
 
 from twisted.internet.defer import Deferred, fail
+from zope.interface import alsoProvides
 
 from gateway import SOFTWARE
+from gateway.interfaces import ICertified
 from gateway.policy.shares import HOLD_SECONDS
 from gateway.server.links import MAX_UNDECIDED
 from gateway.wire import frames
@@ -127,7 +129,8 @@ class AdmissionTests(GatewayCase):
         ):
             found = self.connect()
             assert found is not None
-            found.link.certified = frozenset(names)
+            found.transport.peer_names = frozenset(names)
+            alsoProvides(found.transport, ICertified)
             found.says(hello(agent=name))
             ((_, payload),) = found.heard()[:1]
             self.assertEqual(admitted, b"Unauthorized" not in payload)
@@ -300,7 +303,7 @@ class NameTests(GatewayCase):
         self.assertEqual((frames.GOAWAY, frames.REPLACED), (kind, payload[0]))
         self.assertTrue(old.transport.half_closed)
         self.assertTrue(visitor.aborted)
-        self.assertIs(new.link, self.links.pick("web"))
+        self.assertIs(new.link, self.picked("web"))
         self.assertEqual(OTHER_INSTANCE, self.links.views()[0].instance)
 
     def test_the_replaced_process_is_refused_while_the_winner_lives(self):
@@ -401,11 +404,11 @@ class ChoiceTests(GatewayCase):
     def test_without_a_name_the_default_agent_is_meant(self):
         self.agent("web", instance(1))
         default = self.agent("default", instance(2))
-        self.assertIs(default.link, self.links.pick(None))
+        self.assertIs(default.link, self.picked(None))
 
     def test_without_a_default_agent_the_only_one_is(self):
         web = self.agent("web")
-        self.assertIs(web.link, self.links.pick(None))
+        self.assertIs(web.link, self.picked(None))
         self.agent("db", instance(2))
         self.assertIsNone(self.links.pick(None))
 
@@ -524,23 +527,23 @@ class LegacyTests(GatewayCase):
         agent.says(KEEP_ALIVE)
         scan = self.connect()
         self.later(3)
-        self.assertIs(agent.link, self.links.pick(None))
+        self.assertIs(agent.link, self.picked(None))
         scan.says(b"GET / HTTP/1.0\r\n\r\n")
-        self.assertIs(agent.link, self.links.pick(None))
+        self.assertIs(agent.link, self.picked(None))
         self.assertFalse(agent.transport.aborted)
 
     def test_a_port_scan_beside_a_named_agent_gets_no_visitors(self):
         agent = self.agent("office")
         self.connect()
         self.later(3)
-        self.assertIs(agent.link, self.links.pick(None))
+        self.assertIs(agent.link, self.picked(None))
         self.assertEqual(["office"], [view.name for view in self.links.views()])
 
     def test_a_port_scan_that_came_first_gives_visitors_back(self):
         self.connect()
         self.later(3)
         agent = self.agent("office")
-        self.assertIs(agent.link, self.links.pick(None))
+        self.assertIs(agent.link, self.picked(None))
         self.assertTrue(self.links.reachable(None))
         self.assertFalse(self.links.reachable("home"))
 
@@ -559,7 +562,7 @@ class LegacyTests(GatewayCase):
         new.says(KEEP_ALIVE)
         old.transport.pump()
         self.assertTrue(old.transport.aborted)
-        self.assertIs(new.link, self.links.pick(None))
+        self.assertIs(new.link, self.picked(None))
 
     def test_a_silent_one_that_leaves_is_forgotten(self):
         old = self.connect()
@@ -567,7 +570,7 @@ class LegacyTests(GatewayCase):
         new = self.connect()
         self.later(3)
         new.transport.peer_resets()
-        self.assertIs(old.link, self.links.pick(None))
+        self.assertIs(old.link, self.picked(None))
 
     def test_a_silent_one_may_say_hello_after_all(self):
         old = self.connect()
@@ -575,8 +578,8 @@ class LegacyTests(GatewayCase):
         new = self.connect()
         self.later(3)
         new.says(hello(agent="web"))
-        self.assertIs(old.link, self.links.pick(None))
-        self.assertIs(new.link, self.links.pick("web"))
+        self.assertIs(old.link, self.picked(None))
+        self.assertIs(new.link, self.picked("web"))
 
     def test_a_negotiated_default_agent_keeps_its_name(self):
         agent = self.agent()
@@ -584,13 +587,13 @@ class LegacyTests(GatewayCase):
         legacy.says(KEEP_ALIVE)
         legacy.transport.pump()
         self.assertTrue(legacy.transport.aborted)
-        self.assertIs(agent.link, self.links.pick(None))
+        self.assertIs(agent.link, self.picked(None))
 
     def test_a_negotiated_default_agent_takes_the_name_of_a_legacy_one(self):
         legacy = self.connect()
         legacy.says(KEEP_ALIVE)
         agent = self.agent()
-        self.assertIs(agent.link, self.links.pick(None))
+        self.assertIs(agent.link, self.picked(None))
         legacy.transport.pump()
         self.assertTrue(legacy.transport.half_closed)
 
