@@ -32,8 +32,9 @@ from gateway.policy.rates import Bucket
 from gateway.wire.hello import HelloAck, RegisterAck
 from gateway.wire.messages import OpenRequest
 
-# told of a connection that begins: local address, local port, address that is dialled
-Dialled: TypeAlias = Callable[[str, int, str], None]
+# told of a connection that begins: local address, local port, address that is dialled,
+# and its descriptor; -1 = it has none
+Dialled: TypeAlias = Callable[[str, int, str, int], None]
 
 
 class StoredFault(NamedTuple):
@@ -430,8 +431,9 @@ class INetwork(Interface):
             timeout_seconds: until it fails with `TimeoutError`.
             failed: called once with an `OSError` if nothing came of it, perhaps
                 before this returns.
-            dialled: called with the local address and port of the connection and the
-                address that is dialled, before the far end can know of it.
+            dialled: called with the local address and port of the connection, the
+                address that is dialled and the descriptor, before the far end can know
+                of it.
         """
 
     def resolve(name: str, *, reserved: bool = False) -> Deferred[list[str]]:

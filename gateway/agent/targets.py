@@ -14,6 +14,7 @@ from zope.interface import implementer
 from gateway.errors import DeniedError, DialError
 from gateway.interfaces import Dialled, IAttempt, IStream, IStreamListener
 from gateway.mux.stream import Ending
+from gateway.net.sockets import is_bound
 from gateway.ops.logs import InfoLogger
 from gateway.policy.addresses import PORTS, cut_port, holder_of
 from gateway.policy.budget import Budget
@@ -72,7 +73,7 @@ class Targets:
         self.slots = slots
         self.memory = memory
         self.dial_seconds = dial_seconds
-        self.hops = Hops()
+        self.hops = Hops(is_bound)
         self._dialer = dialer
         self._wary_dialer = wary_dialer
         self._default_host = default_host
@@ -250,8 +251,8 @@ class TargetDial:
         if self._waiting:
             self._dialing = dialing
 
-    def _dialled(self, local: str, port: int, address: str) -> None:
-        self._targets.hops.note(local, port, address, self._hops)
+    def _dialled(self, local: str, port: int, address: str, fd: int) -> None:
+        self._targets.hops.note(local, port, address, fd, self._hops)
 
     def _refuse(self, stream: IStream, status: int, why: str) -> None:
         self._say_closed(why)

@@ -347,7 +347,7 @@ def open_connection(
             raise OSError(code, os.strerror(code))
         if dialled is not None:
             local = sock.getsockname()
-            dialled(local[0], local[1], address)
+            dialled(local[0], local[1], address, sock.fileno())
     except BaseException:
         sock.close()
         raise

@@ -6,6 +6,7 @@ adds for files and duplicates, which nobody here needs.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import sys
@@ -80,6 +81,22 @@ def acceptor(
         return socket.SocketType(family, socket.SOCK_STREAM, 0, fd), name
 
     return accept_plainly
+
+
+def is_bound(fd: int, host: str, port: int) -> bool:
+    """Return whether a descriptor is a socket that is bound to a local place.
+
+    Args:
+        fd: may be closed, or be something else by now.
+        host: literal address, as `getsockname` has it.
+        port: 1..65535.
+    """
+    try:
+        with socket.socket(fileno=os.dup(fd)) as sock:
+            name = sock.getsockname()
+    except OSError:
+        return False
+    return tuple(name[:2]) == (host, port)
 
 
 def receive_little(sock: socket.SocketType) -> None:

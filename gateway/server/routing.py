@@ -41,6 +41,7 @@ from gateway.metrics.tallies import (
     Tally,
 )
 from gateway.mux.stream import Ending, StreamRequest
+from gateway.net.sockets import is_bound
 from gateway.ops.access_log import AccessLog
 from gateway.ops.events import Emit, unheard
 from gateway.policy.addresses import holder_of, join_host_port
@@ -101,7 +102,7 @@ class Router:
         self.texts = texts
         self.log = VisitLog(texts, access)
         self.clock = clock
-        self.hops = Hops()
+        self.hops = Hops(is_bound)
         self._dialer = dialer
         self._trace_prefix = trace_prefix
         self._traces = count(1)
@@ -490,8 +491,8 @@ class DirectVisit:
             near.preface = _preface(edge, self._addr, near.transport.getHost())
         return self._router.dial(edge, factory, failed, self._dialled)
 
-    def _dialled(self, local: str, port: int, address: str) -> None:
-        self._router.hops.note(local, port, address, self._hops)
+    def _dialled(self, local: str, port: int, address: str, fd: int) -> None:
+        self._router.hops.note(local, port, address, fd, self._hops)
 
     def _joined(self) -> None:
         self.opened_at = self._edge.clock.seconds()

@@ -789,7 +789,8 @@ class NetworkContract(Case):
         await self.until(lambda: len(accepting.built) == 2)
         seen = [one.transport.getPeer() for one in accepting.built]
         self.assertEqual(
-            {(one.host, one.port, self.address) for one in seen}, set(begun)
+            {(one.host, one.port, self.address) for one in seen},
+            {told[:3] for told in begun},
         )
         outcome.cancel()
         attempt.cancel()

@@ -1,5 +1,6 @@
 """What every socket of ours is told."""
 
+import os
 import socket
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from gateway.net.sockets import (
     acceptor,
     acknowledged,
     close,
+    is_bound,
     kernel_bytes,
     set_options,
 )
@@ -68,6 +70,17 @@ class OptionTests(SynchronousTestCase):
 
         silent: Any = Silent()
         self.assertEqual((kernel_bytes(silent), acknowledged(silent)), ((0, 0), None))
+
+    def test_a_descriptor_is_known_by_what_it_is_bound_to(self):
+        host, port = self.visitor.getsockname()
+        fd = self.visitor.fileno()
+        self.assertTrue(is_bound(fd, host, port))
+        self.assertFalse(is_bound(fd, host, port + 1))
+        self.assertFalse(is_bound(self.accepted.fileno(), host, port))
+        self.visitor.close()
+        self.assertFalse(is_bound(fd, host, port))
+        with open(os.devnull, "rb") as other:
+            self.assertFalse(is_bound(other.fileno(), host, port))
 
     def test_little_is_kept_that_cannot_be_sent(self):
         for sock in (self.listening, self.accepted):

@@ -178,7 +178,7 @@ class FakeNetwork:
         )
         self.attempts.append(attempt)
         if dialled is not None:
-            dialled(*local, address)
+            dialled(*local, address, -1)
         return attempt.outcome
 
     def attempt(self, address, port, factory, seconds, failed, dialled=None):

@@ -212,7 +212,7 @@ class CircleTests(GatewayCase):
         last.peer_sends(header)
         self.assertTrue(last.aborted)
         host, port = local
-        self.router.hops.note(host, port, "198.51.100.7", 0)
+        self.router.hops.note(host, port, "198.51.100.7", -1, 0)
         self.visit(10081, local).peer_sends(header)
         ((_, payload),) = agent.heard()
         meta = decode_open(payload).meta
@@ -236,7 +236,7 @@ class CircleTests(GatewayCase):
         agent = self.agent()
         self.create(10080, use_tunnel=True)
         agent.heard()
-        self.router.hops.note("192.0.2.1", 50000, "198.51.100.7", MOST_HOPS)
+        self.router.hops.note("192.0.2.1", 50000, "198.51.100.7", -1, MOST_HOPS)
         self.assertTrue(self.visit(10080, ("192.0.2.1", 50000)).aborted)
         self.assertEqual([], agent.heard())
         self.assertEqual(1, len(self.lines("leads back to the mapping")))

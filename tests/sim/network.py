@@ -187,7 +187,7 @@ class SimNetwork:
         except OSError as fault:
             return fail(fault)
         if dialled is not None:
-            dialled(*sock.getsockname(), address)
+            dialled(*sock.getsockname(), address, -1)
         return SimConnecting(
             self, sock, factory, timeout_seconds, gathered=gathered
         ).outcome
