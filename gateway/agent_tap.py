@@ -129,6 +129,7 @@ def makeService(
 
     def reload() -> None:
         log.configure(lambda: log_levels(options.load().config))
+        service.reload()
 
     end = ProcessEnd(reactor, lambda: service.force(), reload, log)
     service = build_agent(

@@ -337,6 +337,16 @@ class AgentKeyMissingError(CallerError):
     http_code = 404
 
 
+class AgentKeyUnusedError(CallerError):
+    """The agent has never used the key that would be its only one.
+
+    `name`, `key_id`.
+    """
+
+    key = "agent_key_unused"
+    http_code = 409
+
+
 class ConfiguredKeyError(CallerError):
     """The configuration file holds this key; `name`."""
 

@@ -116,6 +116,13 @@ CATALOGUE: Final[dict[str, tuple[str, str]]] = {
         "客户端 {name} 已有密钥, 请轮换或吊销",
     ),
     "agent_key_missing": ("agent {name} has no key", "客户端 {name} 没有密钥"),
+    "agent_key_unused": (
+        "agent {name} has never used its newest key, {key_id}, and could not come "
+        "back without the older one; give it the key and let it read it (SIGHUP), "
+        "or force it",
+        "客户端 {name} 从未使用过新密钥 {key_id}, 停用旧密钥后将无法连接; "
+        "请先部署新密钥并让客户端重新读取 (SIGHUP), 或强制停用",
+    ),
     "agent_key_of_config": (
         "the key of agent {name} stands in the configuration; change it there",
         "客户端 {name} 的密钥由配置文件定义, 请修改配置",

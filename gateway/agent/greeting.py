@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gateway import SOFTWARE
+from gateway.agent.identity import Identity
 from gateway.config.agent import AgentConfig, AgentTLS
 from gateway.link.proof import SCRAM
 from gateway.net.certificates import CertificateFiles
@@ -14,6 +15,11 @@ from gateway.wire.hello import Hello
 def key_of(config: AgentConfig) -> AgentKey | None:
     """Return the agent's own key; None = it has a shared secret, or nothing."""
     return read_key(config.token.get_secret_value()) if config.token else None
+
+
+def identity_of(config: AgentConfig, instance: str) -> Identity:
+    """Return as whom links greet; `instance` as for `greeting_of`."""
+    return Identity(greeting_of(config, instance), key_of(config))
 
 
 def greeting_of(config: AgentConfig, instance: str) -> Hello:

@@ -18,7 +18,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gateway.errors import DialError
-from gateway.link.proof import AgentProof
 from gateway.link.protocol import LinkProtocol
 
 HEAD_START_SECONDS: Final = 3.0  # of one gateway before the next is tried, too
@@ -33,17 +32,15 @@ class Trial:
         connecting: the connection that is being made, or None.
         built: the protocol of the connection, or None.
         link: the same once it is connected and waits for the gateway's decision.
-        proof: how the agent's key is proved on it, if it has one.
     """
 
-    __slots__ = ("built", "connecting", "link", "proof", "server")
+    __slots__ = ("built", "connecting", "link", "server")
 
     def __init__(self, server: Server) -> None:
         self.server = server
         self.connecting: Deferred[IProtocol] | None = None
         self.built: LinkProtocol | None = None
         self.link: LinkProtocol | None = None
-        self.proof: AgentProof | None = None
 
 
 class Round:

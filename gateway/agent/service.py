@@ -19,42 +19,40 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from gateway.agent.expose import Exposures
+from gateway.agent.greeter import Greeter
+from gateway.agent.identity import Identities
 from gateway.agent.rounds import Round, Server
 from gateway.agent.targets import TargetDial, Targets
-from gateway.errors import ProtocolError
+from gateway.agent.trial import TokenTrial
+from gateway.errors import OperatorError, ProtocolError
 from gateway.interfaces import ITLS, Dialled, INetwork, IStreamListener, NamedLink
 from gateway.link.factory import build_link
-from gateway.link.proof import AgentProof, ProofError
 from gateway.link.protocol import LinkProtocol, LinkSettings
 from gateway.link.stream import StreamTransport
 from gateway.mux.core import SessionSettings
 from gateway.policy.backoff import Backoff
 from gateway.policy.budget import Budget
-from gateway.policy.credentials import AgentKey
 from gateway.policy.links import LinkCount, LinkUse
 from gateway.relay.linger import Linger
 from gateway.relay.memory import MemoryWatch
 from gateway.texts import Texts
 from gateway.wire import frames
-from gateway.wire.hello import NAME_TAKEN, Hello, HelloAck, Register, RegisterAck
+from gateway.wire.hello import NAME_TAKEN, HelloAck, RegisterAck
 from gateway.wire.messages import Goaway
 
 DIAL_MARGIN_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 0.05
 COUNT_SECONDS: Final = 0.5  # between decisions about the number of links
-NONCE_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSettings:
-    """Whom this agent connects to, and as whom.
+    """Whom this agent connects to, and how.
 
     Attributes:
         servers: (host, port) of the gateways, tried in order.
         connections: links held side by side, 1..16; with `auto` the most there are.
         auto: hold one link, and more while they are what limits.
-        greeting: HELLO of link 0; the others differ in the number.
-        key: what is proved to be known, in place of a token; None = nothing.
         session: settings of each session.
         link: settings of each link.
         dial_seconds: for a target, unless the gateway is less patient.
@@ -63,13 +61,11 @@ class AgentSettings:
 
     servers: tuple[Server, ...]
     connections: int
-    greeting: Hello
     session: SessionSettings
     link: LinkSettings
     dial_seconds: float
     connect_seconds: float = 10.0
     auto: bool = False
-    key: AgentKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +83,8 @@ class AgentParts:
         random_bytes: for nonces.
         random: 0.0 up to 1.0, for jitter.
         linger: flushes target sockets whose stream is over.
+        identities: as whom links greet.
+        check_tls: reads the files of TLS; raises `OperatorError` if they are wrong.
     """
 
     clock: IReactorTime
@@ -99,6 +97,8 @@ class AgentParts:
     random_bytes: Callable[[int], bytes]
     random: Callable[[], float]
     linger: Linger
+    identities: Identities
+    check_tls: Callable[[], None] = lambda: None
 
 
 @implementer(INetwork)
@@ -161,6 +161,8 @@ class GatheredNetwork:
 class AgentService(Service):
     """The links of one agent."""
 
+    log = Logger()
+
     def __init__(
         self,
         settings: AgentSettings,
@@ -176,11 +178,12 @@ class AgentService(Service):
             gave_up: called once when the number of tries is used up.
             shutdown_timeout: seconds that running streams have at the stop.
         """
+        self._settings = settings
         self._parts = parts
+        self._trial: TokenTrial | None = None
         self._gave_up = gave_up
         self._shutdown_timeout = shutdown_timeout
         self._given_up = False
-        self._name = settings.greeting.agent
         self._servers = settings.servers
         self._watch = MemoryWatch(parts.clock, parts.memory, self._holders)
         self._count = LinkCount() if settings.auto else None
@@ -213,8 +216,9 @@ class AgentService(Service):
 
     def named(self) -> list[NamedLink]:
         """Return the links that are there."""
+        name = self._parts.identities.current.greeting.agent
         return [
-            NamedLink(self._name, number, keeper.link)
+            NamedLink(name, number, keeper.link)
             for number, keeper in enumerate(self.keepers)
             if keeper.link is not None
         ]
@@ -228,6 +232,30 @@ class AgentService(Service):
             if keeper.up:
                 return (keeper.server,)
         return self._servers if number == 0 else ()
+
+    def reload(self) -> None:
+        """Read the token's file and those of TLS again; links go on.
+
+        A new token is shown to the gateway by a connection of its own, so that it is
+        known to be good before a link depends on it.
+        """
+        parts = self._parts
+        try:
+            parts.check_tls()
+        except OperatorError as fault:
+            self.log.error("files of TLS: {fault}; the old ones stay", fault=fault)
+        changed = parts.identities.renew()
+        up = next((one for one in self.keepers if one.up), None)
+        if not changed or up is None or not up.negotiated:
+            return
+        self._stop_trial()
+        self._trial = TokenTrial(self._settings, parts, parts.identities.current)
+        self._trial.start(up.server)
+
+    def _stop_trial(self) -> None:
+        trial, self._trial = self._trial, None
+        if trial is not None:
+            trial.stop()
 
     def _links_wanted(self, count: int) -> None:
         if self._count is not None:
@@ -283,6 +311,7 @@ class AgentService(Service):
         self._parts.linger.stop()
 
     async def _stop(self) -> None:
+        self._stop_trial()
         clock, linger = self._parts.clock, self._parts.linger
         timer = clock.callLater(self._shutdown_timeout, self.force)
         try:
@@ -311,7 +340,7 @@ class AgentService(Service):
         return Deferred.fromCoroutine(self._stop())
 
 
-class LinkKeeper:
+class LinkKeeper(Greeter):
     """Keep one link up: connect, greet, and again when it is lost.
 
     Names are looked up anew at each try.
@@ -347,6 +376,7 @@ class LinkKeeper:
             refused: called when the gateway takes no more links; such a link is not
                 tried again until it is started. None = the link must stay up.
         """
+        super().__init__(parts.random_bytes)
         self._settings = settings
         self._parts = parts
         self._number = number
@@ -374,6 +404,11 @@ class LinkKeeper:
     def up(self) -> bool:
         """Whether new streams may be opened on its link."""
         return self.link is not None and self.link.usable
+
+    @property
+    def negotiated(self) -> bool:
+        """Whether there is a link whose gateway knows HELLO."""
+        return self.link is not None and self.link.negotiated
 
     @property
     def away(self) -> bool:
@@ -427,6 +462,7 @@ class LinkKeeper:
     def _connect(
         self, server: Server, factory: IProtocolFactory
     ) -> Deferred[IProtocol]:
+        self._parts.identities.renew()
         seconds = self._settings.connect_seconds
         return self._parts.dial(*server, factory, seconds)
 
@@ -494,29 +530,8 @@ class LinkKeeper:
     def link_made(self, link: LinkProtocol) -> None:
         """Greet."""
         assert self._round is not None
-        trial = self._round.made(link)
-        greeting = self._settings.greeting
-        values = {name: getattr(greeting, name) for name in Hello.__slots__}
-        link.session.greet(Hello(**(values | {"link": self._number})))
-        key = self._settings.key
-        if key is not None:
-            nonce = self._parts.random_bytes(NONCE_BYTES).hex()
-            trial.proof = AgentProof(greeting.agent, key, nonce)
-            link.authenticate(trial.proof.first())
-
-    def link_auth(self, link: LinkProtocol, message: str) -> None:
-        """The gateway goes on with the proof."""
-        trial = None if self._round is None else self._round.trial_of(link)
-        assert trial is not None
-        assert trial.proof is not None
-        try:
-            answer = trial.proof.answer(message)
-        except ProofError as fault:
-            raise ProtocolError(str(fault), "unproven") from None
-        if answer is None:
-            link.session.proven = True
-        else:
-            link.authenticate(answer)
+        self._round.made(link)
+        self.greet(link, self._parts.identities.current, self._number)
 
     def link_decided(self, link: LinkProtocol, ack: HelloAck | None) -> None:
         """The link is up; others that were tried meanwhile are dropped."""
@@ -528,6 +543,7 @@ class LinkKeeper:
         self._seen_bytes = 0
         self._decided_at = parts.clock.seconds()
         self._name_taken = False
+        parts.identities.accepted(self.identity_of(link))
         dial_seconds = settings.dial_seconds
         if ack is not None:
             patience = ack.open_timeout - DIAL_MARGIN_SECONDS
@@ -553,6 +569,7 @@ class LinkKeeper:
     def link_refused(self, link: LinkProtocol, error: str) -> None:
         """The gateway does not want this link; it is tried again, less often."""
         self._name_taken = self._name_taken or error == NAME_TAKEN
+        self._parts.identities.refused(self.identity_of(link))
         if self._refused is not None:
             self.log.info("the gateway takes no more links: {error}", error=error)
             self._refused()
@@ -621,19 +638,11 @@ class LinkKeeper:
     def link_closed(self, link: LinkProtocol) -> None:
         """Forget the connection."""
         self._closing.discard(link)
+        self.forget(link)
         if self._is_gone():
             waiting, self._gone = self._gone, []
             for waiter in waiting:
                 waiter.callback(None)
-
-    def link_hello(self, link: LinkProtocol, hello: Hello) -> None:
-        """Agents are not greeted: the session refuses the frame."""
-
-    def link_spoke(self, link: LinkProtocol) -> None:
-        """Agents do not wait for words."""
-
-    def link_register(self, link: LinkProtocol, wish: Register) -> None:
-        """Agents are not asked for ports: the session refuses the frame."""
 
     # -- leaving ---------------------------------------------------------------
 

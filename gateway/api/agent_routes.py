@@ -12,7 +12,12 @@ from gateway.api.answers import (
     new_key,
 )
 from gateway.api.audit import Outcome
-from gateway.api.bodies import AgentKeyBody, AgentKeyUpdateBody, AgentNameBody
+from gateway.api.bodies import (
+    AgentKeyBody,
+    AgentKeyUpdateBody,
+    AgentNameBody,
+    RetireBody,
+)
 from gateway.api.exchange import Endpoint, Exchange
 from gateway.api.listing import array
 from gateway.policy.credentials import AgentCredential
@@ -87,9 +92,10 @@ class AgentRoutes:
         return self._exchange.reply(request, "agent_key_updated", row)
 
     async def _retire_key(self, request: IRequest) -> bytes:
-        name = self._exchange.body(request, AgentNameBody).name
-        act = self._exchange.act(request, "agent_key.retire", name)
-        made = await self._exchange.change(act, self._credentials.retire(name), _change)
+        body = self._exchange.body(request, RetireBody)
+        act = self._exchange.act(request, "agent_key.retire", body.name)
+        retiring = self._credentials.retire(body.name, force=body.force)
+        made = await self._exchange.change(act, retiring, _change)
         row = key_row(made.credential)
         return self._exchange.reply(request, "agent_key_retired", row)
 

@@ -169,6 +169,9 @@ class AgentKeyRow(Row):
     """Name of the agent."""
     key_ids: list[str]
     """Ids of the keys that are good, the newest last."""
+    used_key_ids: list[str]
+    """Those of them that the agent has proved; of a key of the configuration it is
+    not recorded."""
     source: str
     """`stored`, or `config` if it stands in the configuration."""
     expired: bool
@@ -401,6 +404,9 @@ def _key_fields(
     return {
         "name": credential.name,
         "key_ids": [one.key_id for one in credential.verifiers],
+        "used_key_ids": [
+            one.key_id for one in credential.verifiers if one.key_id in credential.used
+        ],
         "source": source,
         "expired": expired,
         "ports": scope.ports,

@@ -440,3 +440,10 @@ class AgentNameBody(Body):
 
     name: KeyHolder
     """Name of the agent."""
+
+
+class RetireBody(AgentNameBody):
+    """Which agent's older key is retired."""
+
+    force: bool = False
+    """Retire it although the agent has never used the newer one."""

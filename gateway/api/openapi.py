@@ -42,6 +42,7 @@ from gateway.api.bodies import (
     NetworkBody,
     ReloadBody,
     RemoveBody,
+    RetireBody,
     UpdateBody,
 )
 from gateway.api.history_routes import LAST_SECOND, MOST_POINTS
@@ -240,8 +241,8 @@ ROUTES: Final = (
         "/api/agent-key/retire",
         "Let only the newest key of an agent be good",
         AgentKeyRow,
-        AgentNameBody,
-        _WITH_BODY + _KEY,
+        RetireBody,
+        (*_WITH_BODY, *_KEY, errors.AgentKeyUnusedError),
     ),
     Route(
         "post",

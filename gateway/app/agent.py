@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
@@ -12,7 +12,8 @@ from twisted.internet.interfaces import (
 
 from gateway.agent.expose import Exposures
 from gateway.agent.gateways import GatewayAddresses
-from gateway.agent.greeting import client_tls, greeting_of, key_of
+from gateway.agent.greeting import client_tls, identity_of
+from gateway.agent.identity import Identities, token_reader
 from gateway.agent.service import (
     AgentParts,
     AgentService,
@@ -30,6 +31,7 @@ from gateway.mux.core import SessionSettings
 from gateway.mux.roles import AGENT
 from gateway.net.local import is_local
 from gateway.net.network import Network
+from gateway.net.tls import ClientTLS
 from gateway.policy.access import OwnPorts, TargetRules
 from gateway.policy.backoff import Backoff
 from gateway.policy.budget import Budget
@@ -95,9 +97,10 @@ def build_agent(
         config.dial_timeout,
         texts,
     )
+    seals = _seals(config)
     parts = AgentParts(
         clock=reactor,
-        dial=_gateway_dial(config, reactor, network, gateways),
+        dial=_gateway_dial(config, reactor, network, gateways, seals),
         targets=targets,
         memory=memory,
         exposures=Exposures(reactor, _wishes(config), announce),
@@ -112,13 +115,17 @@ def build_agent(
         random_bytes=world.random_bytes,
         random=world.random,
         linger=Linger(reactor),
+        identities=Identities(
+            identity_of(config, world.random_bytes(8).hex()),
+            token_reader(config),
+            config.token_file or "",
+        ),
+        check_tls=lambda: _check(seals),
     )
     settings = AgentSettings(
         servers=tuple((one.host, one.port) for one in config.server),
         connections=MAX_LINKS if config.connections == "auto" else config.connections,
         auto=config.connections == "auto",
-        key=key_of(config),
-        greeting=greeting_of(config, world.random_bytes(8).hex()),
         session=SessionSettings(
             roles=AGENT,
             window=config.window,
@@ -146,21 +153,38 @@ def _agents_own(config: AgentConfig) -> Callable[[str, int], str | None]:
     return OwnPlaces(OwnPorts(ports), is_local).refusal
 
 
+def _seals(config: AgentConfig) -> dict[str, ClientTLS]:
+    """Return how connections to each gateway are sealed; empty = they are plain.
+
+    Raises:
+        CertificateError: a file cannot be used.
+    """
+    if not config.tls.enabled:
+        return {}
+    hosts = {server.host for server in config.server}
+    seals = {host: client_tls(config.tls, host) for host in hosts}
+    _check(seals)
+    return seals
+
+
+def _check(seals: Mapping[str, ClientTLS]) -> None:
+    for tls in seals.values():
+        tls.check()
+
+
 def _gateway_dial(
     config: AgentConfig,
     reactor: IGatewayReactor,
     network: INetwork,
     gateways: GatewayAddresses,
+    seals: Mapping[str, ClientTLS],
 ) -> Callable[[str, int, IProtocolFactory, float], Deferred[IProtocol]]:
     """Return how gateways are reached, each known by its own name."""
     dialers = {}
     for host in {server.host for server in config.server}:
         gateways.note(host, [host])
-        tls = client_tls(config.tls, host) if config.tls.enabled else None
-        if tls is not None:
-            tls.check()
         dialers[host] = Dialer(
-            GatheredNetwork(network, tls, gateways.note),
+            GatheredNetwork(network, seals.get(host), gateways.note),
             reactor,
             TargetRules.parse(None),
             own_ports=None,

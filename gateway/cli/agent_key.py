@@ -129,7 +129,9 @@ def _show_new(made: NewAgentKey, *, as_json: bool) -> None:
     else:
         click.echo(made.secret)
         click.echo(
-            f"This is the token of agent {made.name}; it is not shown again.", err=True
+            f"This is the key of agent {made.name}; it is not shown again. Put it in "
+            "a file (chmod 0600) that the agent's token_file names.",
+            err=True,
         )
 
 
@@ -153,7 +155,7 @@ def _show_rows(rows: list[AgentKeyRow]) -> None:
         [
             (
                 row.name if row.source == "stored" else f"{row.name} ({row.source})",
-                " ".join(row.key_ids),
+                " ".join(_key_words(row)),
                 row.ports or "any",
                 "any" if row.targets is None else " ".join(row.targets) or "none",
                 row.max_links or "any",
@@ -166,6 +168,15 @@ def _show_rows(rows: list[AgentKeyRow]) -> None:
     )
 
 
+def _key_words(row: AgentKeyRow) -> list[str]:
+    """Return the ids of an agent's keys; of two, one never used is marked."""
+    two = len(row.key_ids) > 1 and row.source == "stored"
+    return [
+        f"{one} (unused)" if two and one not in row.used_key_ids else one
+        for one in row.key_ids
+    ]
+
+
 @agent_key.command()
 @click.argument("name")
 @json_option
@@ -173,6 +184,12 @@ def _show_rows(rows: list[AgentKeyRow]) -> None:
 def rotate(api: ApiClient, name: str, as_json: bool) -> None:
     """Make a second key for the agent NAME; the older one stays good."""
     _show_new(api.rotate_key(name), as_json=as_json)
+    if not as_json:
+        click.echo(
+            "Put it in the agent's token_file and send the agent a SIGHUP; then "
+            f"run: gotunnel agent-key retire {name}",
+            err=True,
+        )
 
 
 @agent_key.command()
@@ -216,11 +233,14 @@ def update(
 
 @agent_key.command()
 @click.argument("name")
+@click.option(
+    "--force", is_flag=True, help="Even if the agent has never used the newest key."
+)
 @json_option
 @asks_api
-def retire(api: ApiClient, name: str, as_json: bool) -> None:
+def retire(api: ApiClient, name: str, force: bool, as_json: bool) -> None:
     """Let only the newest key of the agent NAME be good; its links go on."""
-    row = api.retire_key(name)
+    row = api.retire_key(name, force=force)
     if as_json:
         show_json(row.model_dump(mode="json"))
     else:

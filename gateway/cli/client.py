@@ -139,9 +139,10 @@ class ApiClient:
         """Change what an agent may do; keys as the API has them."""
         return self._data(AgentKeyRow, "/api/agent-key/update", body)
 
-    def retire_key(self, name: str) -> AgentKeyRow:
+    def retire_key(self, name: str, *, force: bool) -> AgentKeyRow:
         """Let only the newest key of an agent be good."""
-        return self._data(AgentKeyRow, "/api/agent-key/retire", {"name": name})
+        body = {"name": name, "force": force}
+        return self._data(AgentKeyRow, "/api/agent-key/retire", body)
 
     def revoke_key(self, name: str) -> AgentKeyRow:
         """Forget the keys of an agent."""

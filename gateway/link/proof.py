@@ -91,11 +91,11 @@ class _Claim:
         self._find = find
         self._pepper = pepper
         self.known = False
-        self.name = ""
+        self.name = self.key_id = ""
 
     def verifier(self, user: str) -> tuple[bytes, bytes, bytes, int]:
-        self.name, _, key_id = user.rpartition("/")
-        found = self._find(self.name, key_id)
+        self.name, _, self.key_id = user.rpartition("/")
+        found = self._find(self.name, self.key_id)
         self.known = found is not None
         if found is None:
             salt, stored, server = (
@@ -138,6 +138,11 @@ class GatewayProof:
     def name(self) -> str:
         """The agent's name, once it has said it; empty before."""
         return self._claim.name
+
+    @property
+    def key_id(self) -> str:
+        """Id of the key that the agent claims to know; empty before it has said it."""
+        return self._claim.key_id
 
     def answer(self, message: str) -> str:
         """Take a message; return the answer, after which `proven` may be true.

@@ -29,6 +29,7 @@ from gateway.net.certificates import (
     server_context,
     state_of,
 )
+from gateway.net.keys import CertificateError
 from gateway.net.poller import ERROR, HANGUP, READABLE, WRITABLE, TurnPoller
 from gateway.net.sealed import (
     RECORD_BYTES,
@@ -421,6 +422,8 @@ class ServerTLS:
 class ClientTLS:
     """Whom we present ourselves as to one server, and who that must be."""
 
+    _log = Logger()
+
     def __init__(
         self,
         files: CertificateFiles,
@@ -442,18 +445,31 @@ class ClientTLS:
         self._files = files
         self._name = name
         self._fingerprint = fingerprint
+        self._context: SSL.Context | None = None
 
     def check(self) -> None:
-        """Return if the files can be used.
+        """Read the files.
 
         Raises:
-            CertificateError: says which file, and why.
+            CertificateError: says which file, and why; what was read before stays.
         """
-        self._context()
-
-    def _context(self) -> SSL.Context:
         pinned = self._fingerprint is not None and self._files.ca_file is None
-        return client_context(self._files, verify=not pinned)
+        self._context = client_context(self._files, verify=not pinned)
+
+    def _read(self) -> SSL.Context:
+        """Return what handshakes begin with, from the last files that were right."""
+        try:
+            self.check()
+        except CertificateError as fault:
+            if self._context is None:
+                raise
+            self._log.error(
+                "files of TLS: {fault}; the old ones are used",
+                fault=fault,
+                log_same=("files of TLS", str(fault)),
+            )
+        assert self._context is not None
+        return self._context
 
     def secure(self, sock: socket.SocketType) -> SecureSocket:
         """Return a connected socket as one that shakes hands with a server.
@@ -461,7 +477,7 @@ class ClientTLS:
         Raises:
             CertificateError: a file cannot be used.
         """
-        secure = secure_socket(sock, self._context())
+        secure = secure_socket(sock, self._read())
         secure.connection.set_connect_state()
         if family_of(self._name) is None:
             secure.connection.set_tlsext_host_name(self._name.encode("idna"))

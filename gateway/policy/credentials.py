@@ -167,6 +167,7 @@ class AgentCredential:
         expires_at: Unix seconds from which on it is not good; None = never.
         created_at: Unix seconds.
         updated_at: Unix seconds.
+        used: ids of the keys that the agent has proved at least once.
     """
 
     name: str
@@ -175,6 +176,12 @@ class AgentCredential:
     expires_at: int | None = None
     created_at: int = 0
     updated_at: int = 0
+    used: tuple[str, ...] = ()
+
+    @property
+    def newest_unused(self) -> bool:
+        """Whether the newest of two keys was never proved by the agent."""
+        return len(self.verifiers) > 1 and self.verifiers[-1].key_id not in self.used
 
     def verifier(self, key_id: str) -> Verifier | None:
         """Return what a key is checked by, or None."""
@@ -194,6 +201,7 @@ def credential_document(credential: AgentCredential) -> dict[str, Any]:
         "expires_at": credential.expires_at,
         "created_at": credential.created_at,
         "updated_at": credential.updated_at,
+        "used": list(credential.used),
     }
 
 
@@ -220,6 +228,7 @@ def credential_of_document(name: str, found: Mapping[str, Any]) -> AgentCredenti
             expires_at=found["expires_at"],
             created_at=int(found["created_at"]),
             updated_at=int(found["updated_at"]),
+            used=tuple(found.get("used", ())),  # older stores do not have it
         )
     except (KeyError, TypeError) as fault:
         raise ValueError(f"malformed: {fault}") from None

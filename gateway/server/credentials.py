@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from gateway.errors import (
     AgentKeyExistsError,
     AgentKeyMissingError,
+    AgentKeyUnusedError,
     ConfiguredKeyError,
     LegacyAllowedError,
     StoreError,
@@ -140,6 +141,33 @@ class Credentials:
             key=lambda row: row[0].name,
         )
 
+    def note_used(self, name: str, key_id: str) -> None:
+        """Remember that an agent has proved a key; only the first time is stored."""
+        found = self._stored.get(name)
+        if found is None or key_id in found.used or found.verifier(key_id) is None:
+            return
+        outcome = self._one_by_one(self._note_used, name, key_id)
+        outcome.addErrback(
+            lambda failure: self.log.error(
+                "that agent {name} has used key {key_id} is not stored: {fault}",
+                name=name,
+                key_id=key_id,
+                fault=failure.getErrorMessage(),
+            )
+        )
+
+    async def _note_used(self, name: str, key_id: str) -> None:
+        found = self._stored.get(name)
+        if found is None or key_id in found.used or found.verifier(key_id) is None:
+            return  # several links prove it at the same time, or it is gone
+        good = [one.key_id for one in found.verifiers]
+        used = tuple(one for one in good if one in found.used or one == key_id)
+        credential = replace(found, used=used)
+        # known at once, so that a store that fails is not tried by every link
+        self._stored[name] = credential
+        self.log.info("agent {name} uses key {key_id}", name=name, key_id=key_id)
+        await self._store.put_credential(credential)
+
     # -- changes -----------------------------------------------------------------
 
     async def create(
@@ -179,7 +207,8 @@ class Credentials:
     async def rotate(self, name: str) -> KeyChange:
         """Make a second key; the older one stays good until it is retired.
 
-        A third one takes the oldest one's place.
+        A third one takes the place of a second one that the agent has never used,
+        else that of the oldest.
 
         Raises:
             AgentKeyMissingError: the agent has none.
@@ -192,7 +221,8 @@ class Credentials:
     async def _rotate(self, name: str) -> KeyChange:
         before = self._own(name)
         key = make_key(self._random)
-        verifiers = (*before.verifiers, make_verifier(key, self._random))
+        kept = before.verifiers[:-1] if before.newest_unused else before.verifiers
+        verifiers = (*kept, make_verifier(key, self._random))
         credential = replace(
             before,
             verifiers=verifiers[-MOST_KEYS:],
@@ -239,19 +269,27 @@ class Credentials:
         await self._keep(credential)
         return KeyChange(credential, before)
 
-    async def retire(self, name: str) -> KeyChange:
+    async def retire(self, name: str, *, force: bool = False) -> KeyChange:
         """Let only the newest key be good; links go on.
+
+        Args:
+            name: the agent's.
+            force: do it although the agent has never used the newest key.
 
         Raises:
             AgentKeyMissingError: the agent has none.
+            AgentKeyUnusedError: it has never used the newest one.
             ConfiguredKeyError: the configuration has it.
             StoreFailedError: nothing is changed.
         """
-        made: KeyChange = await self._one_by_one(self._retire, name)
+        made: KeyChange = await self._one_by_one(self._retire, name, force)
         return made
 
-    async def _retire(self, name: str) -> KeyChange:
+    async def _retire(self, name: str, force: bool) -> KeyChange:
         before = self._own(name)
+        if before.newest_unused and not force:
+            newest = before.verifiers[-1].key_id
+            raise AgentKeyUnusedError(name=name, key_id=newest)
         credential = replace(
             before,
             verifiers=before.verifiers[-1:],

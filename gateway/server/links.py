@@ -567,6 +567,7 @@ class Links:
             self._reject(link, f"agent {hello.agent}: the key is of {proof.name}")
             return
         link.authenticate(answer)
+        self._credentials.note_used(credential.name, proof.key_id)
         agent = self._agents.get(hello.agent)
         most = credential.scope.max_links
         if agent is not None and 0 < most <= len({*agent.links} - {hello.link}):

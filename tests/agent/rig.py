@@ -1,9 +1,12 @@
 """An agent without sockets: gateways and targets are played by tests."""
 
+from collections.abc import Callable
+
 from twisted.internet.task import Clock
 
 from gateway.agent.expose import Exposures
 from gateway.agent.gateways import GatewayAddresses
+from gateway.agent.identity import Identities, Identity
 from gateway.agent.service import (
     AgentParts,
     AgentService,
@@ -39,6 +42,15 @@ class AgentCase(LogCase):
     """
 
     language: Language = "en"
+    identity = Identity(
+        Hello(
+            instance=INSTANCE,
+            window=WINDOW,
+            features=frozenset({"register"}),
+            token="a token of many letters",
+        )
+    )
+    read_token: Callable[[], str] | None = None
 
     def setUp(self):
         super().setUp()
@@ -112,17 +124,12 @@ class AgentCase(LogCase):
             random_bytes=lambda size: bytes(range(size)),
             random=lambda: 0.0,
             linger=self.linger,
+            identities=Identities(self.identity, self.read_token, "agent.key"),
         )
         settings = AgentSettings(
             servers=tuple(servers),
             connections=connections,
             auto=auto,
-            greeting=Hello(
-                instance=INSTANCE,
-                window=WINDOW,
-                features=frozenset({"register"}),
-                token="a token of many letters",
-            ),
             session=SessionSettings(
                 roles=AGENT, window=WINDOW, heartbeat_seconds=heartbeat
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 from typing import Any
 
@@ -59,7 +60,9 @@ class KeyTests(KeyCase):
         await self.exchange(port, SMALL)
         # another key, while the first one is in use
         newer = (await self.command("rotate", "office")).splitlines()[0]
-        await self.command("retire", "office")
+        said = await self.command("retire", "office", expect=1)
+        self.assertIn("has never used its newest key", said)
+        await self.command("retire", "office", "--force")
         await self.exchange(port, SMALL)
         await office.kill()
         await self.agent_gone()
@@ -76,6 +79,41 @@ class KeyTests(KeyCase):
         for secret in (file, newer):
             self.assertNotIn(secret.removeprefix(str(self.folder)), gateway.text())
         self.assertIn("no agent has a key", await self.command("list"))
+
+    async def test_a_key_is_replaced_on_a_box_that_only_its_tunnel_reaches(self):
+        gateway = await self.start_open_gateway()
+        file = await self.key_for("office")
+        office = await self.start_agent("office", token_file=file)
+        port = await self.map(self.serve(Target()), agent="office")
+        session = await self.connect(RawVisitor(), port)  # the operator's
+        newer = (await self.command("rotate", "office")).splitlines()[0]
+        self.assertIn("(unused)", await self.command("list"))
+        self.keep("office", newer)
+        office.signal(signal.SIGHUP)
+        await office.says("the gateway takes the new token")
+        self.assertNotIn("(unused)", await self.command("list"))
+        await self.command("retire", "office")
+        self.assertTrue(session.connected)
+        self.assertEqual(office.text().count("agent link up"), 1)
+        session.transport.abortConnection()
+        # after this, only the newer key can be what lets it in
+        gateway.signal()
+        await gateway.ended()
+        await self.gateway_up(self.launch_gateway())
+        await self.agent_up(office)
+        await self.exchange(port, SMALL)
+
+    async def test_a_wrong_file_keeps_no_agent_out(self):
+        gateway = await self.start_open_gateway()
+        file = await self.key_for("office")
+        office = await self.start_agent("office", token_file=file)
+        self.keep("office", "gtk_00000000_" + "A" * 43)
+        office.signal(signal.SIGHUP)
+        await office.says("the gateway refused the new token")
+        gateway.signal()
+        await gateway.ended()
+        await self.gateway_up(self.launch_gateway())
+        await self.agent_up(office)
 
     async def test_keys_survive_a_restart_and_are_not_in_the_store(self):
         gateway = await self.start_open_gateway()

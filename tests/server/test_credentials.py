@@ -8,6 +8,7 @@ from twisted.internet.defer import succeed
 from gateway.errors import (
     AgentKeyExistsError,
     AgentKeyMissingError,
+    AgentKeyUnusedError,
     ConfiguredKeyError,
     LegacyAllowedError,
     PortForbiddenError,
@@ -208,12 +209,53 @@ class ChangeTests(KeyCase):
         self.assert_refused(self.prove(old)[1])
         self.assert_admitted(self.prove(new)[1])
 
-    def test_a_third_key_takes_the_oldest_ones_place(self):
+    def test_a_third_key_takes_the_place_of_a_second_one_that_was_never_used(self):
         keys = [self.made()]
+        self.prove(keys[0])
         keys += [self.rotated() for _ in range(2)]
+        self.assert_refused(self.prove(keys[1])[1])
+        for key in (keys[0], keys[2]):
+            self.assert_admitted(self.prove(key)[1])
+
+    def test_once_the_second_one_was_used_it_takes_the_oldest_ones_place(self):
+        keys = [self.made(), self.rotated()]
+        self.prove(keys[1])
+        keys.append(self.rotated())
         self.assert_refused(self.prove(keys[0])[1])
         for key in keys[1:]:
             self.assert_admitted(self.prove(key)[1])
+
+    def test_the_older_key_is_not_retired_before_the_newer_was_used(self):
+        old = self.made()
+        self.prove(old)
+        new = self.rotated()
+        retiring = self.ensure(self.credentials.retire("office"))
+        fault = self.failureResultOf(retiring, AgentKeyUnusedError).value
+        self.assertIn(new.key_id, str(fault))
+        self.assert_admitted(self.prove(old)[1])
+        self.prove(new)
+        self.now(self.credentials.retire("office"))
+        self.assert_refused(self.prove(old)[1])
+
+    def test_it_is_when_that_is_forced(self):
+        old, new = self.made(), self.rotated()
+        self.now(self.credentials.retire("office", force=True))
+        self.assert_refused(self.prove(old)[1])
+        self.assert_admitted(self.prove(new)[1])
+
+    def test_the_first_use_of_a_key_is_stored_once(self):
+        key = self.made()
+        writes = []
+        put = self.store.put_credential
+
+        def note(one):
+            writes.append(one)
+            return put(one)
+
+        self.patch(self.store, "put_credential", note)
+        for link in range(3):
+            self.prove(key, link=link)
+        self.assertEqual([(key.key_id,)], [one.used for one in writes])
 
     def test_revoking_ends_links_and_visitors(self):
         key = self.made()
