@@ -347,6 +347,13 @@ class AgentKeyUnusedError(CallerError):
     http_code = 409
 
 
+class ReloadFailedError(CallerError):
+    """The configuration cannot be used as it is now; `detail`."""
+
+    key = "reload_failed"
+    http_code = 409
+
+
 class ConfiguredKeyError(CallerError):
     """The configuration file holds this key; `name`."""
 

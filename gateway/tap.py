@@ -21,7 +21,7 @@ from gateway.config.parse import Loaded, describe, load_gateway
 from gateway.config.rules import open_warning
 from gateway.debug import debugged
 from gateway.errors import ConfigError
-from gateway.ops.log_settings import gateway_log_settings, log_levels
+from gateway.ops.log_settings import gateway_log_settings
 from gateway.ops.pidfile import remove_stale_pidfile
 from gateway.ops.process import (
     LoggedService,
@@ -103,7 +103,6 @@ def makeService(options: Options) -> IService:
     log = open_process_log(options.parent or {}, gateway_log_settings(config), reactor)
 
     def reload() -> None:
-        log.configure(lambda: log_levels(options.load().config))
         service.reload()
 
     end = ProcessEnd(reactor, lambda: service.force(), reload, log)
@@ -114,6 +113,7 @@ def makeService(options: Options) -> IService:
         end.fail,
         connections=connections,
         log=log,
+        load=options.load,
     )
     end.watch()
     reactor.callWhenRunning(spare_the_collector)

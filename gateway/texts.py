@@ -123,6 +123,10 @@ CATALOGUE: Final[dict[str, tuple[str, str]]] = {
         "客户端 {name} 从未使用过新密钥 {key_id}, 停用旧密钥后将无法连接; "
         "请先部署新密钥并让客户端重新读取 (SIGHUP), 或强制停用",
     ),
+    "reload_failed": (
+        "not reloaded, nothing has changed: {detail}",
+        "重新加载失败, 未作任何更改: {detail}",
+    ),
     "agent_key_of_config": (
         "the key of agent {name} stands in the configuration; change it there",
         "客户端 {name} 的密钥由配置文件定义, 请修改配置",

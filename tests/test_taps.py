@@ -322,7 +322,10 @@ class ServiceTests(TapCase):
         self.assertIs(options.loaded.config, config)
         self.assertIs(global_reactor, reactor)
         self.assertEqual("zh", language)
-        self.assertEqual({"connections": 1000, "log": self.log}, self.built.limits)
+        self.assertEqual(
+            {"connections": 1000, "log": self.log, "load": options.load},
+            self.built.limits,
+        )
         (end,) = self.ends_made
         self.assertTrue(end.watched)
         fatal("no store")
@@ -336,20 +339,19 @@ class ServiceTests(TapCase):
         self.assertTrue(how.file.endswith("gw.log"))
         self.assertIs(self.log, end.log)
 
-    def test_the_levels_are_read_anew_with_the_rest(self):
-        for module, service in ((tap, "gotunnel"), (agent_tap, "gotunnel-agent")):
-            options = module.Options()
-            path = self.file("log_level: error\n")
-            options.parseOptions(["--config", path])
-            module.makeService(options)
-            self.assertEqual(service, self.chosen[1].service)
-            self.file("log_level: warn\nlog: {levels: {gateway.net: debug}}\n")
-            self.ends_made[-1].reload()
-            self.assertEqual("warn", self.log.levels.usual)
-            self.assertEqual({"gateway.net": "debug"}, self.log.levels.configured())
-            self.file("log_level: loud\n")
-            self.ends_made[-1].reload()
-            self.assertEqual("warn", self.log.levels.usual)
+    def test_the_levels_of_the_agent_are_read_again_with_the_rest(self):
+        options = agent_tap.Options()
+        path = self.file("log_level: error\n")
+        options.parseOptions(["--config", path])
+        agent_tap.makeService(options)
+        self.assertEqual("gotunnel-agent", self.chosen[1].service)
+        self.file("log_level: warn\nlog: {levels: {gateway.net: debug}}\n")
+        self.ends_made[-1].reload()
+        self.assertEqual("warn", self.log.levels.usual)
+        self.assertEqual({"gateway.net": "debug"}, self.log.levels.configured())
+        self.file("log_level: loud\n")
+        self.ends_made[-1].reload()
+        self.assertEqual("warn", self.log.levels.usual)
 
     def test_the_agent(self):
         options = agent_tap.Options()

@@ -266,6 +266,10 @@ class ReloadedRow(Row):
 
     read_anew: list[str]
     """Ports whose certificates had changed."""
+    applied: list[str]
+    """Keys of the configuration that had changed and hold now."""
+    needs_restart: list[str]
+    """Keys that have changed and hold after a restart."""
 
 
 class LimitRow(Row):

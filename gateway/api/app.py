@@ -37,6 +37,7 @@ from gateway.ops.health import HealthChecks
 from gateway.ops.levels import Levels
 from gateway.ops.recent import RecentLines
 from gateway.ops.refusals import RefusalLog
+from gateway.ops.reloading import Reloaded
 from gateway.ops.slices import Slices
 from gateway.ops.usage import ProcessUsage, process_usage
 from gateway.ops.vitals import LoopLag
@@ -84,7 +85,7 @@ class Api:
         memory: Budget,
         slices: Slices,
         handshakes: Mapping[str, Counted],
-        reload: Callable[[], list[str]],
+        reload: Callable[[], Reloaded],
         health: HealthChecks,
         events: Events,
         settings: ApiSettings,
@@ -101,10 +102,10 @@ class Api:
         usage: Callable[[], ProcessUsage] = process_usage,
         draining: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.settings: Final = settings
+        self.settings = settings
         self.connections: Final = connections
         self._refusals = refusals
-        pages = PageRoutes(shipped_pages(), settings)
+        self._pages = pages = PageRoutes(shipped_pages(), settings)
         self._gate = Gate(settings, refusals, clock, bans, pages.paths)
         self._exchange = Exchange(settings, audit, clock, slices)
         more: list[RouteGroup] = [] if metrics is None else [metrics]
@@ -149,6 +150,12 @@ class Api:
                 health, links, draining, tunnel_enabled=settings.tunnel_enabled
             ),
         ]
+
+    def configure(self, settings: ApiSettings) -> None:
+        """Judge the requests that come from now on by other settings."""
+        self.settings = self._exchange.settings = settings
+        self._gate.configure(settings)
+        self._pages.configure(settings)
 
     def resource(self) -> IResource:
         """Return the root resource for a site."""

@@ -71,6 +71,11 @@ class AuditLog:
         self._retention_seconds = retention_seconds
         self._most = most
 
+    def configure(self, retention_seconds: float, most: int) -> None:
+        """Keep entries within other limits from now on."""
+        self._retention_seconds = retention_seconds
+        self._most = most
+
     async def noted(
         self,
         act: Act,

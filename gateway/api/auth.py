@@ -76,15 +76,22 @@ class Gate:
             bans: who is kept out, also for wrong credentials; None = nobody.
             pages: paths that need no credential, but an address that is allowed.
         """
-        self._settings = settings
-        self._callers = AddressRules(settings.allowed_ips)
-        self._proxies = AddressRules(settings.trusted_proxies)
         self._refusals = refusals
         self._clock = clock
         self._bans = bans
         self._pages = pages
-        rate = settings.rate_limit
-        self._rate = None if rate is None else RateLimit(*rate)
+        self._rate: RateLimit | None = None
+        self._rated: tuple[int, float] | None = None
+        self.configure(settings)
+
+    def configure(self, settings: ApiSettings) -> None:
+        """Judge by other rules; the counts of callers go on under the same rate."""
+        self._settings = settings
+        self._callers = AddressRules(settings.allowed_ips)
+        self._proxies = AddressRules(settings.trusted_proxies)
+        if settings.rate_limit != self._rated:
+            rate = self._rated = settings.rate_limit
+            self._rate = None if rate is None else RateLimit(*rate)
 
     def admit(self, request: IRequest) -> Caller:
         """Return who sent a request that may be served.

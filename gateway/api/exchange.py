@@ -53,7 +53,7 @@ class Exchange:
         clock: IReactorTime,
         slices: Slices,
     ) -> None:
-        self.settings: Final = settings
+        self.settings = settings
         self.slices: Final = slices
         self._audit = audit
         self._clock = clock

@@ -281,10 +281,10 @@ ROUTES: Final = (
     Route(
         "post",
         "/api/reload",
-        "Read anew what may change while the gateway runs: certificates",
+        "Read certificates and the configuration again, and apply what can be",
         ReloadedRow,
         EmptyBody,
-        _WITH_BODY,
+        (*_WITH_BODY, errors.ReloadFailedError),
     ),
     Route("get", "/api/stats", "Show how the whole gateway fares, in numbers", Stats),
     Route(

@@ -42,6 +42,10 @@ class PageRoutes:
 
     def __init__(self, pages: Pages, settings: ApiSettings) -> None:
         self._pages = pages
+        self.configure(settings)
+
+    def configure(self, settings: ApiSettings) -> None:
+        """Ask for a credential if the API does."""
         self._asks = settings.api_key is not None or settings.tokens is not None
 
     @property

@@ -21,6 +21,7 @@ from gateway.api.bodies import BanBody, EmptyBody, NetworkBody
 from gateway.api.exchange import Endpoint, Exchange, query_number
 from gateway.api.listing import array
 from gateway.errors import BadRequestError, StoreError, StoreFailedError
+from gateway.ops.reloading import Reloaded
 from gateway.ops.usage import ProcessUsage
 from gateway.policy.access import AddressRules
 from gateway.policy.bans import Ban
@@ -47,7 +48,7 @@ class SecurityRoutes:
         connections: Counted,
         api_memory: Budget,
         handshakes: Mapping[str, Counted],
-        reload: Callable[[], list[str]],
+        reload: Callable[[], Reloaded],
         usage: Callable[[], ProcessUsage],
     ) -> None:
         self._exchange = exchange
@@ -122,11 +123,11 @@ class SecurityRoutes:
 
     async def _read_anew(self, request: IRequest) -> bytes:
         self._exchange.body(request, EmptyBody)
-        act = self._exchange.act(request, "reload", "certificates")
+        act = self._exchange.act(request, "reload", "configuration")
         done = await self._exchange.change(act, self._reloaded(), _reload_outcome)
-        return self._exchange.reply(request, "reloaded", ReloadedRow(read_anew=done))
+        return self._exchange.reply(request, "reloaded", _reloaded_row(done))
 
-    async def _reloaded(self) -> list[str]:
+    async def _reloaded(self) -> Reloaded:
         return self._reload()
 
     def _list_limits(self, request: IRequest) -> bytes:
@@ -162,8 +163,14 @@ def _holds(network: str, address: str) -> bool:
         return False  # it is told by what follows
 
 
-def _reload_outcome(names: list[str]) -> Outcome:
-    return Outcome("certificates", after={"read_anew": names})
+def _reloaded_row(done: Reloaded) -> ReloadedRow:
+    return ReloadedRow(
+        read_anew=done.certificates, applied=done.applied, needs_restart=done.restart
+    )
+
+
+def _reload_outcome(done: Reloaded) -> Outcome:
+    return Outcome("configuration", after=_reloaded_row(done).model_dump(mode="json"))
 
 
 def _ban_facts(ban: Ban) -> object:

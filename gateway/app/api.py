@@ -37,6 +37,7 @@ from gateway.ops.events import Events
 from gateway.ops.health import CheckResult, HealthChecks
 from gateway.ops.process_log import ProcessLog
 from gateway.ops.refusals import RefusalLog
+from gateway.ops.reloading import Part, Reloader
 from gateway.ops.slices import Slices
 from gateway.ops.vitals import LoopLag, check_descriptors, disk_check
 from gateway.policy.addresses import is_loopback
@@ -120,6 +121,25 @@ def _token_judge(
         ) from None
 
 
+def _api_settings(
+    config: GatewayConfig, language: Language, world: Surroundings
+) -> ApiSettings:
+    security = config.security.api
+    rate = security.rate_limit
+    return ApiSettings(
+        api_key=security.api_key,
+        api_key_in_query=security.api_key_in_query,
+        tokens=_token_judge(security, world.wall_clock),
+        allowed_ips=security.allowed_ips,
+        trusted_proxies=security.trusted_proxies,
+        open_metrics=_open_metrics(config),
+        rate_limit=(rate.requests, rate.per) if rate.requests else None,
+        language=language,
+        tunnel_enabled=config.tunnel.enabled,
+        request_timeout_seconds=config.api.request_timeout,
+    )
+
+
 def _open_metrics(config: GatewayConfig) -> OpenTo:
     """Return who may read `/metrics` without a credential."""
     required = config.metrics.require_auth
@@ -138,7 +158,7 @@ def api_edge(
     bans: BanTable,
     audit: IAuditStore,
     sealed: Mapping_[str, ServerTLS],
-    reload: Callable[[], list[str]],
+    reloader: Reloader,
     health: HealthChecks,
     events: Events,
     refusals: RefusalLog,
@@ -154,38 +174,27 @@ def api_edge(
     slices: Slices,
 ) -> ApiEdge:
     """Return the API; called once the gateway can tell whether it drains."""
-    security = config.security.api
-    rate = security.rate_limit
     api = Api(
         mappings=mappings,
         links=links,
         credentials=credentials,
         bans=bans,
-        audit=AuditLog(
-            audit,
-            world.wall_clock,
-            config.audit.retention_days * 86400,
-            config.audit.max_entries,
+        audit=(
+            audit_log := AuditLog(
+                audit,
+                world.wall_clock,
+                config.audit.retention_days * 86400,
+                config.audit.max_entries,
+            )
         ),
-        connections=Slots(config.limits.api_connections),
+        connections=(connections := Slots(config.limits.api_connections)),
         memory=memory,
         slices=slices,
         handshakes=sealed,
-        reload=reload,
+        reload=reloader.reload,
         health=health,
         events=events,
-        settings=ApiSettings(
-            api_key=security.api_key,
-            api_key_in_query=security.api_key_in_query,
-            tokens=_token_judge(security, world.wall_clock),
-            allowed_ips=security.allowed_ips,
-            trusted_proxies=security.trusted_proxies,
-            open_metrics=_open_metrics(config),
-            rate_limit=(rate.requests, rate.per) if rate.requests else None,
-            language=language,
-            tunnel_enabled=config.tunnel.enabled,
-            request_timeout_seconds=config.api.request_timeout,
-        ),
+        settings=_api_settings(config, language, world),
         clock=reactor,
         refusals=refusals,
         traffic=traffic,
@@ -199,6 +208,23 @@ def api_edge(
         draining=draining,
     )
     site = make_site(api, reactor, memory, slices)
+
+    def change_callers(new: GatewayConfig) -> Callable[[], object]:
+        settings = _api_settings(new, language, world)
+        return lambda: api.configure(settings)
+
+    def change_limits(new: GatewayConfig) -> Callable[[], object]:
+        def commit() -> None:
+            connections.limit = new.limits.api_connections
+            audit_log.configure(new.audit.retention_days * 86400, new.audit.max_entries)
+
+        return commit
+
+    reloader.add(
+        # the public key is in a file that may have changed
+        Part(("security.api.", "metrics.require_auth"), change_callers, always=True),
+        Part(("limits.api_connections", "audit."), change_limits),
+    )
 
     def close() -> None:
         api.close()  # first, so that event streams end in order

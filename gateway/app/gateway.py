@@ -7,16 +7,20 @@ from typing import Final, cast
 
 from gateway.api.metrics_routes import MetricsRoutes
 from gateway.app.api import api_edge, health_checks, metrics_routes, probe_edge
+from gateway.app.live import Running, live_parts
 from gateway.app.settings import (
     admission,
     api_tls,
+    ban_settings,
     credential,
     forward_mapping,
     health_place,
     link_settings,
     link_tls,
+    mapping_settings,
     own_listeners,
     public_ports,
+    recorder_settings,
 )
 from gateway.app.world import IGatewayReactor, Surroundings
 from gateway.config.gateway import (
@@ -42,11 +46,11 @@ from gateway.ops.levels import Levels
 from gateway.ops.log_settings import gateway_log_settings
 from gateway.ops.process_log import ProcessLog
 from gateway.ops.refusals import RefusalLog
+from gateway.ops.reloading import Load, Reloader
 from gateway.ops.repeating import Repeating
 from gateway.ops.slices import Slices
 from gateway.ops.vitals import LoopLag
 from gateway.policy.access import OwnPorts, TargetRules
-from gateway.policy.bans import BanSettings
 from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
 from gateway.policy.visitors import Addresses
@@ -54,12 +58,11 @@ from gateway.relay.deadlines import Deadlines
 from gateway.relay.dial import Dialer
 from gateway.relay.memory import MemoryWatch
 from gateway.server.bans import BanTable
-from gateway.server.book import MappingSettings
 from gateway.server.credentials import Credentials
 from gateway.server.links import Links
 from gateway.server.mappings import Mappings
 from gateway.server.own import OwnPlaces
-from gateway.server.recorder import Recorder, RecorderSettings
+from gateway.server.recorder import Recorder
 from gateway.server.register import Registrations
 from gateway.server.routing import Router
 from gateway.server.sampling import Sampler
@@ -82,6 +85,7 @@ def build_gateway(
     network: INetwork | None = None,
     store: IMappingStore | None = None,
     log: ProcessLog | None = None,
+    load: Load | None = None,
 ) -> GatewayService:
     """Return the gateway as a stopped service.
 
@@ -95,6 +99,7 @@ def build_gateway(
         network: its sockets; None = those of `reactor`.
         store: where mappings are kept; None = the configured file.
         log: of this process; None = one that goes nowhere.
+        load: reads the configuration again; None = it cannot change.
     """
     world = world or Surroundings()
     log = log or ProcessLog(
@@ -118,10 +123,9 @@ def build_gateway(
     registrations = Registrations(
         reactor, texts, lambda mapping: f"tcp://:{mapping.port}"
     )
-    rules = config.security.bans
     bans = BanTable(
         cast(IBanStore, store),
-        BanSettings(rules.failures, rules.window, rules.duration, rules.exempt),
+        ban_settings(config),
         world.wall_clock,
         events.emit,
     )
@@ -143,6 +147,12 @@ def build_gateway(
         bans,
         events.emit,
     )
+    link_factory = LinkFactory(
+        reactor,
+        link_settings(config, memory, stalls),
+        links,
+        world.random_bytes,
+    )
     for_links = link_tls(config, links.note_refused, bans.admits)
     api_refusals = RefusalLog(reactor, emit=events.emit)
     for_api = api_tls(config, api_refusals.note, bans.admits)
@@ -153,6 +163,7 @@ def build_gateway(
         {name: tls.read_again for name, tls in sealed.items()},
         events.emit,
     )
+    reloader = Reloader(config, load, watch.look, events.emit, log.hide)
     own = OwnPlaces(OwnPorts(own_listeners(config)), is_local)
     dialer = Dialer(
         network,
@@ -178,7 +189,7 @@ def build_gateway(
         store,
         public_ports(config),
         router,
-        Crowd(
+        crowd := Crowd(
             clock=reactor,
             slots=Slots(
                 config.limits.connections if connections is None else connections
@@ -189,12 +200,7 @@ def build_gateway(
             admits=bans.admits,
             stalls=stalls,
         ),
-        MappingSettings(
-            tunnel_enabled=config.tunnel.enabled,
-            port_offset=config.tunnel.port_offset,
-            max_mappings=config.limits.mappings,
-            refusal=dialer.refusal,
-        ),
+        mapping_settings(config, dialer),
         texts,
         world.wall_clock,
         world.randrange,
@@ -207,12 +213,7 @@ def build_gateway(
         cast(IHistoryStore, store),
         traffic,
         world.wall_clock,
-        RecorderSettings(
-            enabled=config.stats.enabled,
-            interval_seconds=config.stats.record_interval,
-            retention_seconds=config.stats.retention_days * 86400,
-            most=config.stats.max_records,
-        ),
+        recorder_settings(config),
     )
     mappings.tell_departed(recorder.departed)
     registrations.mappings = mappings
@@ -237,7 +238,7 @@ def build_gateway(
             slices=slices,
         )
 
-    return GatewayService(
+    service = GatewayService(
         GatewayParts(
             clock=reactor,
             network=network,
@@ -245,12 +246,7 @@ def build_gateway(
             links=links,
             credentials=credentials,
             bans=bans,
-            link_factory=LinkFactory(
-                reactor,
-                link_settings(config, memory, stalls),
-                links,
-                world.random_bytes,
-            ),
+            link_factory=link_factory,
             mappings=mappings,
             memory=MemoryWatch(reactor, memory, mappings.visits),
             registrations=registrations,
@@ -267,7 +263,7 @@ def build_gateway(
                 bans,
                 cast(IAuditStore, store),
                 sealed,
-                watch.look,
+                reloader,
                 health,
                 events,
                 api_refusals,
@@ -299,6 +295,7 @@ def build_gateway(
             fatal=fatal,
             open_warning=open_warning(config),
             certificates=watch,
+            reload=reloader.reload_and_log,
             link_tls=for_links,
             api_tls=for_api,
         ),
@@ -309,3 +306,26 @@ def build_gateway(
         health_place=health_place(config),
         shutdown_timeout=config.shutdown_timeout,
     )
+    reloader.add(
+        *live_parts(
+            Running(
+                log=log,
+                links=links,
+                link_factory=link_factory,
+                router=router,
+                credentials=credentials,
+                bans=bans,
+                dialer=dialer,
+                mappings=mappings,
+                crowd=crowd,
+                recorder=recorder,
+                memory=memory,
+                stalls=stalls,
+                link_tls=for_links,
+                api_tls=for_api,
+                wall_clock=world.wall_clock,
+                set_patience=service.set_patience,
+            )
+        )
+    )
+    return service

@@ -16,6 +16,7 @@ from gateway.mux.core import SessionSettings
 from gateway.mux.roles import GATEWAY
 from gateway.net.tls import ServerTLS
 from gateway.ops.sealing import files_of
+from gateway.policy.bans import BanSettings
 from gateway.policy.budget import Budget
 from gateway.policy.credentials import (
     AgentCredential,
@@ -24,7 +25,10 @@ from gateway.policy.credentials import (
 )
 from gateway.policy.mapping import Mapping, Target
 from gateway.policy.ports import PublicPorts
+from gateway.relay.dial import Dialer
+from gateway.server.book import MappingSettings
 from gateway.server.links import AdmissionSettings
+from gateway.server.recorder import RecorderSettings
 from gateway.server.service import Place
 
 
@@ -106,6 +110,32 @@ def _server_tls(
         seconds=config.security.handshake_timeout,
         refused=refused,
         admits=admits,
+    )
+
+
+def ban_settings(config: GatewayConfig) -> BanSettings:
+    """Return when wrong credentials lead to a ban."""
+    rules = config.security.bans
+    return BanSettings(rules.failures, rules.window, rules.duration, rules.exempt)
+
+
+def mapping_settings(config: GatewayConfig, dialer: Dialer) -> MappingSettings:
+    """Return what the rules of mappings need to know."""
+    return MappingSettings(
+        tunnel_enabled=config.tunnel.enabled,
+        port_offset=config.tunnel.port_offset,
+        max_mappings=config.limits.mappings,
+        refusal=dialer.refusal,
+    )
+
+
+def recorder_settings(config: GatewayConfig) -> RecorderSettings:
+    """Return what is recorded of traffic."""
+    return RecorderSettings(
+        enabled=config.stats.enabled,
+        interval_seconds=config.stats.record_interval,
+        retention_seconds=config.stats.retention_days * 86400,
+        most=config.stats.max_records,
     )
 
 

@@ -7,7 +7,7 @@ all read their keys from here.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache, reduce
 from operator import or_
 from types import UnionType
@@ -32,6 +32,7 @@ from gateway.config.fields import FILE_NAME, Block, Hidden, Means, OneOrMore
 from gateway.config.places import HostPort
 
 Config = TypeVar("Config", bound=Block)
+
 _NAMES: Final = {
     bool: "true or false",
     int: "a whole number",
@@ -106,6 +107,24 @@ class Leaf(NamedTuple):
     def value_in(self, config: Block) -> Any:  # noqa: ANN401 - of any kind
         """Return the value that a configuration has here."""
         return reduce(getattr, self.attributes, config)
+
+
+def with_values(config: Config, values: Mapping[Leaf, Any]) -> Config:
+    """Return a configuration with other values in the places of some."""
+    return _replaced(config, {leaf.attributes: one for leaf, one in values.items()})
+
+
+def _replaced(block: Config, values: Mapping[tuple[str, ...], Any]) -> Config:
+    update: dict[str, Any] = {}
+    inner: dict[str, dict[tuple[str, ...], Any]] = {}
+    for (name, *rest), value in values.items():
+        if rest:
+            inner.setdefault(name, {})[tuple(rest)] = value
+        else:
+            update[name] = value
+    for name, below in inner.items():
+        update[name] = _replaced(getattr(block, name), below)
+    return block.model_copy(update=update)
 
 
 def is_block(annotation: object) -> TypeGuard[type[Block]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 from typing import Protocol as Seam
 
@@ -75,6 +76,10 @@ class LinkFactory(Factory):
         self._settings = settings
         self._door = door
         self._random = random_bytes
+
+    def configure(self, settings: LinkSettings) -> None:
+        """Make links by other settings; those that there are stay as they are."""
+        self._settings = replace(settings, turns=self._settings.turns)
 
     def buildProtocol(self, addr: IAddress | None) -> LinkProtocol | None:
         """Return the protocol, or None = reset the connection."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
@@ -359,6 +359,20 @@ class Handshake:
         return False
 
 
+class ReadFiles(NamedTuple):
+    """The files of a listener, as they were read.
+
+    Attributes:
+        files: their names.
+        state: tells whether they have changed since.
+        context: what handshakes begin with.
+    """
+
+    files: CertificateFiles
+    state: object
+    context: SSL.Context
+
+
 @implementer(ITLS)
 class ServerTLS:
     """Whom a listener presents itself as, and whom it lets in; can be read anew.
@@ -394,9 +408,22 @@ class ServerTLS:
         self.refused = refused
         self.admits = admits
         self.active = self.total = self.rejected = 0
-        self._files = files
-        self._state = state_of(files)
-        self._context = server_context(files)
+        self._files, self._state, self._context = self.read(files)
+
+    @staticmethod
+    def read(files: CertificateFiles) -> ReadFiles:
+        """Read files without using them.
+
+        Raises:
+            CertificateError: says which file, and why.
+        """
+        return ReadFiles(files, state_of(files), server_context(files))
+
+    def configure(self, found: ReadFiles, limit: int, seconds: float) -> None:
+        """Use other files and limits for the handshakes that begin from now on."""
+        self._files, self._state, self._context = found
+        self.limit = limit
+        self.seconds = seconds
 
     def secure(self, sock: socket.SocketType) -> SecureSocket:
         """Return an accepted socket as one that a client may shake hands with."""

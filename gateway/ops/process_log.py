@@ -48,7 +48,8 @@ class ProcessLog:
             file: takes the lines; None = twistd has an observer of its own.
             access_file: takes those of connections; None = they go with all others.
         """
-        redact = Redaction(settings.secrets)
+        self._secrets = set(settings.secrets)
+        self._redact = redact = Redaction(self._secrets)
         self.levels = levels
         self.recent = RecentLines(settings.service, os.urandom(4).hex(), redact)
         form = format_line if settings.form == "text" else JsonLines(settings.service)
@@ -61,6 +62,10 @@ class ProcessLog:
             if settings.access is None
             else AccessLog(settings.access, access_file, redact)
         )
+
+    def hide(self, secrets: set[str]) -> None:
+        """Hide the secrets of a changed configuration, and those of the start."""
+        self._redact.hide(self._secrets | secrets)
 
     def start(self, clock: IReactorTime) -> None:
         """Let lines wait for each other a moment from now on."""

@@ -65,6 +65,10 @@ class Bans:
         self._failed: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self.rejected = 0
 
+    def configure(self, settings: BanSettings) -> None:
+        """Decide by other settings; bans that are on stay, unless they are exempt."""
+        self._settings = settings
+
     def admits(self, address: str, now: float) -> bool:
         """Tell whether an address may come.
 

@@ -24,6 +24,11 @@ class Redaction:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         """Remember what must not be written."""
+        self._forms: list[str] = []
+        self.hide(secrets)
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Take the place of what was hidden before by other secrets."""
         forms: set[str] = set()
         for secret in secrets:
             if len(secret) >= FEWEST_CHARACTERS:

@@ -17,7 +17,10 @@ class Due(Seam):
 
 
 class Deadlines:
-    """Who waits, in the order in which their time runs out."""
+    """Who waits, in the order in which they came.
+
+    After the time was shortened, who came before is told first all the same.
+    """
 
     log = Logger()
 
@@ -36,6 +39,10 @@ class Deadlines:
     def __len__(self) -> int:
         """Return how many wait."""
         return len(self._waiting)
+
+    def configure(self, seconds: float) -> None:
+        """Let those who come from now on wait for another time."""
+        self._seconds = seconds
 
     def add(self, one: Due) -> None:
         """Begin to wait; `one` is not waiting yet."""

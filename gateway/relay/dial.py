@@ -80,6 +80,11 @@ class Dialer:
         self._own_ports = own_ports
         self._timeout_seconds = timeout_seconds
 
+    def configure(self, rules: TargetRules, timeout_seconds: float) -> None:
+        """Judge and time the dials that begin from now on by other settings."""
+        self._rules = rules
+        self._timeout_seconds = timeout_seconds
+
     def dial(
         self,
         host: str,

@@ -45,6 +45,10 @@ class BanTable:
         self._bans = Bans(settings)
         self._wall_clock = wall_clock
 
+    def configure(self, settings: BanSettings) -> None:
+        """Ban by other settings from now on; see `Bans.configure`."""
+        self._bans.configure(settings)
+
     async def restore(self) -> None:
         """Read what is stored; what cannot be read does not stop the rest.
 

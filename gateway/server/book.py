@@ -6,7 +6,7 @@ opens no ports: that is the reconciler's work, which follows the changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final, NamedTuple, TypeVar
@@ -310,6 +310,45 @@ class MappingBook:
         """Take over a mapping of the configuration."""
         mapping = replace(mapping, id=derived_id(CONFIGURED, str(mapping.match)))
         self._publish(RESTORED, mapping.match, mapping, CONFIGURED)
+
+    def check_configured(self, mappings: Iterable[Mapping]) -> None:
+        """Return if the configuration may have these mappings.
+
+        Raises:
+            PortMappedError: another source has a mapping on one of the ports.
+        """
+        for mapping in mappings:
+            match = mapping.match
+            entry = self._entries.get(match)
+            other = entry is not None and entry.source != CONFIGURED
+            if other or match in self._reserved:
+                raise PortMappedError(port=match.port)
+
+    def configure_mappings(self, mappings: Iterable[Mapping]) -> None:
+        """Let the configuration have these mappings and no others.
+
+        Connections of those that are removed end; those of changed ones stay.
+        """
+        wanted = {one.match: one for one in mappings}
+        for match, entry in list(self._entries.items()):
+            if entry.source == CONFIGURED and match not in wanted:
+                self._publish(REMOVED, match, None, CONFIGURED)
+        for match, mapping in wanted.items():
+            before = self._entries.get(match)
+            number = derived_id(CONFIGURED, str(match))
+            mapping = replace(mapping, id=number)
+            if before is None:
+                self._publish(CREATED, match, mapping, CONFIGURED)
+                continue
+            old = before.mapping
+            if (old.targets, old.listen) != (mapping.targets, mapping.listen):
+                mapping = replace(mapping, created_at=old.created_at)
+                self._publish(UPDATED, match, mapping, CONFIGURED)
+
+    def configure(self, ports: PublicPorts, settings: MappingSettings) -> None:
+        """Judge new mappings by other rules; those that exist stay as they are."""
+        self._ports = ports
+        self._settings = settings
 
     def stop(self) -> None:
         """Accept no new mapping, and let none expire any more."""

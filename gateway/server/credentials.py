@@ -47,6 +47,10 @@ class KeyChange(NamedTuple):
     secret: str = ""
 
 
+def _is_same(one: AgentCredential, other: AgentCredential) -> bool:
+    return (one.verifiers, one.scope) == (other.verifiers, other.scope)
+
+
 class Credentials:
     """Whom the gateway knows, by name; the store and this table always agree.
 
@@ -95,6 +99,25 @@ class Credentials:
             return True
         return bool(self._stored or self._unreadable) and not self._legacy_allowed
 
+    def configure(
+        self, configured: Iterable[AgentCredential], *, legacy_allowed: bool
+    ) -> None:
+        """Take what the configuration holds now; links of others end.
+
+        A stored key is not used while the configuration has one of the same name, as
+        at the start.
+        """
+        before = self._configured
+        self._configured = {one.name: one for one in configured}
+        self._legacy_allowed = legacy_allowed
+        for name in before.keys() | self._configured.keys():
+            now, old = self._configured.get(name), before.get(name)
+            if now is None:
+                stored = self._stored.get(name)
+                now = stored if stored is not None and stored.verifiers else None
+            if now is None or old is None or not _is_same(now, old):
+                self.changed(name, now)
+
     async def restore(self) -> None:
         """Read what is stored; what cannot be read does not stop the rest.
 
@@ -106,13 +129,12 @@ class Credentials:
         for fault in faults:
             self.log.error("stored agent key passed over: {fault}", fault=fault)
         for credential in found:
+            self._stored[credential.name] = credential
             if credential.name in self._configured:
                 self.log.error(
                     "stored key of agent {name} passed over: the configuration has one",
                     name=credential.name,
                 )
-            else:
-                self._stored[credential.name] = credential
 
     # -- questions ---------------------------------------------------------------
 
@@ -135,7 +157,11 @@ class Credentials:
     def views(self) -> list[tuple[AgentCredential, str, bool]]:
         """Return all, ordered by name: where each is from, and whether it expired."""
         both = [(one, "config") for one in self._configured.values()]
-        both += [(one, "stored") for one in self._stored.values() if one.verifiers]
+        both += [
+            (one, "stored")
+            for name, one in self._stored.items()
+            if one.verifiers and name not in self._configured
+        ]
         return sorted(
             ((one, source, self._expired(one)) for one, source in both),
             key=lambda row: row[0].name,
@@ -145,6 +171,8 @@ class Credentials:
         """Remember that an agent has proved a key; only the first time is stored."""
         found = self._stored.get(name)
         if found is None or key_id in found.used or found.verifier(key_id) is None:
+            return
+        if name in self._configured:
             return
         outcome = self._one_by_one(self._note_used, name, key_id)
         outcome.addErrback(

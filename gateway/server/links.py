@@ -344,6 +344,11 @@ class Links:
         self._offences = RefusalLog(clock, "link", emit=emit)  # wrong credentials
         self.linger = Linger(clock)
 
+    def configure(self, settings: AdmissionSettings) -> None:
+        """Admit by other settings, and begin links by them; live links go on."""
+        self._settings = settings
+        self._slots.limit = settings.max_links
+
     # -- what others ask ---------------------------------------------------------
 
     @property

@@ -67,7 +67,7 @@ class Recorder:
         settings: RecorderSettings,
     ) -> None:
         """Remember the collaborators; nothing happens before `start`."""
-        self.settings: Final = settings
+        self.settings = settings
         self._clock = clock
         self._store = store
         self._traffic = traffic

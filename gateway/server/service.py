@@ -95,6 +95,7 @@ class GatewayParts:
         recorder: writes down what passes.
         link_tls: seals links; None = they are plain.
         api_tls: seals the API; None = it is plain.
+        reload: reads the configuration again, and says in the log what came of it.
     """
 
     clock: IReactorTime
@@ -119,6 +120,7 @@ class GatewayParts:
     recorder: Recorder
     link_tls: ITLS | None = None
     api_tls: ITLS | None = None
+    reload: Callable[[], None] = lambda: None
 
 
 class GatewayService(Service):
@@ -345,9 +347,13 @@ class GatewayService(Service):
         for waiter in waiting:
             waiter.callback(None)
 
+    def set_patience(self, seconds: float) -> None:
+        """Give visitors another time at the stop."""
+        self._shutdown_timeout = seconds
+
     def reload(self) -> None:
-        """Read anew what may change while the gateway runs."""
-        self.parts.certificates.look()
+        """Read again what may change while the gateway runs."""
+        self.parts.reload()
 
     def force(self) -> None:
         """Wait for nobody any more; a stop under way goes on at once."""

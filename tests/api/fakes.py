@@ -26,6 +26,7 @@ from gateway.ops.health import HealthChecks
 from gateway.ops.levels import Levels
 from gateway.ops.recent import RecentLines
 from gateway.ops.refusals import RefusalLog
+from gateway.ops.reloading import Reloaded
 from gateway.ops.slices import Slices
 from gateway.ops.usage import ProcessUsage
 from gateway.ops.vitals import LoopLag
@@ -312,7 +313,7 @@ def build_api(clock, **given):
         "memory": Budget(33554432),
         "slices": slices,
         "handshakes": {},
-        "reload": list,
+        "reload": lambda: Reloaded([], [], []),
         "health": HealthChecks(clock, lambda: NOON),
         "events": Events(clock, lambda: NOON + clock.seconds(), "feed"),
         "refusals": RefusalLog(clock),

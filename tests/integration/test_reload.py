@@ -8,12 +8,37 @@ from typing import Final
 from twisted.internet.defer import ensureDeferred, gatherResults
 
 from tests.integration.processes import pause, reactor
+from tests.integration.rig import RigCase
 from tests.integration.test_tls import HOST, SealedCase
 from tests.integration.traffic import Plan, RawVisitor, Target, VisitorProtocol
 
 MIB: Final = 1 << 20
 STREAMS: Final = 8
 TURNS: Final = 5
+
+
+class ConfigurationTests(RigCase):
+    """What SIGHUP makes of an edited file."""
+
+    async def test_forwards_come_and_go_and_a_fault_changes_nothing(self):
+        target = self.serve(Target())
+        old, new = self.first_port, self.first_port + 1
+
+        def forward(port: int) -> list[dict[str, str]]:
+            return [{"listen": f"127.0.0.1:{port}", "target": f"127.0.0.1:{target}"}]
+
+        gateway = await self.start_gateway(protocols=forward(old))
+        await self.exchange(old, Plan(1, 1000, 1000))
+        self.gateway_config(protocols=forward(new), limits={"connections": 55})
+        gateway.signal(signal.SIGHUP)
+        await gateway.says("reloaded: protocols is applied")
+        await gateway.says("reloaded: limits.connections is applied")
+        await self.exchange(new, Plan(1, 1000, 1000))
+        self.assertTrue(await self.refused(old))
+        self.gateway_config(protocols=forward(old), limits={"connections": "many"})
+        gateway.signal(signal.SIGHUP)
+        await gateway.says("not reloaded, nothing changes")
+        await self.exchange(new, Plan(1, 1000, 1000))
 
 
 class ReloadTests(SealedCase):
