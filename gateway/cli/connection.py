@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from gateway.cli.client import ApiClient
 from gateway.cli.exits import FailedError, failing_plainly
 from gateway.cli.kinds import Seconds
+from gateway.config.files import plain_secret
 from gateway.config.language import language_of
 from gateway.net.certificates import load_certificates
 from gateway.net.keys import load_private_key, read_password
@@ -199,7 +200,7 @@ def _credential(option: object, variable: str) -> str | None:
 
 
 def _usable(found: str, origin: str) -> str:
-    found = found.strip()
+    found = plain_secret(found)
     if not found or not found.isprintable():
         raise FailedError(
             f"{origin} holds no API key or token: one line of text is expected"

@@ -16,7 +16,7 @@ from gateway.cli.exits import FailedError
 from gateway.cli.kinds import duration
 from gateway.cli.output import json_option, show_json
 from gateway.config.fields import long_secret
-from gateway.config.files import read_file, read_secret
+from gateway.config.files import plain_secret, read_file, read_secret
 from gateway.errors import OperatorError
 from gateway.net.keys import load_private_key
 
@@ -107,7 +107,8 @@ def token(
 
 def _secret(option: Path | None) -> str:
     named = str(option) if option is not None else os.environ.get(_FILE_VARIABLE)
-    found = read_secret(named, read_file) if named else os.environ.get(_VARIABLE)
+    given = os.environ.get(_VARIABLE, "")
+    found = read_secret(named, read_file) if named else plain_secret(given)
     if not found:
         raise click.UsageError(
             "which secret? --secret-file or --private-key-file says it"

@@ -8,8 +8,9 @@ from difflib import get_close_matches
 from typing import Final
 
 from gateway.config.document import parse_yaml
+from gateway.config.files import plain_secret
 from gateway.config.layers import Layer, Setting
-from gateway.config.shape import Kind, leaves
+from gateway.config.shape import Kind, Leaf, leaves
 from gateway.config.vocabulary import PREFIX, Vocabulary, variable_of
 from gateway.errors import ConfigError
 
@@ -28,6 +29,11 @@ FOREIGN_VARIABLES: Final = frozenset(
         "GOTUNNEL_URL",
     }
 )
+_EMPTY: Final = (
+    "is empty, which sets nothing; leave it out, or write [] for an empty list and "
+    "null for none"
+)
+_MAY_BE_EMPTY: Final = frozenset({"metrics.namespace"})  # names without a prefix
 # what Kubernetes and Docker set for a service that is called gotunnel
 _ORCHESTRATED: Final = re.compile(
     r"(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9]+)*"
@@ -55,6 +61,8 @@ def environment_layer(
         leaf = leaves(words.model).get(key) if key else None
         if leaf and key in layer:
             problems.append(f"{key}: set by {layer[leaf.path].origin} and by {origin}")
+        elif leaf and _says_nothing(leaf, text):
+            problems.append(f"{key}: {_EMPTY} ({origin})")
         elif leaf:
             layer[leaf.path] = Setting(interpret(text, leaf.kind), origin)
         elif key:
@@ -63,6 +71,15 @@ def environment_layer(
         elif other.key_of(variable) is None:
             problems.append(_unknown_variable(words, variable))
     return layer, problems
+
+
+def _says_nothing(leaf: Leaf, text: str) -> bool:
+    """Return whether an empty text would replace a setting without a word.
+
+    A script that leaves a variable empty must neither open an API to every address
+    nor take a credential away.
+    """
+    return not text.strip() and leaf.path not in _MAY_BE_EMPTY
 
 
 def _is_foreign(variable: str, text: str) -> bool:
@@ -118,6 +135,8 @@ def interpret(text: str, kind: Kind) -> object:
     """
     if text == "null" and kind.is_optional and not kind.is_secret:
         return None
+    if kind.is_secret:
+        return plain_secret(text)
     if not kind.is_list:
         return _scalar(text, kind)
     if text.startswith("[") and text.endswith("]"):

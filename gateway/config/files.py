@@ -106,7 +106,7 @@ def read_text(name: str, reader: Reader) -> FileText:
 
 
 def read_secret(name: str, reader: Reader, *, allow_exposed: bool = False) -> str:
-    """Return the secret in a file, without the line end behind it.
+    """Return the secret in a file, without blanks and line ends around it.
 
     Args:
         name: of the file.
@@ -124,10 +124,19 @@ def read_secret(name: str, reader: Reader, *, allow_exposed: bool = False) -> st
     exposure = _exposure(name, mode)
     if exposure is not None and not allow_exposed:
         raise ConfigError([f"{exposure}; run: chmod o= {name}"])
-    text = _decode(name, content).rstrip("\r\n")
+    text = plain_secret(_decode(name, content))
     if not text:
         raise ConfigError([f"{name!r} is empty; it must hold a secret"])
     return text
+
+
+def plain_secret(text: str) -> str:
+    """Return a secret without what editors and shells put around it.
+
+    That are blanks, line ends and a byte order mark; all who read a secret from a file
+    or a variable take them away, so that both ends have the same.
+    """
+    return text.strip().removeprefix("\ufeff").strip()
 
 
 def _exposure(name: str, mode: int) -> str | None:

@@ -76,6 +76,38 @@ class VariableTests(SynchronousTestCase):
         token = load_as_agent(environ=environ).config.token
         self.assertEqual(token.get_secret_value(), SECRET)
 
+    def test_secrets_are_stripped_like_those_in_files(self):
+        for around in (" {} ", "{}\n", "{}\r\n", "\t{}", "\ufeff{}\n"):
+            text = around.format(SECRET)
+            environ = {"GOTUNNEL_TOKEN": text, "GOTUNNEL_API_KEY": text}
+            config = load(environ=environ).config
+            self.assertEqual(config.tunnel.auth_token.get_secret_value(), SECRET)
+            files = load("security: {api: {api_key_file: key}}", key=text).config
+            found = files.security.api.api_key
+            self.assertEqual(config.security.api.api_key, found)
+            self.assertEqual(found.get_secret_value(), SECRET)
+
+    def test_an_empty_variable_opens_nothing(self):
+        """Neither lists, addresses nor credentials are replaced by nothing."""
+        for model, loader in ((GATEWAY, load), (AGENT, load_as_agent)):
+            for key in leaves(model.model):
+                for text in ("", " "):
+                    if key == "metrics.namespace" or key == "tunnel.auth_token":
+                        continue
+                    [problem] = problems_of(
+                        environ={variable_of(key): text}, loader=loader
+                    )
+                    self.assertIn(f"{key}: is empty", problem)
+
+    def test_an_empty_list_is_written(self):
+        text = "security: {api: {allowed_ips: [10.0.0.0/8]}}"
+        variable = "GOTUNNEL_SECURITY__API__ALLOWED_IPS"
+        self.assertEqual(
+            (), load(text, environ={variable: "[]"}).config.security.api.allowed_ips
+        )
+        [problem] = problems_of(text, environ={variable: ""})
+        self.assertIn("write [] for an empty list", problem)
+
     def test_two_names_of_one_key(self):
         environ = {"GOTUNNEL_TOKEN": SECRET, "GOTUNNEL_TUNNEL__AUTH_TOKEN": SECRET}
         self.assertEqual(
