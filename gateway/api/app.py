@@ -109,7 +109,7 @@ class Api:
         self._gate = Gate(settings, refusals, clock, bans, pages.paths)
         self._exchange = Exchange(settings, audit, clock, slices)
         more: list[RouteGroup] = [] if metrics is None else [metrics]
-        self._streams = EventRoutes(events, clock)
+        self._streams = EventRoutes(events, clock, slices)
         self._groups: list[RouteGroup] = [
             pages,
             *more,

@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from zope.interface import implementer
 
@@ -18,6 +19,7 @@ from gateway.api.exchange import Endpoint, query_number
 from gateway.api.replies import SECURITY_HEADERS
 from gateway.errors import BadRequestError, TooManyStreamsError
 from gateway.ops.events import KEPT, TOPICS, Event, Events
+from gateway.ops.slices import Slices
 from gateway.wire.plain import json_escaped
 
 MOST_STREAMS: Final = 100
@@ -25,7 +27,8 @@ BEAT_SECONDS: Final = 15.0
 STALLED_BEATS: Final = 2  # in a row, at which a reader has taken nothing
 LONGEST_SECONDS: Final = 3600.0  # then the reader comes anew, and is judged anew
 RETRY_MILLISECONDS: Final = 2000
-_PIECE: Final = 100  # events written at once
+PIECE: Final = 100  # events written at once
+_EVENT: Final = 8  # what it costs to write one; see `ops.slices`
 _EVENT_ID: Final = re.compile(r"(?P<epoch>[0-9a-z]{1,32})-(?P<number>[0-9]{1,18})")
 _HEADERS: Final = {
     **dict(SECURITY_HEADERS),
@@ -51,6 +54,7 @@ class _Stream:
         topics: tuple[str, ...],
         position: int,
         since: float,
+        slices: Slices,
         text: Callable[[Event], bytes],
         ended: Callable[[_Stream], None],
     ) -> None:
@@ -60,7 +64,9 @@ class _Stream:
         self._request: Any = request  # `IRequest` knows nothing of producers
         self._events = events
         self._position = position  # number of the last event that was written
+        self._slices = slices
         self._text = text
+        self._room: Deferred[None] | None = None  # to write the next piece
         self._paused = False
         self._stalled_beats = 0
         self._writing = False
@@ -85,31 +91,59 @@ class _Stream:
         text = f"{self._id(self._position)}event: gap\ndata: {data}\n\n"
         self._request.write(text.encode("ascii"))
 
-    def pump(self) -> None:
-        """Write what is new, as far as the reader takes it."""
-        if self._paused or self._writing:
+    def pump(self, *, admitted: bool = False) -> None:
+        """Write what is new, as far as the reader takes it.
+
+        A long past is written in pieces, in turns of the event loop that have room.
+
+        Args:
+            admitted: there is room in this turn for the first piece.
+        """
+        if self._writing or self._room is not None:
             return
         self._writing = True
-        self._write_new()
+        more = True
+        while more and not self._paused and (admitted or self._has_room()):
+            admitted = False
+            more = self._write_piece()
         self._writing = False
 
-    def _write_new(self) -> None:
+    def _has_room(self) -> bool:
+        """Return whether a piece may be written now; otherwise go on later."""
+        if self._events.last - self._position <= PIECE:
+            return True
+        self._room = self._slices.room(PIECE * _EVENT)
+        if self._room is None:
+            return True
+        self._room.addCallbacks(self._go_on, _trap_cancel)
+        return False
+
+    def _go_on(self, _: None) -> None:
+        self._room = None
+        self.pump(admitted=True)
+
+    def stop_waiting(self) -> None:
+        """Write no further piece of the past; may be called twice."""
+        room, self._room = self._room, None
+        if room is not None:
+            room.cancel()
+
+    def _write_piece(self) -> bool:
+        """Write the next events; return whether there may be more."""
         events = self._events
         if events.lost_since(self._position, self.topics):
             self._say_gap()
-        newest = events.last
-        found = events.since(self._position, self.topics)
-        for start in range(0, len(found), _PIECE):
-            if self._paused:  # by the last write
-                break
-            piece = found[start : start + _PIECE]
+        piece = events.since(self._position, self.topics, PIECE)
+        if piece:
             self._position = piece[-1].number
             self._request.write(b"".join(map(self._text, piece)))
-        else:
-            self._position = newest
-            if self._catching_up:
-                self._catching_up = False
-                self._request.write(b": now\n\n")
+        if len(piece) == PIECE:
+            return True
+        self._position = events.last
+        if self._catching_up:
+            self._catching_up = False
+            self._request.write(b": now\n\n")
+        return False
 
     def behind(self) -> bool:
         """Tell whether what it has not read yet is lost, or it reads nothing."""
@@ -128,6 +162,7 @@ class _Stream:
 
     def end(self) -> None:
         """End the answer in order."""
+        self.stop_waiting()
         self._request.unregisterProducer()
         self.result.callback(b"")
 
@@ -135,11 +170,13 @@ class _Stream:
         """End the answer and the connection, behind all that was written."""
         channel: Any = self._request.channel
         channel.persistent, channel.parting = False, True
+        self.stop_waiting()
         self.pump()
         self.end()
 
     def cut(self) -> None:
         """End the connection at once."""
+        self.stop_waiting()
         channel: Any = self._request.channel
         channel.transport.abortConnection()
 
@@ -166,8 +203,9 @@ class EventRoutes:
 
     log: Final = Logger()
 
-    def __init__(self, events: Events, clock: IReactorTime) -> None:
+    def __init__(self, events: Events, clock: IReactorTime, slices: Slices) -> None:
         self._events = events
+        self._slices = slices
         self._clock = clock
         self._streams: dict[_Stream, None] = {}
         self._texts: dict[int, bytes] | None = None  # of what is being told to all
@@ -199,6 +237,7 @@ class EventRoutes:
             topics,
             position,
             self._clock.seconds(),
+            self._slices,
             self._text,
             self._ended,
         )
@@ -223,6 +262,7 @@ class EventRoutes:
         return min(int(known["number"]), self._events.last), False
 
     def _ended(self, stream: _Stream) -> None:
+        stream.stop_waiting()
         self._streams.pop(stream, None)
         if not self._streams:
             self._rest()
@@ -276,6 +316,10 @@ class EventRoutes:
         self._rest()
         for stream in streams:
             stream.part()
+
+
+def _trap_cancel(failure: Failure) -> None:
+    failure.trap(CancelledError)
 
 
 def event_text(epoch: str, event: Event) -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection
+from itertools import islice
 from operator import itemgetter
 from typing import Final, NamedTuple
 from typing import Protocol as Seam
@@ -108,17 +110,33 @@ class Events:
         if self._followers and self._wake is None:
             self._wake = self._clock.callLater(GATHER_SECONDS, self._tell)
 
-    def since(self, number: int, topics: Collection[str] = TOPICS) -> list[Event]:
-        """Return the events of some topics that came after `number`, in order."""
-        found: list[Event] = []
+    def since(
+        self, number: int, topics: Collection[str] = TOPICS, count: int | None = None
+    ) -> list[Event]:
+        """Return the events of some topics that came after `number`, in order.
+
+        Args:
+            number: of the last event that is not wanted.
+            topics: some of `TOPICS`.
+            count: return the first so many only; None = all.
+        """
+        found: list[_Noted] = []
         for topic in topics:
-            seen = max(number, self._lost(topic))
-            for noted in reversed(self._rings[topic]):
-                if noted[0] <= seen:
-                    break
-                found.append(Event._make(noted))
+            found += self._ring_since(topic, number, count)
         found.sort(key=_by_number)
-        return found
+        return list(map(Event._make, found[:count]))
+
+    def _ring_since(self, topic: str, number: int, count: int | None) -> list[_Noted]:
+        ring = self._rings[topic]
+        if not ring or ring[-1][0] <= number:
+            return []  # the usual case, and walking a ring takes time
+        start = bisect_right(ring, max(number, self._lost(topic)), key=_by_number)
+        behind = len(ring) - start
+        if count is None or behind <= count:
+            newest = list(islice(reversed(ring), behind))
+            newest.reverse()
+            return newest
+        return list(islice(ring, start, start + count))
 
     def _lost(self, topic: str) -> int:
         """Return the number of the newest event that cannot be read any more."""

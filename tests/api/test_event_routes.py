@@ -5,15 +5,20 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import ITCPTransport
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
-from gateway.api.event_routes import BEAT_SECONDS, LONGEST_SECONDS, MOST_STREAMS
+from gateway.api.event_routes import (
+    BEAT_SECONDS,
+    LONGEST_SECONDS,
+    MOST_STREAMS,
+    PIECE,
+)
 from gateway.api.site import make_site
 from gateway.ops.events import GATHER_SECONDS, KEPT, Events
 from tests.api.fakes import NOON, build_api
 from tests.api.test_site import LIVEZ, Wire, message, status
+from tests.fakes import TurnClock
 
 PEER = IPv4Address("TCP", "127.0.0.1", 40000)
 
@@ -77,7 +82,7 @@ class EventStreamTests(SynchronousTestCase):
     """Streams on a fake clock."""
 
     def setUp(self):
-        self.clock = Clock()
+        self.clock = TurnClock()
         self.events = Events(self.clock, lambda: NOON + self.clock.seconds(), "feed")
         self.api = build_api(self.clock, events=self.events)
         self.site = make_site(self.api, self.clock)
@@ -238,7 +243,28 @@ class EventStreamTests(SynchronousTestCase):
         self.assertLess(taken, 200)
         wire.writeSequence = write
         reader.channel.resumeProducing()
+        self.clock.advance(0)
         self.assertEqual(taken + len(reader.events()), KEPT)
+
+    def test_a_long_past_is_written_a_piece_a_turn(self):
+        for _ in range(KEPT):
+            self.events.emit("ban", "x")
+        readers = [Reader(self.site).ask("?recent=2000") for _ in range(3)]
+        counts = [0, 0, 0]
+        for _ in range(2 * 3 * KEPT // PIECE):
+            found = [len(reader.events()) for reader in readers]
+            self.assertLessEqual(sum(found), 4 * PIECE)
+            counts = [sum(both) for both in zip(counts, found, strict=True)]
+            self.clock.turn()
+        self.assertEqual(counts, [KEPT] * 3)
+
+    def test_what_waits_to_be_written_goes_with_its_reader(self):
+        for _ in range(KEPT):
+            self.events.emit("ban", "x")
+        reader = Reader(self.site).ask("?recent=2000")
+        reader.wire.loseConnection()
+        self.clock.advance(0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_the_number_of_streams_is_limited(self):
         readers = [self.reader() for _ in range(MOST_STREAMS)]

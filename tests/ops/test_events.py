@@ -61,6 +61,9 @@ class EventsTests(SynchronousTestCase):
                 if at > number and topic in wanted
             ]
             found = numbers(events.since(number, wanted))
+            for count in (1, 2, 5):
+                first = events.since(number, wanted, count)
+                self.assertEqual(numbers(first), found[:count])
             if events.lost_since(number, wanted):
                 self.assertEqual(found, [at for at in truth if at in found])
                 self.assertLess(len(found), len(truth))
