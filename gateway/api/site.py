@@ -16,7 +16,6 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
-from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.iweb import IRequest
@@ -138,14 +137,22 @@ class ApiChannel(SteadyChannel):
 
     @override
     def dataReceived(self, data: bytes) -> None:
-        """Take bytes; only a request's first ones start its deadline anew."""
+        """Take bytes, or throw them away."""
+        if self._lingering is None:
+            super().dataReceived(data)
+        else:
+            self._throw_away(len(data))
+
+    @override
+    def take(self, data: bytes) -> None:
+        """Parse bytes; only a request's first ones start its deadline anew."""
         if self._lingering is not None:
             self._throw_away(len(data))
             return
         if not self._receiving:
             self._receiving = True
             self.resetTimeout()
-        LineReceiver.dataReceived(self, data)
+        super().take(data)
 
     @override
     def lineReceived(self, line: bytes) -> None:

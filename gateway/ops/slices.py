@@ -23,6 +23,7 @@ PER_SLICE: Final = 250  # cost of a piece of a table
 # what usual pieces of work cost
 REQUEST: Final = 100  # an HTTP request: parse it, find its route, write its answer
 ROW: Final = 25  # an object of a JSON answer: make it, check it, encode it
+LINE: Final = 8  # a line of a request's head; a chunk of a body has two
 SAMPLE: Final = 8  # a line of `/metrics`
 VIEW: Final = 4  # a mapping, an agent, or a connection with all that is known of it
 LOOK: Final = 1  # read a few numbers of one connection
@@ -56,7 +57,7 @@ class Slices:
             it may.  Who does not want it any more cancels that.
         """
         if self._left > 0 and not self._waiting:
-            self._spend(cost)
+            self.spend(cost)
             return None
         waiting: Deferred[None] = Deferred(self._forget)
         self._waiting[waiting] = cost
@@ -79,13 +80,17 @@ class Slices:
             piece = list(islice(left, size))
             if not piece:
                 return
-            self._spend(len(piece) * cost)
+            self.spend(len(piece) * cost)
             yield piece
 
     def _forget(self, waiting: Deferred[None]) -> None:
         self._waiting.pop(waiting, None)
 
-    def _spend(self, cost: int) -> None:
+    def spend(self, cost: int) -> None:
+        """Charge this turn for work whose cost is known when it is done.
+
+        What is more than this turn had is paid for by the next ones.
+        """
         self._left -= cost
         if self._call is None:
             self._call = self._clock.callLater(0, self._next_turn)
@@ -95,10 +100,10 @@ class Slices:
         # the next turns pay for what was too much for one
         self._left = min(self._per_turn, self._left + self._per_turn)
         if self._left <= 0:
-            self._spend(0)
+            self.spend(0)
         while self._waiting and self._left > 0:
             waiting, cost = self._waiting.popitem(last=False)
-            self._spend(cost)
+            self.spend(cost)
             waiting.callback(None)
 
 
