@@ -27,7 +27,7 @@ from gateway.config.gateway import (
     GatewayConfig,
 )
 from gateway.config.rules import open_warning
-from gateway.edge.tcp import HEADER_SECONDS, Crowd
+from gateway.edge.tcp import HEADER_SECONDS, Crowd, Recheck
 from gateway.interfaces import (
     IAuditStore,
     IBanStore,
@@ -48,7 +48,7 @@ from gateway.ops.process_log import ProcessLog
 from gateway.ops.refusals import RefusalLog
 from gateway.ops.reloading import Load, Reloader
 from gateway.ops.repeating import Repeating
-from gateway.ops.slices import Slices
+from gateway.ops.slices import JUDGE, Slices
 from gateway.ops.vitals import LoopLag
 from gateway.policy.access import OwnPorts, TargetRules
 from gateway.policy.budget import Budget
@@ -199,6 +199,7 @@ def build_gateway(
             headers=Deadlines(reactor, HEADER_SECONDS),
             admits=bans.admits,
             stalls=stalls,
+            recheck=Recheck(lambda rows, act: slices.each(rows, JUDGE, act)),
         ),
         mapping_settings(config, dialer),
         texts,

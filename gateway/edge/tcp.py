@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 from typing import Protocol as Seam
 
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
 
 from gateway.edge.proxy import HeaderReader
 from gateway.interfaces import IPaced
@@ -97,6 +98,68 @@ class Visit(Seam):
         """End it at once."""
 
 
+class _Due(NamedTuple):
+    """A connection that must be judged again.
+
+    Attributes:
+        edge: its port.
+        visit: the connection.
+        changed: the rules of the mapping have changed, not only the bans.
+    """
+
+    edge: TcpEdge
+    visit: Visit
+    changed: bool
+
+
+class Recheck:
+    """Judge connections again whose address may not be admitted any more.
+
+    However often that is asked for, each of them waits once.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        each: Callable[[Iterator[_Due], Callable[[_Due], None]], None] | None = None,
+    ) -> None:
+        """Nobody is to be judged yet.
+
+        Args:
+            each: takes rows and a function, and calls it with each of them, some in
+                each turn of the event loop; None = all at once.
+        """
+        self._each = each
+        self._due: dict[Visit, _Due] = {}
+        self._under_way = False
+
+    def add(self, edge: TcpEdge, *, changed: bool) -> None:
+        """Judge the connections of one port; `changed` as in `_Due`."""
+        due = self._due
+        for visit in edge.visits:
+            if changed or visit not in due:
+                due[visit] = _Due(edge, visit, changed)
+        if due and not self._under_way:
+            self._under_way = True
+            if self._each is None:
+                for one in self._take():
+                    self._judge(one)
+            else:
+                self._each(self._take(), self._judge)
+
+    def _take(self) -> Iterator[_Due]:
+        while self._due:
+            yield self._due.popitem()[1]
+        self._under_way = False
+
+    def _judge(self, due: _Due) -> None:
+        try:
+            due.edge.recheck(due.visit, changed=due.changed)
+        except Exception:  # noqa: BLE001 - a bug costs this connection only
+            self._log.failure("{visit} cannot be judged again", visit=due.visit)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crowd:
     """What the visitors of all mappings share.
@@ -111,6 +174,7 @@ class Crowd:
         tally: what those have carried who are gone.
         rejected: visitors turned away, by the setting that is the cause.
         stalls: what bytes had to wait for.
+        recheck: judges connections again when bans or rules have changed.
     """
 
     clock: IReactorTime
@@ -122,6 +186,7 @@ class Crowd:
     tally: Tally = field(default_factory=Tally)
     rejected: Counter[str] = field(default_factory=Counter)
     stalls: Stalls = field(default_factory=Stalls)
+    recheck: Recheck = field(default_factory=Recheck)
 
 
 class TcpEdge(Factory):
@@ -294,11 +359,7 @@ class TcpEdge(Factory):
             return
         self._addresses.limit = rules.max_connections_per_ip
         self._share()
-        for visit, host in list(self.visits.items()):
-            if not rules.admits(host):
-                visit.close("its address is not admitted any more")
-            else:
-                self.pace(visit)
+        self._crowd.recheck.add(self, changed=True)
         if rules.idle_timeout != before.idle_timeout:
             if self._look is not None:
                 self._look.cancel()
@@ -307,10 +368,25 @@ class TcpEdge(Factory):
                 self._plan_look()
 
     def enforce_bans(self) -> None:
-        """Send those away who are banned now."""
-        for visit, host in list(self.visits.items()):
-            if not self._crowd.admits(host):
-                visit.close("its address is banned")
+        """Close the connections of addresses that are banned now, a few a turn."""
+        self._crowd.recheck.add(self, changed=False)
+
+    def recheck(self, visit: Visit, *, changed: bool) -> None:
+        """Close a connection whose address is banned or not admitted by the rules.
+
+        Args:
+            visit: the connection.
+            changed: the rules have changed: let its bytes pass at the new rate.
+        """
+        host = self.visits.get(visit)
+        if host is None:
+            return  # it has ended meanwhile
+        if not self._crowd.admits(host):
+            visit.close("its address is banned")
+        elif not self.mapping.rules.admits(host):
+            visit.close("its address is not admitted any more")
+        elif changed:
+            self.pace(visit)
 
     def _share(self) -> None:
         rate, now = self.mapping.rules.bandwidth_limit, self._crowd.clock.seconds()

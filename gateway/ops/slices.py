@@ -26,6 +26,7 @@ ROW: Final = 25  # an object of a JSON answer: make it, check it, encode it
 LINE: Final = 8  # a line of a request's head; a chunk of a body has two
 SAMPLE: Final = 8  # a line of `/metrics`
 VIEW: Final = 4  # a mapping, an agent, or a connection with all that is known of it
+JUDGE: Final = 20  # look whether a visitor may stay, and close its connection if not
 LOOK: Final = 1  # read a few numbers of one connection
 
 
@@ -82,6 +83,23 @@ class Slices:
                 return
             self.spend(len(piece) * cost)
             yield piece
+
+    def each(self, rows: Iterable[T], cost: int, act: Callable[[T], None]) -> None:
+        """Act on each row, in turns that have room for it; nobody waits for the end.
+
+        Args:
+            rows: are taken when their turn comes.
+            cost: of acting on one.
+            act: must not raise.
+        """
+        Deferred.fromCoroutine(self._act(rows, cost, act))
+
+    async def _act(
+        self, rows: Iterable[T], cost: int, act: Callable[[T], None]
+    ) -> None:
+        async for piece in self.pieces(rows, cost):
+            for row in piece:
+                act(row)
 
     def _forget(self, waiting: Deferred[None]) -> None:
         self._waiting.pop(waiting, None)

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from gateway.edge.tcp import Crowd, TcpEdge
+from gateway.edge.tcp import Crowd, Recheck, TcpEdge
 from gateway.interfaces import IPaced
 from gateway.policy.budget import Budget
 from gateway.policy.limits import Slots
@@ -237,6 +237,25 @@ class RuleTests(EdgeCase):
         self.assertIn("not admitted any more", goes.why)
         self.assertEqual([stays], list(self.edge.visits))
         self.assertIsNone(self.visit("198.51.100.1"))
+
+    def test_a_changed_list_is_enforced_a_few_connections_at_a_time(self):
+        self.slots.limit = 0
+        waiting: list[Any] = []
+        recheck = Recheck(lambda rows, act: waiting.append((rows, act)))
+        self.crowd = replace(self.crowd, recheck=recheck)
+        self.edge = self.build(Guest)
+        guests = [self.visit("198.51.100.1") for _ in range(5)]
+        self.change(access_rule="whitelist", access_ips=("192.0.2.0/24",))
+        self.change(access_rule="whitelist", access_ips=("203.0.113.0/24",))
+        ((rows, act),) = waiting  # both changes share one walk
+        self.assertEqual([None] * 5, [guest.why for guest in guests])
+        act(next(rows))
+        self.assertEqual(1, sum(guest.why is not None for guest in guests))
+        self.edge.left(next(guest for guest in guests if guest.why is None))
+        for found in rows:
+            act(found)
+        self.assertEqual(4, sum(guest.why is not None for guest in guests))
+        self.assertFalse(self.edge.visits)
 
     def test_limits_change_for_those_to_come(self):
         first, second = self.visit("192.0.2.1"), self.visit("192.0.2.1")

@@ -55,6 +55,13 @@ class SlicesTests(SynchronousTestCase):
         self.assertEqual(self.done, ["a"])
         self.assertEqual([self.turn() for _ in range(3)], [["b"], ["c"], ["d"]])
 
+    def test_acting_on_many_rows_takes_many_turns(self):
+        self.slices.each("abcdef", PER_SLICE // 2, self.done.append)
+        self.assertEqual(self.done, ["a", "b"])
+        turns = [self.turn() for _ in range(10)]
+        self.assertEqual("".join(map("".join, turns)), "cdef")
+        self.assertEqual(max(map(len, turns)), 2)
+
     def test_nobody_overtakes_those_who_wait(self):
         self.ask("a", 100)
         self.ask("b", 10)
