@@ -12,7 +12,7 @@ from gateway.ops.health import HealthReport, HealthStatus
 from gateway.policy.bans import Ban
 from gateway.policy.credentials import AgentCredential
 from gateway.policy.visitors import RULE_NAMES
-from gateway.server.links import AgentView
+from gateway.server.agents import AgentView
 from gateway.server.mappings import MappingView
 from gateway.server.traffic import Served
 

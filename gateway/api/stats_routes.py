@@ -36,7 +36,8 @@ from gateway.ops.usage import ProcessUsage
 from gateway.ops.vitals import LoopLag
 from gateway.policy.addresses import join_host_port
 from gateway.policy.mapping import Mapping
-from gateway.server.links import AgentView, Links
+from gateway.server.agents import AgentView
+from gateway.server.links import Links
 from gateway.server.mappings import Mappings
 from gateway.server.recorder import Recorder
 from gateway.server.sampling import STEP_SECONDS, Sampler

@@ -150,7 +150,7 @@ def build_gateway(
     link_factory = LinkFactory(
         reactor,
         link_settings(config, memory, stalls),
-        links,
+        links.admission,
         world.random_bytes,
     )
     for_links = link_tls(config, links.note_refused, bans.admits)

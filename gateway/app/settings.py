@@ -27,7 +27,7 @@ from gateway.policy.mapping import Mapping, Target
 from gateway.policy.ports import PublicPorts
 from gateway.relay.dial import Dialer
 from gateway.server.book import MappingSettings
-from gateway.server.links import AdmissionSettings
+from gateway.server.link_settings import AdmissionSettings
 from gateway.server.recorder import RecorderSettings
 from gateway.server.service import Place
 

@@ -16,8 +16,9 @@ from gateway.ops.vitals import LoopLag
 from gateway.policy.addresses import join_host_port
 from gateway.policy.budget import Budget
 from gateway.policy.limits import Counted
+from gateway.server.agents import AgentTally, AgentView
 from gateway.server.bans import BanTable
-from gateway.server.links import AgentTally, AgentView, Links
+from gateway.server.links import Links
 from gateway.server.mappings import Mappings
 from gateway.server.traffic import Carried, Served, Traffic
 

@@ -54,7 +54,8 @@ from gateway.relay.flows import flows_of_stream
 from gateway.relay.near import NearProtocol
 from gateway.relay.pair import FINISHED as DONE
 from gateway.relay.pair import LEFT_EARLY, DirectVisitor
-from gateway.server.links import AgentLink, Links
+from gateway.server.agents import AgentLink
+from gateway.server.links import Links
 from gateway.server.own import OwnPlaces
 from gateway.server.visit_log import VisitLog
 from gateway.texts import Texts

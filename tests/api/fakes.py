@@ -43,9 +43,9 @@ from gateway.policy.mapping import (
 )
 from gateway.policy.visitors import Addresses
 from gateway.relay.deadlines import Deadlines
+from gateway.server.agents import AgentTally, AgentView
 from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
-from gateway.server.links import AgentTally, AgentView
 from gateway.server.mappings import MappingView
 from gateway.server.recorder import Recorder, RecorderSettings
 from gateway.server.sampling import Sampler

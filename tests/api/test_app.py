@@ -9,7 +9,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 from gateway import errors
 from gateway.api.settings import ApiSettings
 from gateway.ops.health import CheckResult, HealthChecks, HealthStatus
-from gateway.server.links import AgentView
+from gateway.server.agents import AgentView
 from gateway.server.mappings import MappingView
 from gateway.texts import Language
 from tests.api.calls import ApiTestCase

@@ -28,7 +28,7 @@ from gateway.api.site import make_site
 from gateway.ops.health import CheckResult, HealthChecks, HealthStatus
 from gateway.ops.recent import RecentLines
 from gateway.policy.mapping import Mapping, Target
-from gateway.server.links import AgentView
+from gateway.server.agents import AgentView
 from tests.api.calls import ApiTestCase
 from tests.api.fakes import NOON, FakeMappings, build_api, busy_edge
 

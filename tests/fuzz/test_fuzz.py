@@ -7,7 +7,7 @@ from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.mux.session import Session
-from gateway.server.links import Links
+from gateway.server.link_admission import LinkAdmission
 from tests.fuzz.mutator import LONGEST, Mutator
 from tests.fuzz.targets import (
     TARGETS,
@@ -74,20 +74,20 @@ class OracleTests(FuzzCase):
             except KeyError:
                 Logger().failure("a bug")
 
-        self.patch(Links, "link_unknown_kind", refuse)
+        self.patch(LinkAdmission, "link_unknown_kind", refuse)
         self.assertFound(LinkTarget, "planted")
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
     def test_a_table_that_grows(self):
         kept: Any = []
-        closed = Links.link_closed
+        closed = LinkAdmission.link_closed
 
         def link_closed(links, link):
             kept.append(link)
             links.forgotten = kept
             closed(links, link)
 
-        self.patch(Links, "link_closed", link_closed)
+        self.patch(LinkAdmission, "link_closed", link_closed)
         self.assertFound(LinkTarget, "tables that have grown")
 
 

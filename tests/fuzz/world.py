@@ -19,7 +19,7 @@ from gateway.mux.ids import MAX_TOMBSTONES
 from gateway.policy.credentials import AgentScope, read_key
 from gateway.policy.mapping import MappingWish
 from gateway.policy.visitors import VisitorRules
-from gateway.server.links import REMEMBERED_AGENTS
+from gateway.server.link_counts import REMEMBERED_AGENTS
 from gateway.wire import frames
 from gateway.wire.messages import encode_auth
 from tests.config.loading import SECRET, load

@@ -33,7 +33,8 @@ from gateway.relay.dial import Dialer
 from gateway.server.bans import BanTable
 from gateway.server.book import MappingSettings
 from gateway.server.credentials import Credentials
-from gateway.server.links import AdmissionSettings, Links
+from gateway.server.link_settings import AdmissionSettings
+from gateway.server.links import Links
 from gateway.server.mappings import Mappings
 from gateway.server.own import OwnPlaces
 from gateway.server.register import Registrations
@@ -345,7 +346,7 @@ class GatewayCase(LogCase):
         self.factory = LinkFactory(
             self.clock,
             LinkSettings(window=65536),
-            self.links,
+            self.links.admission,
             lambda size: bytes(range(size)),
         )
         self.own = OwnPlaces(
@@ -411,7 +412,7 @@ class GatewayCase(LogCase):
 
     def record(self, agent):
         """Return what the gateway knows of an agent's link."""
-        return self.links._place[agent.link]
+        return self.links.registry.find(agent.link)
 
     def wall_now(self):
         return NOON + self.clock.seconds()

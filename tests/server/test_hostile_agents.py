@@ -2,7 +2,7 @@
 
 from twisted.internet.defer import Deferred
 
-from gateway.server.links import MOST_REGISTERING
+from gateway.server.link_admission import MOST_REGISTERING
 from gateway.wire import frames
 from gateway.wire.hello import RegisterAck
 from tests.link.rig import KEEP_ALIVE, answer, data, window
@@ -109,7 +109,7 @@ class HostileAgentTests(KeyCase):
             waiting.append(Deferred())
             return waiting[-1]
 
-        self.patch(self.links._events, "agent_registers", registers)
+        self.patch(self.links.admission._events, "agent_registers", registers)
         agent, _ = self.enter()
         for number in range(MOST_REGISTERING + 1):
             agent.says(json_frame(frames.REGISTER, id=f"x{number}", local=80))

@@ -8,7 +8,7 @@ from zope.interface import alsoProvides
 from gateway import SOFTWARE
 from gateway.interfaces import ICertified
 from gateway.policy.shares import HOLD_SECONDS
-from gateway.server.links import MAX_UNDECIDED
+from gateway.server.link_connections import MAX_UNDECIDED
 from gateway.wire import frames
 from gateway.wire.hello import Register
 from tests.link.rig import (
@@ -648,7 +648,7 @@ class WishTests(GatewayCase):
         agent = self.agent("web")
         link = agent.link
         agent.transport.peer_resets()
-        self.links.link_register(link, Register(id="site", local=80))
+        self.links.admission.link_register(link, Register(id="site", local=80))
         self.assertFalse(self.network.opened)
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from gateway.mux.ids import MAX_TOMBSTONES
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.hops import MOST_DIALS
-from gateway.server.links import REMEMBERED_AGENTS
+from gateway.server.link_counts import REMEMBERED_AGENTS
 from gateway.wire.frames import HEADER_BYTES, MAX_CONTROL
 from tests.sim.tables import table_sizes
 
@@ -25,11 +25,12 @@ MEMORIES = {
     "_asked": 1000,
     "_decoder._pending": MAX_CONTROL + HEADER_BYTES,  # a frame that is arriving
     "hops._dials": MOST_DIALS,
-    "links._tallies": REMEMBERED_AGENTS,  # a silent agent may have been "default"
+    # a silent agent may have been "default"
+    "links.counts._tallies": REMEMBERED_AGENTS,
 }
 
 # tables of a fixed size in each entry of a memory that is counted itself
-FIXED_PARTS = ("links._tallies[].",)
+FIXED_PARTS = ("links.counts._tallies[].",)
 
 
 class BrokenLawError(AssertionError):
@@ -361,12 +362,12 @@ def nothing_is_left(world):
 
 
 LEFT_EMPTY = (
-    "links._agents",
-    "links._connections",
-    "links._place",
-    "links._candidates",
-    "links.linger._calls",
-    "_slots.active",
+    "registry._agents",
+    "connections.live",
+    "registry._places",
+    "_candidates",
+    "linger._calls",
+    "slots.active",  # of links, and of connections
     "edge.visits",
     "_reconciler._draining",
     "core.streams",
