@@ -29,6 +29,7 @@ from gateway.policy.credentials import AgentCredential
 from gateway.policy.history import History, Lifetime, TrafficRecord
 from gateway.policy.mapping import Mapping, Match
 from gateway.policy.rates import Bucket
+from gateway.policy.reservations import Owner, Reservation
 from gateway.wire.hello import HelloAck, RegisterAck
 from gateway.wire.messages import OpenRequest
 
@@ -230,6 +231,26 @@ class IBanStore(Interface):
 
     def delete_ban(network: str) -> Awaitable[bool]:
         """Remove a ban; False if there was none."""
+
+
+class IReservationStore(Interface):
+    """Where ports that are kept for agents survive; opened as `IMappingStore`.
+
+    Every method raises `StoreError` when the store cannot be used.
+    """
+
+    def load_reservations() -> Awaitable[list[Reservation]]:
+        """Return all; rows that somebody edited may name no port at all."""
+
+    def write_reservations(
+        put: Sequence[Reservation], gone: Sequence[Owner]
+    ) -> Awaitable[None]:
+        """Store some and remove others, all or nothing.
+
+        Args:
+            put: each in the place of what is kept for its owner.
+            gone: owners that nothing is kept for; no error if nothing was.
+        """
 
 
 class IViewReceiver(IProtocol):

@@ -35,6 +35,7 @@ from gateway.interfaces import (
     IHistoryStore,
     IMappingStore,
     INetwork,
+    IReservationStore,
 )
 from gateway.link.factory import LinkFactory
 from gateway.metrics.tallies import Stalls
@@ -59,6 +60,7 @@ from gateway.relay.dial import Dialer
 from gateway.relay.memory import MemoryWatch
 from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
+from gateway.server.kept_ports import KeptPorts
 from gateway.server.links import Links
 from gateway.server.mappings import Mappings
 from gateway.server.own import OwnPlaces
@@ -120,8 +122,14 @@ def build_gateway(
     store = store or SQLiteMappingStore(
         config.database.path, reactor=reactor, wall_now=world.wall_clock
     )
+    kept = KeptPorts(
+        reactor,
+        cast(IReservationStore, store),
+        world.wall_clock,
+        config.limits.reservation,
+    )
     registrations = Registrations(
-        reactor, texts, lambda mapping: f"tcp://:{mapping.port}"
+        reactor, texts, lambda mapping: f"tcp://:{mapping.port}", kept
     )
     bans = BanTable(
         cast(IBanStore, store),
@@ -218,6 +226,7 @@ def build_gateway(
     )
     mappings.tell_departed(recorder.departed)
     registrations.mappings = mappings
+    mappings.book.is_kept = kept.is_kept
     own.public_place = mappings.public_place
     lag = LoopLag(reactor)
     health = health_checks(
@@ -251,6 +260,7 @@ def build_gateway(
             mappings=mappings,
             memory=MemoryWatch(reactor, memory, mappings.visits),
             registrations=registrations,
+            kept=kept,
             configured=[
                 forward_mapping(one, int(world.wall_clock())) for one in config.forwards
             ],

@@ -367,6 +367,9 @@ class LimitsConfig(Block):
     addresses that use their share get no new connection; 0 = unlimited."""
     mappings: Annotated[int, Field(ge=1, le=65535)] = 10000
     """Mappings that may exist."""
+    reservation: Annotated[int, Field(ge=0, le=2592000)] = 86400
+    """Seconds that a port is kept for an agent that is away and was given it without
+    asking for that one, over restarts too; at most 100 for each agent; 0 = not kept."""
 
 
 class Forward(Block):

@@ -42,6 +42,10 @@ class Expiries:
             heapq.heappop(heap)
         return heap[0][0] if heap else None
 
+    def next_name(self) -> str | None:
+        """Return the name that expires first, or None."""
+        return self._heap[0][1] if self.next_at() is not None else None
+
     def due(self, now: float) -> list[str]:
         """Forget the names that expire at `now` or earlier; return them in order."""
         found = []

@@ -6,7 +6,7 @@ opens no ports: that is the reconciler's work, which follows the changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Final, NamedTuple, TypeVar
@@ -177,6 +177,7 @@ class MappingBook:
 
     Attributes:
         version: number of the latest change.
+        is_kept: returns whether a port is kept for an agent that is away.
     """
 
     log = Logger()
@@ -205,6 +206,7 @@ class MappingBook:
             randrange: chooses a free port.
         """
         self.version = 0
+        self.is_kept: Callable[[int], bool] = lambda port: False
         self._clock = clock
         self._store = store
         self._ports = ports
@@ -463,15 +465,25 @@ class MappingBook:
             if scope is not None and not scope.has_port(wish.port):
                 raise PortForbiddenError(port=wish.port, ports=scope.ports)
             return self._reserve_port(wish, use_tunnel)
-        taken = {port for _, port in (*self._entries, *self._reserved)}
-        for port in self._ports.pick(taken, self._randrange):
-            if scope is not None and not scope.has_port(port):
-                continue
+        for port in self._free_ports(scope):
             try:
                 return self._reserve_port(replace(wish, port=port), use_tunnel)
             except (PortInUseError, PortPrivilegedError):
                 continue
         raise NoFreePortError(first=self._ports.first, last=self._ports.last)
+
+    def _free_ports(self, scope: AgentScope | None) -> Iterator[int]:
+        """Yield the ports that may be free; those kept for agents come last."""
+        taken = {port for _, port in (*self._entries, *self._reserved)}
+        kept = []
+        for port in self._ports.pick(taken, self._randrange):
+            if scope is not None and not scope.has_port(port):
+                continue
+            if self.is_kept(port):
+                kept.append(port)
+            else:
+                yield port
+        yield from kept
 
     def _reserve_port(self, wish: MappingWish, use_tunnel: bool) -> Mapping:
         now = int(self._wall_clock())

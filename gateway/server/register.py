@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 from twisted.internet.defer import Deferred, succeed
@@ -20,12 +22,13 @@ from gateway.ops.refusals import RefusalLog
 from gateway.policy.addresses import check_host
 from gateway.policy.credentials import AgentScope
 from gateway.policy.mapping import Mapping, MappingWish
+from gateway.policy.reservations import MOST_PER_AGENT
+from gateway.server.kept_ports import KeptPorts
 from gateway.server.mappings import Mappings
 from gateway.texts import Texts
 from gateway.wire.hello import Register, RegisterAck
 
-RESERVED_SECONDS: Final = 30.0
-MAX_PER_AGENT: Final = 100
+RESERVED_SECONDS: Final = 30.0  # that a port stays open without its agent
 _NOTHING_FREE: Final = (NoFreePortError, PortInUseError, PortMappedError)
 
 
@@ -41,11 +44,16 @@ class Registrations:
     """Grant, keep and take back the ports that agents ask for.
 
     A port that its agent does not ask for again within 30 seconds, after the agent
-    was gone or another process took its name, is given back.
+    was gone or another process took its name, is closed.  If the agent had left the
+    choice to us, the number is kept for it for longer; see `KeptPorts`.
     """
 
     def __init__(
-        self, clock: IReactorTime, texts: Texts, public_url: Callable[[Mapping], str]
+        self,
+        clock: IReactorTime,
+        texts: Texts,
+        public_url: Callable[[Mapping], str],
+        kept: KeptPorts,
     ) -> None:
         """Remember the collaborators.
 
@@ -53,10 +61,12 @@ class Registrations:
             clock: for the 30 seconds.
             texts: for the refusals.
             public_url: what an agent is told about its mapping.
+            kept: ports of agents that are away.
         """
         self._clock = clock
         self._texts = texts
         self._public_url = public_url
+        self._kept = kept
         self._granted: dict[str, dict[str, _Granted]] = {}
         self._refusals = RefusalLog(clock, "request", "Denied")
         self._stopped = False
@@ -85,6 +95,7 @@ class Registrations:
             del self._granted[name]
         if granted.release is not None and granted.release.active():
             granted.release.cancel()
+        self._kept.leave(name, word)
         if self.mappings is not None:
             self.mappings.close_for_agent(granted.mapping)
 
@@ -101,6 +112,7 @@ class Registrations:
         if wish.remove:
             if wish.id in self._granted.get(name, {}):
                 self._release(name, wish.id)
+            self._kept.forget(name, wish.id)
             return succeed(RegisterAck(id=wish.id))
         try:
             mapping = self._grant(name, wish, scope)
@@ -110,6 +122,10 @@ class Registrations:
                 f"agent {name}", f"no public port for {wish.id}: {error}"
             )
             return succeed(RegisterAck(id=wish.id, error=error))
+        if wish.port:
+            self._kept.forget(name, wish.id)  # it says itself which one it wants
+        else:
+            self._kept.use(name, wish.id, mapping.port)
         url = self._public_url(mapping)
         return succeed(RegisterAck(id=wish.id, public_url=url, port=mapping.port))
 
@@ -158,22 +174,34 @@ class Registrations:
                 return known.mapping
             port = port or known.mapping.port  # the same door to another room
             self._release(name, wish.id)
-        if len(had) >= MAX_PER_AGENT:
-            raise TooManyMappingsError(limit=MAX_PER_AGENT)
-        assert self.mappings is not None
-        mapping = self.mappings.open_for_agent(
-            MappingWish(
-                port=port,
-                target_host=host,
-                target_port=wish.local,
-                use_tunnel=True,
-                agent=name,
-                name=wish.id,
-            ),
-            scope,
-        )
+        if len(had) >= MOST_PER_AGENT:
+            raise TooManyMappingsError(limit=MOST_PER_AGENT)
+        mapping = self._open(name, wish, host, port, scope)
         self._granted.setdefault(name, {})[wish.id] = _Granted(mapping)
         return mapping
+
+    def _open(
+        self, name: str, wish: Register, host: str, port: int, scope: AgentScope | None
+    ) -> Mapping:
+        """Open a port: the one asked for, else the one that is kept, else a free one.
+
+        Raises:
+            CallerError: it cannot be had.
+        """
+        assert self.mappings is not None
+        asked = MappingWish(
+            port=port,
+            target_host=host,
+            target_port=wish.local,
+            use_tunnel=True,
+            agent=name,
+            name=wish.id,
+        )
+        kept = None if port else self._kept.port_of(name, wish.id)
+        if kept is not None:
+            with suppress(CallerError):  # somebody else has it, or the rules changed
+                return self.mappings.open_for_agent(replace(asked, port=kept), scope)
+        return self.mappings.open_for_agent(asked, scope)
 
     def _same(self, mapping: Mapping, wish: Register, host: str) -> bool:
         return (

@@ -29,6 +29,7 @@ from gateway.policy.mapping import Mapping
 from gateway.relay.memory import MemoryWatch
 from gateway.server.bans import BanTable
 from gateway.server.credentials import Credentials
+from gateway.server.kept_ports import KeptPorts
 from gateway.server.links import Links
 from gateway.server.mappings import Mappings
 from gateway.server.recorder import Recorder
@@ -83,6 +84,7 @@ class GatewayParts:
         mappings: mappings and their ports.
         memory: sees to what holds it.
         registrations: ports that agents ask for.
+        kept: ports of agents that are away.
         configured: mappings of the configuration.
         make_api: returns the API; told how to ask whether we drain.
         make_health: returns the port for probes, alike.
@@ -108,6 +110,7 @@ class GatewayParts:
     mappings: Mappings
     memory: MemoryWatch
     registrations: Registrations
+    kept: KeptPorts
     configured: Sequence[Mapping]
     make_api: Callable[[Callable[[], bool]], ApiEdge]
     make_health: Callable[[Callable[[], bool]], ApiEdge]
@@ -252,6 +255,7 @@ class GatewayService(Service):
         await parts.store.open()
         await parts.credentials.restore()
         await parts.bans.restore()
+        await parts.kept.restore()
         for mapping in parts.configured:
             parts.mappings.serve_configured(mapping)
         await parts.mappings.restore()
@@ -317,6 +321,7 @@ class GatewayService(Service):
         parts.events.emit("gateway", "stopped")
         self._release_ports()
         await parts.recorder.stop()
+        await parts.kept.stop()
         await parts.store.close()
         self.log.info("gateway stopped")
 

@@ -15,6 +15,7 @@ from gateway.interfaces import (
     ICredentialStore,
     IHistoryStore,
     IMappingStore,
+    IReservationStore,
     StoredCredentials,
     StoredMappings,
 )
@@ -37,10 +38,18 @@ from gateway.policy.history import (
     sum_up,
 )
 from gateway.policy.mapping import Mapping, Match
+from gateway.policy.reservations import Owner, Reservation
 from gateway.store.table import mapping_of, row_of
 
 
-@implementer(IMappingStore, ICredentialStore, IBanStore, IAuditStore, IHistoryStore)
+@implementer(
+    IMappingStore,
+    ICredentialStore,
+    IBanStore,
+    IAuditStore,
+    IHistoryStore,
+    IReservationStore,
+)
 class MemoryMappingStore:
     """Mappings and keys in dictionaries; for the simulation and for embedding.
 
@@ -51,6 +60,7 @@ class MemoryMappingStore:
     def __init__(self) -> None:
         self._by_id: dict[int, Mapping] = {}
         self._keys: dict[str, AgentCredential] = {}
+        self._reservations: dict[Owner, Reservation] = {}
         self._bans: dict[str, Ban] = {}
         self._audit: list[AuditEntry] = []
         self._last_entry = 0
@@ -145,6 +155,20 @@ class MemoryMappingStore:
         """Remove a ban; False if there was none."""
         self._check_open()
         return self._bans.pop(network, None) is not None
+
+    async def load_reservations(self) -> list[Reservation]:
+        """Return the ports that are kept for agents, the oldest first."""
+        self._check_open()
+        return list(self._reservations.values())
+
+    async def write_reservations(
+        self, put: Sequence[Reservation], gone: Sequence[Owner]
+    ) -> None:
+        """Store some, each in the place of its owner's, and remove others."""
+        self._check_open()
+        for owner in [*gone, *(kept.owner for kept in put)]:
+            self._reservations.pop(owner, None)
+        self._reservations.update((kept.owner, kept) for kept in put)
 
     async def note(self, entry: AuditEntry, oldest: int, most: int) -> None:
         """Add an entry to the audit log; older and further ones go."""

@@ -200,6 +200,21 @@ MIGRATIONS: Final = (
             "DROP TABLE mappings_before",
         ),
     ),
+    Migration(
+        number=8,
+        lift=None,
+        statements=(
+            """
+            CREATE TABLE reservations (
+                agent TEXT NOT NULL,
+                entry TEXT NOT NULL,
+                port INTEGER NOT NULL,
+                until INTEGER,
+                PRIMARY KEY (agent, entry)
+            ) STRICT
+            """,
+        ),
+    ),
 )
 SCHEMA_VERSION: Final = MIGRATIONS[-1].number
 

@@ -23,6 +23,7 @@ from gateway.interfaces import (
     ICredentialStore,
     IHistoryStore,
     IMappingStore,
+    IReservationStore,
     StoredCredentials,
     StoredMappings,
 )
@@ -30,7 +31,8 @@ from gateway.policy.bans import Ban
 from gateway.policy.credentials import AgentCredential
 from gateway.policy.history import History, Lifetime, TrafficRecord
 from gateway.policy.mapping import Mapping, Match
-from gateway.store import history, keys, records, schema, table
+from gateway.policy.reservations import Owner, Reservation
+from gateway.store import history, keys, records, reservations, schema, table
 from gateway.store.copies import checked_copy, put_in_place
 from gateway.store.faults import explain, explain_os, explained
 from gateway.store.files import StoreLock, create_file, prepare_place
@@ -39,7 +41,14 @@ T = TypeVar("T")
 BUSY_TIMEOUT_SECONDS: Final = 5.0
 
 
-@implementer(IMappingStore, ICredentialStore, IBanStore, IAuditStore, IHistoryStore)
+@implementer(
+    IMappingStore,
+    ICredentialStore,
+    IBanStore,
+    IAuditStore,
+    IHistoryStore,
+    IReservationStore,
+)
 class SQLiteMappingStore:
     """`IMappingStore` on `adbapi` over the standard library's sqlite3.
 
@@ -182,6 +191,16 @@ class SQLiteMappingStore:
     async def delete_ban(self, network: str) -> bool:
         """Remove a ban; False if there was none."""
         return await self._run(partial(records.delete_ban, network=network))
+
+    async def load_reservations(self) -> list[Reservation]:
+        """Return the ports that are kept for agents, the oldest first."""
+        return await self._run(reservations.load)
+
+    async def write_reservations(
+        self, put: Sequence[Reservation], gone: Sequence[Owner]
+    ) -> None:
+        """Store some, each in the place of its owner's, and remove others."""
+        await self._run(partial(reservations.write, put=put, gone=gone))
 
     async def note(self, entry: AuditEntry, oldest: int, most: int) -> None:
         """Add an entry to the audit log; older and further ones go."""

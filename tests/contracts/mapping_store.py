@@ -17,6 +17,7 @@ from gateway.interfaces import (
     ICredentialStore,
     IHistoryStore,
     IMappingStore,
+    IReservationStore,
 )
 from gateway.policy.bans import Ban
 from gateway.policy.credentials import AgentCredential, AgentScope, Verifier
@@ -29,6 +30,7 @@ from gateway.policy.history import (
     TrafficRecord,
 )
 from gateway.policy.mapping import Mapping, Match, Target
+from gateway.policy.reservations import Reservation
 from gateway.policy.visitors import VisitorRules
 from tests.mappings import a_target
 
@@ -341,6 +343,22 @@ class MappingStoreContract(_Test):
         self.assertTrue(await store.delete_credential("office"))
         self.assertFalse(await store.delete_credential("office"))
         self.assertEqual(await store.load_credentials(), (expected[1:], []))
+
+    async def test_ports_are_kept_by_owner(self):
+        """What was written last for an agent and entry is what is loaded."""
+        store = await self.opened()
+        verifyObject(IReservationStore, store)
+        self.assertEqual(await store.load_reservations(), [])
+        site = Reservation("web", "site", 10000)
+        other = Reservation("web", "other", 10001, 5)
+        await store.write_reservations([site, other], [])
+        self.assertEqual(await store.load_reservations(), [site, other])
+        left = site._replace(until=7, port=10002)
+        await store.write_reservations([left], [other.owner, ("nobody", "")])
+        self.assertEqual(await store.load_reservations(), [left])
+        await store.close()
+        await store.open()
+        self.assertEqual(await store.load_reservations(), [left])
 
     async def test_bans_are_kept_by_network(self):
         """What was put last is what is loaded."""

@@ -148,6 +148,35 @@ class AgentsTests(RigCase):
         await agent.says(str(row["port"]))
         await self.exchange(row["port"], Plan(1, 1000, 1000))
 
+    async def test_a_given_port_stays_over_a_kill_of_either_end(self):
+        """Another agent, and the gateway's choice, pass it over meanwhile."""
+        gateway = await self.start_gateway()
+        agent = await self.start_agent("one", expose=[self.serve(Target())])
+        await until(self.mappings, "a mapping is there")
+        [row] = await self.mappings()
+        port = row["port"]
+        await gateway.kill()
+        await agent.kill()
+        config = self.gateway_config()
+        text = config.read_text()
+        # so few ports that another agent would get this one by chance
+        first, last = (port, port + 1) if port == self.first_port else (port - 1, port)
+        text = text.replace(f"from: {self.first_port}", f"from: {first}")
+        config.write_text(
+            text.replace(f"end: {self.first_port + PUBLIC_PORTS - 1}", f"end: {last}")
+        )
+        await self.gateway_up(self.launch_gateway())
+        other = await self.start_agent("two", expose=[self.serve(Target())])
+        await other.says(f"{first if first != port else last}")
+        await self.agent_up(self.launch_agent(called="one"))
+
+        async def served() -> bool:
+            rows = await self.mappings()
+            return [row["agent"] for row in rows if row["port"] == port] == ["one"]
+
+        await until(served, "the first agent has its port again")
+        await self.exchange(port, Plan(1, 1000, 1000))
+
     async def test_agent_dials_loopback_only(self):
         """What is not allowed is refused, the agent says so, others go on."""
         _gateway, agent = await self.start_both()

@@ -33,6 +33,7 @@ from gateway.relay.dial import Dialer
 from gateway.server.bans import BanTable
 from gateway.server.book import MappingSettings
 from gateway.server.credentials import Credentials
+from gateway.server.kept_ports import KeptPorts
 from gateway.server.link_settings import AdmissionSettings
 from gateway.server.links import Links
 from gateway.server.mappings import Mappings
@@ -296,6 +297,7 @@ class GatewayCase(LogCase):
         connections=0,
         connections_per_ip=0,
         max_mappings=100,
+        reservation=86400,
         tunnel_enabled=True,
         allow_targets=None,
         last_port=10099,
@@ -304,8 +306,9 @@ class GatewayCase(LogCase):
         """Put the parts together."""
         texts = Texts(self.language)
         self.happened = Events(self.clock, self.wall_now, "feed")
+        self.kept = KeptPorts(self.clock, self.store, self.wall_now, reservation)
         self.registrations = Registrations(
-            self.clock, texts, lambda mapping: f"tcp://:{mapping.port}"
+            self.clock, texts, lambda mapping: f"tcp://:{mapping.port}", self.kept
         )
         self.credentials = Credentials(
             self.store,
@@ -398,6 +401,7 @@ class GatewayCase(LogCase):
             self.happened.emit,
         )
         self.registrations.mappings = self.mappings
+        self.mappings.book.is_kept = self.kept.is_kept
         self.own.public_place = self.mappings.public_place
 
     def told(self, *topics):

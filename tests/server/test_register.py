@@ -1,12 +1,15 @@
 """Ports that agents ask for, and for how long they stay."""
 
+import errno
 import json
 
 from gateway.errors import PortRangeError
-from gateway.server.register import MAX_PER_AGENT
+from gateway.policy.credentials import AgentScope
+from gateway.policy.reservations import MOST_PER_AGENT
 from gateway.wire import frames
+from gateway.wire.hello import Register
 from tests.link.rig import OTHER_INSTANCE
-from tests.server.rig import GatewayCase
+from tests.server.rig import GatewayCase, PortsNetwork
 from tests.strategies import json_frame
 
 
@@ -138,10 +141,10 @@ class RefusalTests(RegisterCase):
         self.build(last_port=10500, max_mappings=1000)
         self.web = self.agent("web")
         self.web.heard()
-        for number in range(MAX_PER_AGENT):
+        for number in range(MOST_PER_AGENT):
             self.ask(id=f"wish {number}")
         self.assertTrue(self.error().startswith("max tunnels reached: "))
-        self.assertEqual(MAX_PER_AGENT, len(self.mappings.views()))
+        self.assertEqual(MOST_PER_AGENT, len(self.mappings.views()))
         self.ask(id="wish 7", local=81)  # its own one may be changed
 
     def test_a_refusal_is_logged(self):
@@ -236,3 +239,106 @@ class LifeTests(RegisterCase):
         self.web.transport.peer_resets()
         self.later(31)
         self.assertFalse(self.clock.getDelayedCalls())
+
+
+class KeptTests(RegisterCase):
+    """A port that was given without being asked for stays the agent's."""
+
+    def setUp(self):
+        super().setUp()
+        self.ask(id="first")
+        self.port = self.ask()["port"]
+        self.ask(id="first", remove=True)
+
+    def afresh(self, **changes):
+        """Begin again with another gateway."""
+        self.network = PortsNetwork()
+        self.build(**changes)
+        self.again()
+
+    def away(self, seconds=31):
+        """The agent goes, for long enough that its port is closed."""
+        self.web.transport.peer_resets()
+        self.later(seconds)
+
+    def again(self):
+        self.web = self.agent("web")
+        self.web.heard()
+
+    def test_after_an_hour_it_gets_its_port(self):
+        self.away(3600)
+        self.assertEqual([], self.network.open_ports())
+        self.again()
+        self.assertEqual(10001, self.port)
+        self.assertEqual(10001, self.ask()["port"])
+
+    def test_after_a_day_any(self):
+        self.away(86400 + 31)
+        self.again()
+        self.assertEqual(10000, self.ask()["port"])
+
+    def test_others_are_given_other_ports_meanwhile(self):
+        self.away()
+        db = self.agent("db", features=["register"])
+        db.heard()
+        ports = [self.ask(db, id=f"{number}")["port"] for number in range(2)]
+        self.assertEqual([10000, 10002], ports)
+        self.assertEqual(10003, self.create(0).mapping.port)
+
+    def test_unless_no_other_is_left(self):
+        self.afresh(last_port=10001)
+        self.assertEqual(10000, self.ask()["port"])
+        self.away()
+        self.again()
+        self.assertEqual([10001, 10000], [self.ask(id=i)["port"] for i in "ab"])
+        self.assertIn("no available port", self.ask()["error"])
+
+    def test_who_asks_for_it_by_number_gets_it(self):
+        self.away()
+        self.create(10001)
+        self.again()
+        self.assertEqual(10000, self.ask()["port"])
+        # the new port is kept now, although the old one is free again
+        self.now(self.mappings.remove(10001))
+        self.away()
+        self.again()
+        self.assertEqual(10000, self.ask()["port"])
+
+    def test_a_port_that_was_asked_for_is_not_kept(self):
+        self.assertEqual(10050, self.ask(id="named", port=10050)["port"])
+        self.away()
+        self.assertFalse(self.kept.is_kept(10050))
+        self.assertTrue(self.kept.is_kept(10001))
+
+    def test_who_gives_it_back_does_not_keep_it(self):
+        self.ask(remove=True)
+        self.assertFalse(self.kept.is_kept(10001))
+        self.assertEqual(10000, self.ask()["port"])
+
+    def test_another_target_has_the_same_port_after_an_hour(self):
+        self.away(3600)
+        self.again()
+        self.assertEqual(10001, self.ask(local=81)["port"])
+
+    def test_a_port_that_the_key_forbids_is_not_given_again(self):
+        self.away()
+        scope = AgentScope(ports="10005-10006")
+        wish = Register(id="site", local=80)
+        asking = self.registrations.agent_registers("web", wish, scope)
+        answer = self.successResultOf(asking)
+        self.assertEqual(10005, answer.port)
+
+    def test_a_bound_port_is_replaced_by_another(self):
+        self.away()
+        self.network.faults[10001] = OSError(errno.EADDRINUSE, "in use")
+        self.again()
+        self.assertEqual(10000, self.ask()["port"])
+
+    def test_without_a_time_it_is_as_free_as_any(self):
+        self.afresh(reservation=0)
+        self.ask(id="first")
+        self.assertEqual(10001, self.ask()["port"])
+        self.ask(id="first", remove=True)
+        self.away()
+        self.again()
+        self.assertEqual(10000, self.ask()["port"])

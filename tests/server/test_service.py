@@ -63,6 +63,7 @@ class ServiceCase(GatewayCase):
                 mappings=self.mappings,
                 memory=MemoryWatch(self.clock, self.memory, list),
                 registrations=self.registrations,
+                kept=self.kept,
                 configured=configured,
                 make_api=self.make_api,
                 make_health=self.make_health,

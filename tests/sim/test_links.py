@@ -6,6 +6,7 @@ from pydantic import SecretStr
 
 from gateway.config.agent import Expose, ReconnectConfig
 from gateway.config.places import HostPort, local_place
+from gateway.server.kept_ports import WRITE_SECONDS
 from gateway.wire import frames, messages
 from gateway.wire.codec import encode_frame
 from gateway.wire.hello import Hello, encode_hello
@@ -234,6 +235,7 @@ class RegistrationTests(WorldCase):
         self.world.outcome(self.agent.stop())
         mappings = self.world.gateway.parts.mappings
         self.assert_between(29.0, self.took(lambda: not mappings.views()), 30.1)
+        self.world.clock.run(2 * WRITE_SECONDS)  # that it is kept is stored
         timers = oracles.snapshot(self.world)["gateway"][1]
         looks = {
             "LoopLag._sample",

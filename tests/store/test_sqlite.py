@@ -39,7 +39,7 @@ class FileTests(StoreTestCase):
         self.assertEqual(ask(self.path, "PRAGMA user_version"), [(SCHEMA_VERSION,)])
         strict = ask(self.path, "SELECT name FROM pragma_table_list WHERE strict")
         names = ["agent_keys", "audit", "bans", "mappings", "mappings_unreadable"]
-        names += ["traffic_lifetime", "traffic_records"]
+        names += ["reservations", "traffic_lifetime", "traffic_records"]
         self.assertEqual(sorted(strict), [(name,) for name in names])
 
     async def test_a_spoilt_key_costs_itself_alone(self):
