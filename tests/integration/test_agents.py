@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import ensureDeferred, gatherResults
 
+from tests.integration.ports import take_ports
 from tests.integration.processes import until
 from tests.integration.rig import PUBLIC_PORTS, RigCase
 from tests.integration.traffic import (
@@ -147,6 +148,23 @@ class AgentsTests(RigCase):
         self.assertIn(row["port"], ports)
         await agent.says(str(row["port"]))
         await self.exchange(row["port"], Plan(1, 1000, 1000))
+
+    async def test_a_dead_gateway_costs_no_wait(self):
+        """All links lead to the one that is alive."""
+        await self.start_gateway()
+        dead = f"127.0.0.1:{take_ports()}"
+        alive = f"127.0.0.1:{self.link_port}"
+        agent = await self.start_agent(
+            server=[dead, alive],
+            connections=3,
+            reconnect={"initial": 600, "max": 600, "jitter": 0},
+        )
+
+        async def linked() -> bool:
+            return [row["links"] for row in await self.agents()] == [3]
+
+        await until(linked, "all links are up")
+        self.assertEqual(1, agent.text().count("the next gateway is tried"))
 
     async def test_a_given_port_stays_over_a_kill_of_either_end(self):
         """Another agent, and the gateway's choice, pass it over meanwhile."""

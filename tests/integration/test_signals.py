@@ -112,6 +112,15 @@ class TerminalTests(RigCase):
             holder.signal(signal.SIGUSR1)
             await holder.says("ended 0", 30)
 
+    async def test_an_agent_does_even_without_a_gateway(self):
+        config = self.agent_config(log={"file": str(self.folder / "log")})
+        command = [script("gotunnel"), "agent", "--config", str(config)]
+        holder, _ = await self.on_terminal(*command)
+        log = self.folder / "log"
+        await until(lambda: log.exists() and "next try" in self.log(), "it tries", 60)
+        holder.signal(signal.SIGUSR1)
+        await holder.says("ended 0", 30)
+
     async def serves(self, port: int) -> bool:
         return not await self.refused(port)
 
