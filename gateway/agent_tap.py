@@ -13,13 +13,14 @@ from typing import Any, ClassVar, cast
 from twisted.application.service import IService
 from twisted.python import usage
 
-from gateway.app.agent import build_agent
+from gateway.app.agent import build_agent, seals_of
 from gateway.app.world import IGatewayReactor
 from gateway.config.agent import AgentConfig
 from gateway.config.language import language_of
 from gateway.config.parse import Loaded, describe, load_agent
 from gateway.debug import debugged
 from gateway.errors import ConfigError
+from gateway.ops.checking import fault_of, unwritable
 from gateway.ops.log_settings import agent_log_settings, log_levels
 from gateway.ops.pidfile import remove_stale_pidfile
 from gateway.ops.process import (
@@ -102,6 +103,13 @@ class Options(usage.Options):
         except ConfigError as fault:
             say_problems_and_exit(fault)
         if self["check-config"]:
+            config = self.loaded.config
+            problems = [
+                *fault_of("tls", lambda: seals_of(config)),
+                *unwritable("log.file", config.log.file),
+            ]
+            if problems:
+                say_problems_and_exit(ConfigError(problems))
             say_settings_and_exit(describe(self.loaded), self.loaded.warnings)
 
 

@@ -7,12 +7,14 @@ import gateway.ops.early  # noqa: F401 - before what takes time
 # isort: split
 import encodings.idna  # noqa: F401 - later, --uid may have taken the right to read it
 import os
+import time
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
 from twisted.application.service import IService
 from twisted.python import usage
 
+from gateway.app.api import token_judge
 from gateway.app.gateway import build_gateway
 from gateway.app.world import IGatewayReactor
 from gateway.config.gateway import GatewayConfig
@@ -21,6 +23,7 @@ from gateway.config.parse import Loaded, describe, load_gateway
 from gateway.config.rules import open_warning
 from gateway.debug import debugged
 from gateway.errors import ConfigError
+from gateway.ops.checking import fault_of, gateway_problems
 from gateway.ops.log_settings import gateway_log_settings
 from gateway.ops.pidfile import remove_stale_pidfile
 from gateway.ops.process import (
@@ -87,6 +90,13 @@ class Options(usage.Options):
         except ConfigError as fault:
             say_problems_and_exit(fault)
         if self["check-config"]:
+            config, clock = self.loaded.config, time.time
+            problems = [
+                *gateway_problems(config),
+                *fault_of("tokens", lambda: token_judge(config.security.api, clock)),
+            ]
+            if problems:
+                say_problems_and_exit(ConfigError(problems))
             say_settings_and_exit(describe(self.loaded), self.loaded.warnings)
 
 
@@ -102,10 +112,7 @@ def makeService(options: Options) -> IService:
     )
     log = open_process_log(options.parent or {}, gateway_log_settings(config), reactor)
 
-    def reload() -> None:
-        service.reload()
-
-    end = ProcessEnd(reactor, lambda: service.force(), reload, log)
+    end = ProcessEnd(reactor, lambda: service.force(), lambda: service.reload(), log)
     service = build_gateway(
         config,
         reactor,

@@ -1,6 +1,7 @@
 """The two twistd commands: options, checks, and the service that comes of them."""
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from gateway.config import files
 from gateway.ops.levels import Levels
 from gateway.ops.process import LoggedService
 from gateway.ops.process_log import ProcessLog
+from tests.certificates import Authority
 
 SECRET = "0f1e2d3c4b5a69788796a5b4"
 
@@ -72,6 +74,92 @@ class PluginTests(SynchronousTestCase):
         self.assertEqual(
             {"gotunnel": "gateway.tap", "gotunnel-agent": "gateway.agent_tap"}, found
         )
+
+
+class CheckConfigTests(TapCase):
+    """--check-config opens what the configuration names."""
+
+    def setUp(self):
+        super().setUp()
+        self.authority = Authority(os.path.abspath(self.mktemp()))
+        self.cert, self.key = self.authority.issue("gw", "localhost")
+        self.database = os.path.join(str(self.authority.folder), "db", "m.db")
+
+    def check(self, **changes):
+        """Check a gateway with TLS on both ports; return the exit status."""
+        block = {"cert_file": self.cert, "key_file": self.key, **changes}
+        text = {
+            "api": {"tls": {"enabled": True, **block}},
+            "security": {"tunnel": {"enable_tls": True, **block}},
+            "database": {"path": self.database},
+        }
+        path = self.file(json.dumps(text))
+        return self.ends(tap.Options(), "--config", path, "--check-config")
+
+    def assert_said(self, words, **changes):
+        self.assertEqual(1, self.check(**changes))
+        said = self.errors.getvalue()
+        for key in ("api.tls", "security.tunnel"):
+            self.assertRegex(said, f"{key}: .*{words}")
+
+    def test_what_can_be_used(self):
+        self.assertEqual(0, self.check(), self.errors.getvalue())
+
+    def test_a_missing_key(self):
+        self.assert_said("No such file", key_file="/nowhere/gw.key")
+
+    def test_a_key_of_another_certificate(self):
+        self.assert_said("gw", key_file=self.authority.issue("other", "x")[1])
+
+    def test_a_key_that_everybody_can_read(self):
+        os.chmod(self.key, 0o644)
+        self.assert_said("every user of this machine")
+
+    def test_an_encrypted_key(self):
+        key = self.authority.issue("sealed", "x", password=b"a password")[1]
+        self.assert_said("is encrypted", key_file=key)
+
+    def test_a_file_that_is_no_key(self):
+        os.chmod(self.cert, 0o600)
+        self.assert_said("holds no private key", key_file=self.cert)
+
+    def test_an_issuer_that_is_missing(self):
+        self.assert_said("No such file", client_ca="/nowhere/ca.crt")
+
+    def test_a_folder_that_cannot_be_made(self):
+        self.database = f"{self.cert}/m.db"
+        self.assertEqual(1, self.check())
+        self.assertIn("database.path", self.errors.getvalue())
+        self.assertIn("is no folder", self.errors.getvalue())
+
+    def test_a_folder_that_cannot_be_written(self):
+        allowed = os.access
+        folder = str(self.authority.folder)
+
+        def access(path, mode):
+            return str(path) != folder and allowed(path, mode)
+
+        self.patch(os, "access", access)  # root may write everywhere
+        self.assertEqual(1, self.check())
+        self.assertIn("cannot write to the folder", self.errors.getvalue())
+
+    def test_a_public_key_of_tokens(self):
+        path = self.file(
+            f"security: {{api: {{jwt_public_key_file: {self.cert}}}}}\n"
+            f"database: {{path: {self.database}}}"
+        )
+        self.assertEqual(1, self.ends(tap.Options(), "-c", path, "--check-config"))
+        self.assertIn("jwt_public_key_file", self.errors.getvalue())
+
+    def test_an_agent(self):
+        os.chmod(self.key, 0o644)
+        path = self.file(
+            f"tls: {{enabled: true, cert_file: {self.cert}, key_file: {self.key}}}"
+        )
+        status = self.ends(agent_tap.Options(), "-c", path, "--check-config")
+        self.assertEqual(1, status)
+        self.assertIn("tls: ", self.errors.getvalue())
+        self.assertIn("every user of this machine", self.errors.getvalue())
 
 
 class ImportTests(SynchronousTestCase):

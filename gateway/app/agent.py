@@ -97,7 +97,7 @@ def build_agent(
         config.dial_timeout,
         texts,
     )
-    seals = _seals(config)
+    seals = seals_of(config)
     parts = AgentParts(
         clock=reactor,
         dial=_gateway_dial(config, reactor, network, gateways, seals),
@@ -153,7 +153,7 @@ def _agents_own(config: AgentConfig) -> Callable[[str, int], str | None]:
     return OwnPlaces(OwnPorts(ports), is_local).refusal
 
 
-def _seals(config: AgentConfig) -> dict[str, ClientTLS]:
+def seals_of(config: AgentConfig) -> dict[str, ClientTLS]:
     """Return how connections to each gateway are sealed; empty = they are plain.
 
     Raises:

@@ -98,9 +98,14 @@ def health_checks(
     return health
 
 
-def _token_judge(
+def token_judge(
     security: ApiSecurity, wall_clock: Callable[[], float]
 ) -> TokenJudge | None:
+    """Return what judges tokens; None = there are none.
+
+    Raises:
+        OperatorError: the public key cannot be used.
+    """
     secret, file = security.jwt_secret, security.jwt_public_key_file
     if secret is None and file is None:
         return None
@@ -129,7 +134,7 @@ def _api_settings(
     return ApiSettings(
         api_key=security.api_key,
         api_key_in_query=security.api_key_in_query,
-        tokens=_token_judge(security, world.wall_clock),
+        tokens=token_judge(security, world.wall_clock),
         allowed_ips=security.allowed_ips,
         trusted_proxies=security.trusted_proxies,
         open_metrics=_open_metrics(config),
