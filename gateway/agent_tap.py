@@ -8,7 +8,7 @@ import gateway.ops.early  # noqa: F401 - before what takes time
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 from twisted.application.service import IService
 from twisted.python import usage
@@ -40,6 +40,15 @@ from gateway.ops.starting import (
     starting_folder,
 )
 
+_TLS_OPTIONS: Final = (
+    "ca-file",
+    "fingerprint",
+    "server-name",
+    "cert-file",
+    "key-file",
+    "key-password-file",
+)
+
 
 class Options(usage.Options):
     """Options of the agent; each stands above the environment and the file."""
@@ -49,9 +58,16 @@ class Options(usage.Options):
     optParameters: ClassVar[list[list[Any]]] = [
         ["config", "c", None, "Configuration file, YAML or JSON."],
         ["name", None, None, "Name of this agent."],
-        ["token-file", None, None, "File that holds the shared secret."],
+        ["token-file", None, None, "File that holds the agent's key, or a token."],
+        ["ca-file", None, None, "Issuers to trust (tls.ca_file); turns TLS on."],
+        ["fingerprint", None, None, "The gateway's (tls.fingerprint); turns TLS on."],
+        ["server-name", None, None, "Of the gateway (tls.server_name); turns TLS on."],
+        ["cert-file", None, None, "Of this agent (tls.cert_file); turns TLS on."],
+        ["key-file", None, None, "Of the certificate (tls.key_file); turns TLS on."],
+        ["key-password-file", None, None, "Of that key (tls.key_password_file)."],
     ]
     optFlags: ClassVar[list[list[Any]]] = [
+        ["tls", None, "Connect by TLS (tls.enabled)."],
         ["check-config", None, "Check the configuration, print it, and exit."],
         ["debug", None, "Log everything (log_level: debug)."],
     ]
@@ -66,7 +82,7 @@ class Options(usage.Options):
         self.lists.setdefault("server", []).append(value)
 
     def opt_expose(self, value: str) -> None:
-        """Local port, or HOST:PORT, to ask a public port for; repeatable."""
+        """[PUBLIC:][HOST:]PORT that a public port is to lead to; repeatable."""
         self.lists.setdefault("expose", []).append(value)
 
     def opt_allow_target(self, value: str) -> None:
@@ -87,11 +103,19 @@ class Options(usage.Options):
             "name": self["name"],
             "token_file": self["token-file"],
             "log_level": "debug" if self["debug"] else None,
+            **self._tls(),
             **self.lists,
         }
         return load_agent(
             self["config"], environ=os.environ, options=options, folder=self.folder
         )
+
+    def _tls(self) -> dict[str, object]:
+        """Return what is said of TLS; naming a file or the gateway turns it on."""
+        given = {f"tls.{name.replace('-', '_')}": self[name] for name in _TLS_OPTIONS}
+        if self["tls"] or any(value is not None for value in given.values()):
+            given["tls.enabled"] = True
+        return given
 
     def postOptions(self) -> None:
         """Load the configuration; say everything that is wrong with it at once."""

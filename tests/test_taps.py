@@ -76,6 +76,32 @@ class PluginTests(SynchronousTestCase):
         )
 
 
+class AgentTLSOptionsTests(TapCase):
+    """TLS, key and name of an agent on the command line."""
+
+    def test_each_is_there_and_turns_tls_on(self):
+        for name, key in (
+            ("--ca-file", "ca_file"),
+            ("--cert-file", "cert_file"),
+            ("--server-name", "server_name"),
+            ("--fingerprint", "fingerprint"),
+        ):
+            value = "ab" * 32 if key == "fingerprint" else os.path.abspath("x.test")
+            value = "x.test" if key == "server_name" else value
+            tls = self.parse(agent_tap.Options(), name, value).tls
+            self.assertEqual((True, value), (tls.enabled, getattr(tls, key)))
+        self.assertTrue(self.parse(agent_tap.Options(), "--tls").tls.enabled)
+        self.assertFalse(self.parse(agent_tap.Options()).tls.enabled)
+
+    def test_a_key_of_a_certificate(self):
+        tls = self.parse(
+            agent_tap.Options(),
+            *("--cert-file", "/a.crt", "--key-file", "/a.key"),
+            *("--key-password-file", "/a.pw"),
+        ).tls
+        self.assertEqual(("/a.key", "/a.pw"), (tls.key_file, tls.key_password_file))
+
+
 class CheckConfigTests(TapCase):
     """--check-config opens what the configuration names."""
 

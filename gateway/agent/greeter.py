@@ -48,7 +48,7 @@ class Greeter:
         self._identities[link] = identity
         if identity.key is not None:
             nonce = self._random_bytes(NONCE_BYTES).hex()
-            proof = AgentProof(identity.greeting.agent, identity.key, nonce)
+            proof = AgentProof(identity.proof_name, identity.key, nonce)
             self._proofs[link] = proof
             link.authenticate(proof.first())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from gateway import SOFTWARE
 from gateway.agent.identity import Identity
 from gateway.config.agent import AgentConfig, AgentTLS
@@ -11,6 +13,8 @@ from gateway.net.tls import ClientTLS
 from gateway.policy.credentials import AgentKey, read_key
 from gateway.wire.hello import Hello
 
+_UNNAMED: Final = "default"  # the name of an agent that was given none
+
 
 def key_of(config: AgentConfig) -> AgentKey | None:
     """Return the agent's own key; None = it has a shared secret, or nothing."""
@@ -19,7 +23,8 @@ def key_of(config: AgentConfig) -> AgentKey | None:
 
 def identity_of(config: AgentConfig, instance: str) -> Identity:
     """Return as whom links greet; `instance` as for `greeting_of`."""
-    return Identity(greeting_of(config, instance), key_of(config))
+    named = config.name != _UNNAMED
+    return Identity(greeting_of(config, instance), key_of(config), named)
 
 
 def greeting_of(config: AgentConfig, instance: str) -> Hello:

@@ -24,10 +24,17 @@ class Identity(NamedTuple):
     Attributes:
         greeting: HELLO of link 0; the others differ in the number.
         key: what is proved to be known, in place of a token; None = nothing.
+        named: whether the agent was given its name; else it takes that of its key.
     """
 
     greeting: Hello
     key: AgentKey | None = None
+    named: bool = True
+
+    @property
+    def proof_name(self) -> str:
+        """The name that the key is proved under; empty = that of the key."""
+        return self.greeting.agent if self.named else ""
 
     def with_token(self, token: str) -> Identity:
         """Return the same agent with another token or key."""
@@ -39,6 +46,7 @@ class Identity(NamedTuple):
                 auth=None if key is None else SCRAM,
             ),
             key,
+            self.named,
         )
 
 

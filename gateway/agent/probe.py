@@ -15,7 +15,7 @@ from typing import Final
 
 from OpenSSL import SSL
 
-from gateway.agent.greeting import files_of, greeting_of, key_of
+from gateway.agent.greeting import files_of, identity_of
 from gateway.config.agent import AgentConfig
 from gateway.config.places import HostPort
 from gateway.errors import OperatorError, ProtocolError
@@ -121,16 +121,16 @@ class Prober:
 
     def _greet(self, connection: PatientConnection, found: Probe) -> None:
         instance = self._random(8).hex()
-        greeting = replace(greeting_of(self._config, instance), probe=MAX_PADDING)
+        identity = identity_of(self._config, instance)
+        greeting = replace(identity.greeting, probe=MAX_PADDING)
         frames_in = _Frames(connection)
         connection.within(STEP_SECONDS)
         before = self._wall_clock()
         connection.send(hello.encode_hello(greeting))
-        key = key_of(self._config)
         proof = None
-        if key is not None:
+        if identity.key is not None:
             nonce = self._random(NONCE_BYTES).hex()
-            proof = AgentProof(greeting.agent, key, nonce)
+            proof = AgentProof(identity.proof_name, identity.key, nonce)
             connection.send(messages.encode_auth(proof.first()))
         ack = self._answer(connection, frames_in, proof)
         after = self._wall_clock()

@@ -580,7 +580,10 @@ class LinkKeeper(Greeter):
         """The gateway leaves, or sends us away."""
         if goodbye.reason == frames.REPLACED:
             self._name_taken = True
-            self.log.error("replaced: another agent uses this name")
+            self.log.error(
+                "replaced: {text}; give one of the two another name (--name)",
+                text=goodbye.text or NAME_TAKEN,
+            )
         else:
             self.log.warn(
                 "the gateway says goodbye: {text}",

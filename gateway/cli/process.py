@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 from twisted.scripts import twistd
 
 from gateway.cli.exits import FailedError
 from gateway.cli.kinds import PORT
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 _pidfile_option = click.option(
     "--pidfile",
@@ -43,6 +46,12 @@ def server(pidfile: str | None, **options: object) -> None:
     _run("server", "gotunnel", options, pidfile)
 
 
+def _tls_option(name: str, words: str) -> Callable[[_Command], _Command]:
+    """Return an option that names a file of TLS."""
+    kind = click.Path(dir_okay=False)
+    return click.option(name, type=kind, help=f"{words}  Turns TLS on.")
+
+
 @click.command(context_settings={"help_option_names": ["--help", "-help"]})
 @_config_option
 @click.option(
@@ -52,16 +61,33 @@ def server(pidfile: str | None, **options: object) -> None:
     metavar="HOST[:PORT]",
     help="The gateway; if given several times, they are tried in order.",
 )
-@click.option("--name", help="Name of this agent.")
 @click.option(
-    "--token-file", type=click.Path(dir_okay=False), help="File that holds the token."
+    "--name", help="Name of this agent; that of its key, or `default`, if left out."
 )
+@click.option(
+    "--token-file",
+    type=click.Path(dir_okay=False),
+    help="File that holds the agent's key, or the token that all agents share.",
+)
+@click.option("--tls", is_flag=True, help="Connect by TLS.")
+@_tls_option("--ca-file", "Issuers of certificates to trust; the system's if left out.")
+@click.option(
+    "--fingerprint",
+    metavar="HEX",
+    help="SHA-256 of the gateway's certificate, in place of an issuer; turns TLS on.",
+)
+@click.option(
+    "--server-name", help="Name that the gateway's certificate is for; turns TLS on."
+)
+@_tls_option("--cert-file", "Certificate of this agent, then its issuers.")
+@_tls_option("--key-file", "Private key of the certificate.")
+@_tls_option("--key-password-file", "Password of that key.")
 @click.option(
     "--expose",
     multiple=True,
-    metavar="[HOST:]PORT",
-    help="Ask for a public port that leads here, and print its address; may be given "
-    "several times.",
+    metavar="[PUBLIC:][HOST:]PORT",
+    help="Ask for a public port that leads here, and print its address; any free one "
+    "unless PUBLIC says which; may be given several times.",
 )
 @click.option(
     "--allow-target",

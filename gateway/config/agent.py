@@ -37,12 +37,12 @@ from gateway.config.fields import (
     Secret,
     not_yet,
 )
-from gateway.config.places import LINK_PORT, HostPort, local_place
+from gateway.config.places import LINK_PORT, HostPort, exposed_place, local_place
 from gateway.texts import Language
 
 
 def _protocol(value: object) -> object:
-    return not_yet(value, ("udp", "http", "https", "unix"))
+    return not_yet(value, ("udp", "http", "https", "tls", "unix"))
 
 
 class ReconnectConfig(Block):
@@ -107,7 +107,8 @@ class AgentDebug(DebugConfig):
 class Expose(Block):
     """A public port that the agent asks for.
 
-    May also be written as its `local` value alone.
+    May also be written as `[PROTOCOL:][PUBLIC:][HOST:]PORT`, where digits before a port
+    are the public one.
     """
 
     name: Name = ""
@@ -122,7 +123,11 @@ class Expose(Block):
     @model_validator(mode="before")
     @classmethod
     def _written_short(cls, value: Any) -> Any:  # noqa: ANN401 - text of any form
-        """Understand `8080` as `{local: 8080}`, and make up the name."""
+        """Understand `10085:db:5432`, and make up the name."""
+        if isinstance(value, str):
+            with suppress(ValueError):  # reported where `local` itself is checked
+                protocol, public, local = exposed_place(value)
+                value = {"protocol": protocol, "port": public, "local": str(local)}
         if isinstance(value, int | str):
             value = {"local": value}
         if isinstance(value, dict) and "name" not in value and "local" in value:
@@ -140,7 +145,8 @@ class AgentConfig(Block):
     """Gateway to connect to, or several: the next is tried when the one before has
     failed, or has not accepted the agent within 3 seconds."""
     name: Name = "default"
-    """Name of this agent; mappings may ask for it."""
+    """Name of this agent; mappings may ask for it. With a key, `default` stands for the
+    name of the key."""
     token: Secret | None = None
     """Secret that the gateway asks for: its `tunnel.auth_token`, or this agent's own
     key (`gtk_...`), which is proved and never sent."""

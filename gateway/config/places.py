@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from gateway.policy.addresses import (
     join_host_port,
+    parse_port,
     shown,
     split_host_port,
     split_listen,
@@ -17,6 +18,7 @@ from gateway.policy.addresses import (
 
 LINK_PORT: Final = 9000
 _THIS_MACHINE: Final = "localhost"
+EXPOSED_PROTOCOLS: Final = ("tcp", "udp", "http", "tls", "unix")
 
 
 class HostPort(NamedTuple):
@@ -53,6 +55,38 @@ def local_place(text: str) -> HostPort:
     """Read a port of this machine, or `host:port`."""
     host, port = split_host_port(text)
     return HostPort(host or _THIS_MACHINE, port)
+
+
+class ExposedPlace(NamedTuple):
+    """What the short form of an entry of `expose` says.
+
+    Attributes:
+        protocol: of the public port.
+        public: its number; 0 = any.
+        local: what visitors are taken to.
+    """
+
+    protocol: str
+    public: int
+    local: HostPort
+
+
+def exposed_place(text: str) -> ExposedPlace:
+    """Read `[PROTOCOL:][PUBLIC:][HOST:]PORT`.
+
+    Digits before a port are the public one; a name or bracketed address is a host.
+    Only the protocol is read of those that are not available yet.
+    """
+    protocol, public = "tcp", 0
+    head, colon, rest = text.partition(":")
+    if colon and head in EXPOSED_PROTOCOLS:
+        protocol, text = head, rest
+        if protocol != "tcp":
+            return ExposedPlace(protocol, 0, HostPort(_THIS_MACHINE, 1))
+        head, colon, rest = text.partition(":")
+    if colon and head.isascii() and head.isdigit():
+        public, text = parse_port(head), rest
+    return ExposedPlace(protocol, public, local_place(text))
 
 
 def _with_host(text: str, default_port: int | None) -> HostPort:

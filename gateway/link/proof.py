@@ -41,7 +41,7 @@ class AgentProof:
         """Begin.
 
         Args:
-            name: the agent's.
+            name: the agent's; empty = whatever name the key has.
             key: what it proves to know.
             nonce: random letters and digits.
         """

@@ -149,9 +149,27 @@ class Credentials:
         expires_at = credential.expires_at
         return expires_at is not None and expires_at <= self._wall_clock()
 
+    def name_of(self, name: str, key_id: str) -> str:
+        """Return the name that an agent proves a key under.
+
+        Args:
+            name: as the agent has it; empty = the name of the key.
+            key_id: of the key; empty is returned unless one agent alone has it.
+        """
+        if name:
+            return name
+        tables = (self._configured, self._stored)
+        names = {
+            one.name
+            for table in tables
+            for one in table.values()
+            if one.verifier(key_id) is not None
+        }
+        return names.pop() if len(names) == 1 else ""
+
     def verifier(self, name: str, key_id: str) -> Verifier | None:
-        """Return what an agent's key is checked by, or None."""
-        found = self.get(name)
+        """Return what an agent's key is checked by, or None; see `name_of`."""
+        found = self.get(self.name_of(name, key_id))
         return None if found is None else found.verifier(key_id)
 
     def views(self) -> list[tuple[AgentCredential, str, bool]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from gateway.interfaces import IArrivingLink
@@ -67,9 +68,12 @@ class KeyProofs:
         if not proof.proven:
             return ProofStep(answer, hello, None)
         self.forget(link)
-        credential = self._credentials.get(proof.name)
+        name = self._credentials.name_of(proof.name, proof.key_id)
+        if not proof.name:
+            hello = replace(hello, agent=name)
+        credential = self._credentials.get(name)
         if credential is None or hello.agent != credential.name:
-            raise ProofError(f"agent {hello.agent}: the key is of {proof.name}")
+            raise ProofError(f"agent {hello.agent}: the key is of {name}")
         self._credentials.note_used(credential.name, proof.key_id)
         return ProofStep(answer, hello, credential)
 

@@ -184,7 +184,7 @@ class LinkRegistry:
         if agent is not None and agent.instance != hello.instance:
             if hello.instance in agent.replaced:
                 return NAME_TAKEN
-            agent = self._take_over(hello.agent, agent, hello)
+            agent = self._take_over(hello.agent, agent, hello, link.host)
         if agent is None:
             agent = ConnectedAgent(hello, self._wall_clock())
         before = agent.links.get(hello.link)
@@ -198,21 +198,25 @@ class LinkRegistry:
         return None
 
     def _take_over(
-        self, name: str, old: ConnectedAgent, hello: Hello
+        self, name: str, old: ConnectedAgent, hello: Hello, address: str
     ) -> ConnectedAgent:
         """Let another process have the name; the old one is told."""
         agent = ConnectedAgent(hello, self._wall_clock())
         agent.replaced.extend(old.replaced)
         agent.replaced.append(old.instance)
+        before = ", ".join(sorted({one.link.host for one in old.links.values()}))
         self.log.warn(
-            "agent {agent}: taken over by instance {new} from {old}",
+            "agent {agent}: {address} takes the name over from {before} (instance "
+            "{new} from {old}); two agents need two names (--name)",
             agent=name,
+            address=address,
+            before=before,
             new=hello.instance,
             old=old.instance or "a legacy agent",
         )
         for one in list(old.links.values()):
             self.displace(one.link, NAME_TAKEN)
-            one.link.leave(frames.REPLACED, NAME_TAKEN)
+            one.link.leave(frames.REPLACED, f"{NAME_TAKEN}: {name} at {address}")
         return agent
 
     def claim_default(self, link: ILink) -> str | None:

@@ -333,6 +333,36 @@ class ValueTests(SynchronousTestCase):
              ("tcp-22", "localhost:22", 10022)],
         )  # fmt: skip
 
+    def test_exposed_ports_may_name_the_public_one(self):
+        for text, port, local in (
+            ("8080", 0, "localhost:8080"),
+            ("10085:42200", 10085, "localhost:42200"),
+            ("db:5432", 0, "db:5432"),
+            ("10085:db:5432", 10085, "db:5432"),
+            ("tcp:10085:[::1]:80", 10085, "[::1]:80"),
+            ("tcp:80", 0, "localhost:80"),
+        ):
+            rules = {"allow_targets": ["0.0.0.0/0", "::/0", "db"]}
+            loaded = load_as_agent(options={"expose": [text], **rules})
+            [found] = loaded.config.expose
+            self.assertEqual((port, local), (found.port, str(found.local)), text)
+
+    def test_other_protocols_are_not_exposed_yet(self):
+        for text in ("udp:53", "http:3000", "tls:443", "unix:/run/app.sock"):
+            protocol, _, _ = text.partition(":")
+            self.assertEqual(
+                problems_of(options={"expose": [text]}, loader=load_as_agent),
+                [
+                    f"expose.0.protocol: '{protocol}' is not available yet "
+                    "(command line)"
+                ],
+            )
+
+    def test_wrong_short_forms_say_so(self):
+        for text in ("0:80", "70000:80", "80:", ":", "10085:db", "1:2:3", "x:y:1"):
+            problems = problems_of(options={"expose": [text]}, loader=load_as_agent)
+            self.assertEqual(1, len(problems), (text, problems))
+
     def test_nothing_can_be_changed(self):
         config = load("").config
         with self.assertRaises(ValueError):

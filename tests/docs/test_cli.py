@@ -85,7 +85,9 @@ class CommandsTests(SynchronousTestCase):
         section = sections()["Connection"]
         for option in CONNECTION:
             self.assertIn(f"`{option}", section)
-        for _, command in commands():
+        for name, command in commands():
+            if name == "gotunnel agent":
+                continue  # connects to a link port; its files are not these
             self.assertIn(len(CONNECTION & spellings(command)), (0, len(CONNECTION)))
         self.assertIn(f"`{USUAL_URL}`", section)
         self.assertIn(f"{USUAL_TIMEOUT_SECONDS:g} if left out", section)

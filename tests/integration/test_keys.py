@@ -139,6 +139,20 @@ class KeyTests(KeyCase):
         await gateway.says("agent boss: wrong key")
         self.assertTrue(thief.exists())
 
+    async def test_an_agent_without_a_name_takes_that_of_its_key(self):
+        await self.start_open_gateway()
+        file = await self.key_for("office")
+        target = self.serve(Target())
+        agent = self.start(
+            *(script("gotunnel"), "agent", "--token-file", file),
+            *("--server", f"127.0.0.1:{self.link_port}"),
+            *("--expose", f"{self.first_port + 3}:{target}"),
+        )
+        await agent.says(f"public address: tcp://127.0.0.1:{self.first_port + 3}")
+        [row] = await self.mappings()
+        self.assertEqual("office", row["agent"])
+        await self.exchange(self.first_port + 3, SMALL)
+
     async def test_a_key_of_the_configuration(self):
         made = await self.run_program(
             *(script("gotunnel"), "agent-key", "create", "office", "--offline"),

@@ -52,7 +52,7 @@ class KeyCase(GatewayCase):
         """Connect an agent that proves to know a key; return it and what it heard."""
         agent = self.connect()
         assert agent is not None
-        proof = AgentProof(user or name, key, "c" * 32)
+        proof = AgentProof(name if user is None else user, key, "c" * 32)
         hello = {"agent": name, "instance": instance, "link": link, "auth": SCRAM}
         agent.says(
             json_frame(frames.HELLO, **hello),
@@ -195,6 +195,28 @@ class ProofTests(KeyCase):
         agent.says(json_frame(frames.HELLO, **hello))
         agent.transport.peer_resets()
         self.assertEqual(0, len(self.links.admission._proofs))
+
+
+class NameTests(KeyCase):
+    """An agent without a name of its own takes that of its key."""
+
+    def test_it_is_that_of_the_key(self):
+        key = self.made()
+        _, heard = self.prove(key, name="default", user="")
+        self.assert_admitted(heard)
+        self.assertTrue(self.links.has("office"))
+        self.assertFalse(self.links.has("default"))
+
+    def test_a_key_that_two_agents_have_gives_none(self):
+        key = self.made()
+        self.made("other")
+        [one] = [row for row, *_ in self.credentials.views() if row.name == "office"]
+        twin = AgentCredential(name="twin", verifiers=one.verifiers)
+        self.credentials.configure([twin], legacy_allowed=False)
+        self.assert_refused(self.prove(key, name="default", user="")[1])
+
+    def test_a_name_of_its_own_must_be_that_of_the_key(self):
+        self.assert_refused(self.prove(self.made(), name="boss")[1])
 
 
 class ChangeTests(KeyCase):
