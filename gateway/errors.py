@@ -452,6 +452,12 @@ class InvalidTokenError(CallerError):
     http_code = 401
 
 
+class ExpiredTokenError(InvalidTokenError):
+    """The token is genuine and its time is over; `at`, in UTC."""
+
+    key = "token_expired"
+
+
 class TooManyRequestsError(CallerError):
     """The caller asks too often; `seconds` until it may ask again."""
 
@@ -471,6 +477,12 @@ class AccessDeniedError(CallerError):
 
     key = "access_denied"
     http_code = 403
+
+
+class RoleDeniedError(AccessDeniedError):
+    """The caller's role may only look; `role`."""
+
+    key = "role_denied"
 
 
 class SlowRequestError(CallerError):

@@ -151,6 +151,10 @@ CATALOGUE: Final[dict[str, tuple[str, str]]] = {
     "agent_key_revoked": ("agent key revoked", "客户端密钥已吊销"),
     "agent_keys_listed": ("agent keys listed", "获取客户端密钥列表成功"),
     "unauthorized": ("Unauthorized", "Unauthorized"),
+    "token_expired": (
+        "Invalid token: it expired at {at} UTC; issue another (gotunnel token)",
+        "Invalid token: 令牌已于 {at} UTC 过期, 请重新签发 (gotunnel token)",
+    ),
     "invalid_token": ("Invalid token", "Invalid token"),
     "too_many_requests": (
         "too many requests; try again in {seconds:.1f} seconds",
@@ -161,6 +165,10 @@ CATALOGUE: Final[dict[str, tuple[str, str]]] = {
         "事件流数量已达上限 {limit}",
     ),
     "bad_api_key": ("Invalid API key", "无效的 API 密钥"),
+    "role_denied": (
+        "Access denied: the role {role} may only look; this needs the role admin",
+        "Access denied: 角色 {role} 只有查看权限, 此操作需要角色 admin",
+    ),
     "access_denied": ("Access denied", "Access denied"),
     "not_available": (
         "{feature} is not available yet",

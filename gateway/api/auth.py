@@ -19,7 +19,9 @@ from gateway.errors import (
     BadApiKeyError,
     BadRequestError,
     CallerError,
+    ExpiredTokenError,
     InvalidTokenError,
+    RoleDeniedError,
     TooManyRequestsError,
     UnauthorizedError,
 )
@@ -113,7 +115,8 @@ class Gate:
             return self._caller(request, host, address)
         except CallerError as fault:
             self._refusals.note(address, str(fault))
-            if isinstance(fault, _OFFENCES):
+            expired = isinstance(fault, ExpiredTokenError)  # genuine, so no guess
+            if isinstance(fault, _OFFENCES) and not expired:
                 self._count_offence(address)
             raise
 
@@ -174,7 +177,7 @@ class Gate:
         if caller.name != ANYBODY:
             self._check_rate(caller.name)
         if caller.role != ADMIN and request.method not in _SAFE_METHODS:
-            raise AccessDeniedError()
+            raise RoleDeniedError(role=caller.role)
         return caller
 
     def _shows_metrics(

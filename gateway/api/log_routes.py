@@ -27,7 +27,7 @@ from gateway.api.log_rows import (
     LogLines,
 )
 from gateway.api.tokens import ADMIN
-from gateway.errors import AccessDeniedError, BadRequestError
+from gateway.errors import BadRequestError, RoleDeniedError
 from gateway.ops.levels import LEVELS, Levels
 from gateway.ops.recent import MOST_LINES, Lines, RecentLines, Record, Wanted
 
@@ -66,8 +66,9 @@ class LogRoutes:
 
     async def _lines(self, request: IRequest) -> bytes:
         # lines hold addresses of visitors and what others did
-        if self._exchange.caller(request).role != ADMIN:
-            raise AccessDeniedError
+        role = self._exchange.caller(request).role
+        if role != ADMIN:
+            raise RoleDeniedError(role=role)
         wanted = Wanted(
             least=_RANKS[query_choice(request, "level", LEVELS) or "debug"],
             component=query_text(request, "component") or "",

@@ -6,13 +6,14 @@ Sources: RFC 7519 (claims), RFC 7518 (algorithms).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from gateway.errors import InvalidTokenError, OperatorError
+from gateway.errors import ExpiredTokenError, InvalidTokenError, OperatorError
 
 READER: Final = "reader"
 ADMIN: Final = "admin"
@@ -90,6 +91,7 @@ class TokenJudge:
         Raises:
             InvalidTokenError: it is malformed, forged, of another time or audience,
                 or of an unknown role.
+            ExpiredTokenError: its time is over, and nothing else is wrong so far.
         """
         claims = self._claims(token)
         self._check_times(claims)
@@ -129,8 +131,10 @@ class TokenJudge:
     def _check_times(self, claims: Mapping[str, Any]) -> None:
         now = self._wall_clock()
         begins, expires = _moment(claims.get("nbf", 0)), _moment(claims.get("exp"))
-        if not begins - LEEWAY_SECONDS <= now < expires:
+        if now < begins - LEEWAY_SECONDS:
             raise InvalidTokenError()
+        if now >= expires:
+            raise ExpiredTokenError(at=_date(expires))
 
     def _check_audience(self, claims: Mapping[str, Any]) -> None:
         if self._audience is None:
@@ -138,6 +142,14 @@ class TokenJudge:
         found = claims.get("aud")
         if self._audience not in (found if isinstance(found, list) else [found]):
             raise InvalidTokenError()
+
+
+def _date(moment: float) -> str:
+    """Return a time for people; what no calendar has counts as the first day."""
+    try:
+        return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M:%S}"
+    except (OverflowError, ValueError, OSError):
+        return "1970-01-01 00:00:00"
 
 
 def _moment(value: object) -> float:

@@ -158,8 +158,14 @@ class GatewayProof:
             self._server.set_client_final(message)
             final = str(self._server.get_server_final())
         except (ScramException, ValueError, KeyError, IndexError) as fault:
-            raise ProofError(cleaned(str(fault), LONGEST_FAULT)) from None
+            if self._claim.known or not self._claim.key_id:
+                words = str(fault)
+            else:
+                words = "no agent of this name has this key, or it has expired"
+            if self._claim.known and "invalid-proof" in words:
+                words = "it is not the key that has this id"
+            raise ProofError(cleaned(words, LONGEST_FAULT)) from None
         if not self._claim.known:
-            raise ProofError("nobody has such a key")
+            raise ProofError("no agent of this name has this key, or it has expired")
         self.proven = True
         return final

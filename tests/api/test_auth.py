@@ -21,6 +21,7 @@ from gateway.errors import (
     BadRequestError,
     CallerError,
     InvalidTokenError,
+    RoleDeniedError,
     TooManyRequestsError,
     UnauthorizedError,
 )
@@ -174,7 +175,9 @@ class TokenTests(GateTestCase):
             self.assertEqual(self.both.admit(request).role, "reader")
         for method in (b"POST", b"DELETE", b"PUT", b"X"):
             request.method = method
-            self.refused(AccessDeniedError, self.both, request)
+            fault = self.assertRaises(RoleDeniedError, self.both.admit, request)
+            self.assertEqual(403, fault.http_code)
+            self.assertIn("the role reader may only look", str(fault))
 
     def test_tokens_are_not_logged(self):
         text = f"{self.token()}x"

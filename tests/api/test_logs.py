@@ -143,7 +143,8 @@ class RoleTests(ApiTestCase):
     def test_a_reader_may_see_the_levels_and_no_lines(self):
         reader = {"authorization": f"Bearer {signed(role='reader')}"}
         admin = {"authorization": f"Bearer {signed(role='admin')}"}
-        self.assertEqual(403, self.get("/api/logs", **reader).code)
+        answer = self.get("/api/logs", **reader)
+        self.assertEqual(403, answer.code)
         self.assertEqual(200, self.get("/api/logs", **admin).code)
         self.assertEqual(200, self.get("/api/log/level", **reader).code)
         body = {"level": "debug"}

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.api.tokens import Caller, PublicKeyError, TokenJudge, issue
-from gateway.errors import InvalidTokenError
+from gateway.errors import ExpiredTokenError, InvalidTokenError
 
 SECRET = "a-secret-of-at-least-thirty-two-letters"
 NOW = 1_800_000_000.0
@@ -52,6 +52,13 @@ class JudgeTests(SynchronousTestCase):
         fault = self.assertRaises(InvalidTokenError, judge.judge, token, "192.0.2.1")
         self.assertEqual((str(fault), fault.http_code), ("Invalid token", 401))
 
+    def expired(self, token):
+        fault = self.assertRaises(
+            ExpiredTokenError, self.judge.judge, token, "192.0.2.1"
+        )
+        self.assertRegex(str(fault), r"^Invalid token: it expired at \d{4}-\d\d-\d\d ")
+        self.assertEqual(401, fault.http_code)
+
     def good(self, token, judge=None):
         return (judge or self.judge).judge(token, "192.0.2.1")
 
@@ -83,8 +90,8 @@ class JudgeTests(SynchronousTestCase):
         self.bad(jwt.api_jws.encode(b"[" * 5000, SECRET))
 
     def test_times(self):
-        self.bad(signed(exp=NOW))
-        self.bad(signed(exp=NOW - 1))
+        self.expired(signed(exp=NOW))
+        self.expired(signed(exp=NOW - 1))
         self.bad(signed(exp=""))
         self.bad(signed(exp="later"))
         self.bad(signed(exp=True))
@@ -95,7 +102,7 @@ class JudgeTests(SynchronousTestCase):
         self.now += 59
         self.good(token)
         self.now += 1
-        self.bad(token)
+        self.expired(token)
 
     def test_roles_and_names(self):
         for claims in (

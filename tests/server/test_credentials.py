@@ -197,6 +197,22 @@ class ProofTests(KeyCase):
         self.assertEqual(0, len(self.links.admission._proofs))
 
 
+class WordsTests(KeyCase):
+    """What the log says of a key that is refused."""
+
+    def test_an_unknown_or_expired_key(self):
+        key = self.made(expires_in=60)
+        self.clock.advance(61)
+        self.assert_refused(self.prove(key)[1])
+        self.assertEqual(1, len(self.lines("has this key, or it has expired")))
+
+    def test_a_wrong_secret_under_a_known_id(self):
+        key = self.made()
+        wrong = AgentKey(key.key_id, f"gtk_{key.key_id}_{'B' * 43}")
+        self.assert_refused(self.prove(wrong)[1])
+        self.assertEqual(1, len(self.lines("it is not the key that has this id")))
+
+
 class NameTests(KeyCase):
     """An agent without a name of its own takes that of its key."""
 
