@@ -51,6 +51,8 @@ _MALFORMED: Final = (
 _LONGEST_NAMES: Final = 100  # characters of a stranger's names in a sentence
 # what X509_verify_cert finds, by the numbers of OpenSSL's x509_vfy.h
 _COMPLAINTS: Final = {
+    2: "an issuer in the trusted file is itself from an issuer that is not there: add "
+    "the root certificate to the file",
     9: "the certificate is not valid yet (or a clock is wrong)",
     10: "the certificate has expired",
     18: "the certificate is self-signed and not trusted",
@@ -242,18 +244,34 @@ def names_of(certificate: X509) -> frozenset[str]:
 
 def _shown_names(certificate: X509) -> str:
     """Return what a certificate calls its owner, for a sentence."""
-    text = ", ".join(sorted(names_of(certificate)))
+    return _shortened(", ".join(sorted(names_of(certificate))))
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST_NAMES else f"{text[:_LONGEST_NAMES]}..."
 
 
 def _alternative_names(certificate: x509.Certificate) -> frozenset[str]:
-    try:
-        extension = certificate.extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
-        )
-    except x509.ExtensionNotFound:
+    extension = _alternatives(certificate)
+    if extension is None:
         return frozenset()
-    return frozenset(extension.value.get_values_for_type(x509.DNSName))
+    return frozenset(extension.get_values_for_type(x509.DNSName))
+
+
+def _addresses(certificate: x509.Certificate) -> list[str]:
+    extension = _alternatives(certificate)
+    if extension is None:
+        return []
+    return [str(one) for one in extension.get_values_for_type(x509.IPAddress)]
+
+
+def _alternatives(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
+    try:
+        return certificate.extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        ).value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def fingerprint_of(certificate: X509) -> str:
@@ -300,6 +318,24 @@ def check_server(
         patterns = extract_patterns(certificate.to_cryptography())
         verify_service_identity(patterns, obligatory_ids=[wanted], optional_ids=[])
     except (UnreadableError, VerificationError, *_MALFORMED):
-        known = _shown_names(certificate) or "nobody by name"
-        return f"the gateway's certificate is not for {name} (it is for {known})"
+        return f"the gateway's certificate is not for {name} ({_holder(certificate)})"
     return None
+
+
+def _holder(certificate: X509) -> str:
+    """Return what names and addresses a server's certificate is for, for a sentence."""
+    try:
+        found = certificate.to_cryptography()
+        names = [*_alternative_names(found), *_addresses(found)]
+    except _MALFORMED:
+        return "it is for nobody by name"
+    shown = ", ".join(sorted(filter(is_plain, names)))
+    if shown:
+        return f"it is for {_shortened(shown)}"
+    common = _shown_names(certificate)
+    if not common:
+        return "it is for nobody by name"
+    return (
+        f"it has only the common name {common}, which does not count: issue it with "
+        "a subject alternative name"
+    )

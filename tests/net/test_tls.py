@@ -131,7 +131,9 @@ class ServerJudgedTests(TLSCase):
 
     async def test_another_address(self):
         await self.assert_refused(
-            self.server("192.0.2.7"), self.client(), f"is not for {ADDRESS}"
+            self.server("192.0.2.7"),
+            self.client(),
+            f"is not for {ADDRESS} (it is for 192.0.2.7)",
         )
 
     async def test_another_issuer(self):
