@@ -224,10 +224,19 @@ class GatewayTests(AppCase):
     def test_health_looks_at_the_process_and_its_disk(self):
         checks = self.health(self.start("log: {file: gateway.log}"))["checks"]
         self.assertEqual(
-            ["store", "listeners", "links", "memory", "loop", "disk", "descriptors"],
+            [
+                "store",
+                "listeners",
+                "mappings",
+                "links",
+                "memory",
+                "loop",
+                "disk",
+                "descriptors",
+            ],
             [check["name"] for check in checks],
         )
-        disk = checks[5]
+        disk = checks[6]
         self.assertEqual("degraded", disk["status"], disk)
         self.assertIn("data: No such file", disk["message"])
         self.assertNotIn("log:", disk["message"])

@@ -57,15 +57,23 @@ class MappingRow(Row):
     updated_at_unix: int
     """Unix seconds."""
     state: str
-    """`listening`, `disabled`, `error` or `draining`."""
+    """`listening`, `unreachable`, `disabled`, `error` or `draining`."""
     error: str | None
-    """Why the state is `error`."""
+    """Why the state is `error` or `unreachable`."""
+    unreachable_cause: str | None
+    """`agent_absent`, `no_default_agent`, `port_forbidden`, `target_forbidden` or
+    `target_unreached`; null in other states."""
+    unreachable_since_unix: int | None
+    """Unix seconds; null in other states."""
     connections: int
     """Connections open now."""
     connections_total: int
     """Connections ever admitted since the gateway started."""
     rejected: dict[str, int]
     """Connections turned away since then, by the setting that was the cause."""
+    failed: dict[str, int]
+    """Connections that were not served to the end since then, by `no_agent`, `denied`,
+    `unreached` and `broken`."""
     access_rule: str
     """`disabled`, `whitelist` or `blacklist`."""
     access_ips: list[str]
@@ -90,6 +98,8 @@ class MappingRow(Row):
     """Unix seconds; null = never."""
     enabled: bool
     """Whether its port is to be open."""
+    expected: bool
+    """Whether the gateway counts as degraded while it cannot serve."""
     source: str
     """`stored`, or `agent` if an agent asked for it."""
 
@@ -339,7 +349,8 @@ class Fault(Row):
     """For people, in the language that was asked for."""
 
 
-def _date(unix_seconds: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+def date_text(unix_seconds: float, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """Return a moment as the API writes it, in UTC."""
     return datetime.fromtimestamp(unix_seconds, UTC).strftime(form)
 
 
@@ -350,7 +361,7 @@ def _mapping_fields(view: MappingView) -> dict[str, Any]:
         "source_port": mapping.port,
         "target_ip": mapping.target_host,
         "target_port": mapping.target_port,
-        "created_at": _date(mapping.created_at),
+        "created_at": date_text(mapping.created_at),
         "port": mapping.port,
         "target_host": mapping.target_host,
         "use_tunnel": mapping.use_tunnel,
@@ -363,17 +374,23 @@ def _mapping_fields(view: MappingView) -> dict[str, Any]:
         "updated_at_unix": mapping.updated_at,
         "state": view.state,
         "error": view.error,
+        "unreachable_cause": view.cause,
+        "unreachable_since_unix": None if view.since is None else int(view.since),
         "connections": view.connections,
         "connections_total": view.total,
         "rejected": dict(view.rejected),
+        "failed": dict(view.failed),
         **{
             name: list(value) if isinstance(value, tuple) else value
             for name in RULE_NAMES
             for value in [getattr(mapping.rules, name)]
         },
-        "expires_at": None if mapping.expires_at is None else _date(mapping.expires_at),
+        "expires_at": None
+        if mapping.expires_at is None
+        else date_text(mapping.expires_at),
         "expires_at_unix": mapping.expires_at,
         "enabled": mapping.enabled,
+        "expected": mapping.expected,
         "source": view.source,
     }
 
@@ -418,9 +435,9 @@ def _key_fields(
         "max_links": scope.max_links,
         "max_streams": scope.max_streams,
         "bandwidth_limit": scope.bandwidth_limit,
-        "expires_at": None if expires_at is None else _date(expires_at),
-        "created_at": _date(credential.created_at),
-        "updated_at": _date(credential.updated_at),
+        "expires_at": None if expires_at is None else date_text(expires_at),
+        "created_at": date_text(credential.created_at),
+        "updated_at": date_text(credential.updated_at),
     }
 
 
@@ -428,7 +445,7 @@ def ban_row(ban: Ban) -> BanRow:
     """Return the row of a ban."""
     return BanRow(
         network=ban.network,
-        until=None if ban.until is None else _date(ban.until),
+        until=None if ban.until is None else date_text(ban.until),
         reason=ban.reason,
         stored=ban.stored,
     )
@@ -436,7 +453,9 @@ def ban_row(ban: Ban) -> BanRow:
 
 def audit_row(entry: AuditEntry) -> AuditRow:
     """Return the row of a change."""
-    return AuditRow(**entry._asdict() | {"at": _date(entry.at), "at_unix": entry.at})
+    return AuditRow(
+        **entry._asdict() | {"at": date_text(entry.at), "at_unix": entry.at}
+    )
 
 
 def agent_row(view: AgentView, served: Served) -> AgentRow:
@@ -448,7 +467,7 @@ def agent_row(view: AgentView, served: Served) -> AgentRow:
         links=view.links,
         streams=view.streams,
         rtt_seconds=view.rtt_seconds,
-        connected_at=_date(view.connected_at),
+        connected_at=date_text(view.connected_at),
         connected_at_unix=view.connected_at,
         address=view.address,
         software=view.software,
@@ -472,7 +491,7 @@ def _checks(report: HealthReport) -> list[CheckRow]:
 
 
 def _timestamp(report: HealthReport) -> str:
-    return _date(report.timestamp, "%Y-%m-%dT%H:%M:%SZ")
+    return date_text(report.timestamp, "%Y-%m-%dT%H:%M:%SZ")
 
 
 def health_row(

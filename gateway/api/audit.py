@@ -147,5 +147,6 @@ def mapping_facts(mapping: Mapping) -> dict[str, object]:
         "labels": dict(mapping.labels),
         "expires_at": mapping.expires_at,
         "enabled": mapping.enabled,
+        "expected": mapping.expected,
         **rules_document(mapping.rules),
     }

@@ -252,6 +252,8 @@ class _NewBody(Body):
     """Seconds after which the mapping removes itself; null = never."""
     enabled: bool = True
     """Whether its port is opened."""
+    expected: bool = False
+    """Whether the gateway counts as degraded while the mapping cannot serve."""
 
 
 class CreateBody(_RuleBody, _NewBody):
@@ -272,6 +274,7 @@ class CreateBody(_RuleBody, _NewBody):
             rules=VisitorRules(**self.rule_fields()),
             expires_in=self.expires_in,
             enabled=self.enabled,
+            expected=self.expected,
         )
 
 
@@ -328,6 +331,8 @@ class _ChangedBody(Body):
     """Seconds from now after which the mapping removes itself; null = never."""
     enabled: bool = True
     """Whether its port is open."""
+    expected: bool = False
+    """Whether the gateway counts as degraded while the mapping cannot serve."""
 
 
 class UpdateBody(_RuleBody, _ChangedBody):
@@ -346,6 +351,7 @@ class UpdateBody(_RuleBody, _ChangedBody):
             rules=self.rule_fields(),
             expires_in=self.expires_in if "expires_in" in sent else UNSET,
             enabled=self.enabled if "enabled" in sent else UNSET,
+            expected=self.expected if "expected" in sent else UNSET,
         )
 
 

@@ -60,6 +60,7 @@ class MappingCounts(Row):
 
     total: int
     listening: int
+    unreachable: int
     error: int
     disabled: int
     tunnel: int

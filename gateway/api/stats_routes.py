@@ -151,6 +151,7 @@ class StatsRoutes:
         return MappingCounts(
             total=total,
             listening=states["listening"],
+            unreachable=states["unreachable"],
             error=states["error"],
             disabled=states["disabled"],
             tunnel=tunnel,

@@ -48,6 +48,7 @@ from gateway.server.credentials import Credentials
 from gateway.server.fitness import (
     check_links,
     check_listeners,
+    check_mappings,
     check_memory,
     check_store,
 )
@@ -88,6 +89,7 @@ def health_checks(
     health = HealthChecks(reactor, world.wall_clock, config.health.timeout)
     health.register("store", lambda: check_store(store))
     health.register("listeners", lambda: check_listeners(mappings, slices))
+    health.register("mappings", lambda: check_mappings(mappings, slices))
     health.register(
         "links", lambda: check_links(links, tunnel_enabled=config.tunnel.enabled)
     )

@@ -64,6 +64,7 @@ from gateway.server.kept_ports import KeptPorts
 from gateway.server.links import Links
 from gateway.server.mappings import Mappings
 from gateway.server.own import OwnPlaces
+from gateway.server.reachability import Reachability
 from gateway.server.recorder import Recorder
 from gateway.server.register import Registrations
 from gateway.server.routing import Router
@@ -214,6 +215,7 @@ def build_gateway(
         world.wall_clock,
         world.randrange,
         events.emit,
+        Reachability(links, reactor, world.wall_clock).obstacle,
     )
     traffic = Traffic(mappings, links, slices)
     sampler = Sampler(reactor, traffic, world.wall_clock)

@@ -129,6 +129,7 @@ def _facts(wanted: DeclaredMapping, row: MappingRow) -> dict[str, object]:
         "name": wish.name,
         "labels": wish.labels,
         "enabled": wish.enabled,
+        "expected": wish.expected,
         **{name: _plain(getattr(wish.rules, name)) for name in RULE_NAMES},
     }
 

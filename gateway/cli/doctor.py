@@ -20,6 +20,7 @@ from gateway.agent.probe import Prober
 from gateway.cli.client import ApiClient
 from gateway.cli.exits import FailedError, UnreachableError
 from gateway.cli.findings import end_by, show_as_json
+from gateway.cli.map import state_text
 from gateway.cli.output import aligned, printable, printable_lines
 from gateway.config.agent import AgentConfig
 from gateway.config.gateway import GatewayConfig
@@ -36,6 +37,7 @@ from gateway.policy.addresses import join_host_port, parse_address
 WORDS: Final = {Verdict.GOOD: "ok", Verdict.MIND: "warn", Verdict.BAD: "bad"}
 _COLOURS: Final = {Verdict.GOOD: "green", Verdict.MIND: "yellow", Verdict.BAD: "red"}
 _API_SECONDS: Final = 5.0
+_MOST_UNREACHABLE: Final = 20  # mappings that are listed; `gotunnel map list` has all
 
 
 @click.command()
@@ -114,15 +116,22 @@ def _ask(config: GatewayConfig) -> Answers:
     ]
     try:
         agents = [(one.name, one.software) for one in client.agents().agents]
+        rows = client.mappings().mappings
         targets = [
             row.target_host
-            for row in client.mappings().mappings
+            for row in rows
             if not row.use_tunnel and parse_address(row.target_host) is None
         ]
     except (FailedError, UnreachableError):
         return Answers(status=health.status, complaints=complaints)
     return Answers(
-        status=health.status, complaints=complaints, agents=agents, targets=targets
+        status=health.status,
+        complaints=complaints,
+        agents=agents,
+        targets=targets,
+        unreachable=[
+            (row.port, state_text(row)) for row in rows if row.unreachable_cause
+        ][:_MOST_UNREACHABLE],
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gateway.api.answers import ChangedRow, MappingRow
+from gateway.api.answers import ChangedRow, MappingRow, date_text
 from gateway.cli.apply import apply, export
 from gateway.cli.client import ApiClient
 from gateway.cli.connection import asks_api
@@ -48,6 +48,11 @@ def _fields(command: AnyCommand) -> AnyCommand:
             help="A label; may be given several times.",
         ),
         click.option("--name", help="Free text for people."),
+        click.option(
+            "--expected/--not-expected",
+            default=None,
+            help="Whether the gateway counts as degraded while this cannot serve.",
+        ),
         click.option("--agent", help="Name of the agent that reaches the target."),
         click.option(
             "--tunnel/--direct",
@@ -204,7 +209,7 @@ def show_mappings(rows: list[MappingRow]) -> None:
                 row.listen or "*",
                 target_text(row),
                 way_text(row),
-                row.state if row.error is None else f"{row.state}: {row.error}",
+                state_text(row),
                 row.connections,
                 row.name,
                 " ".join(f"{key}={text}" for key, text in row.labels.items()),
@@ -217,6 +222,13 @@ def show_mappings(rows: list[MappingRow]) -> None:
 def target_text(row: MappingRow) -> str:
     """Return a mapping's target for people; `agent` is the agent's own machine."""
     return join_host_port(row.target_host or "agent", row.target_port)
+
+
+def state_text(row: MappingRow) -> str:
+    """Return the state of a mapping, why it does not serve, and since when."""
+    since = row.unreachable_since_unix
+    moment = "" if since is None else f" since {date_text(since)} UTC"
+    return row.state + moment + ("" if row.error is None else f": {row.error}")
 
 
 def way_text(row: MappingRow) -> str:
@@ -237,7 +249,8 @@ def _show_one(row: MappingRow, as_json: bool) -> None:
         "listen": row.listen or "all interfaces",
         "target": target_text(row),
         "way": way_text(row),
-        "state": row.state if row.error is None else f"{row.state}: {row.error}",
+        "state": state_text(row),
+        "expected": "to serve" if row.expected else "-",
         "connections": row.connections,
         "name": row.name or "-",
         "labels": " ".join(f"{k}={v}" for k, v in row.labels.items()) or "-",
@@ -266,6 +279,7 @@ def _rule_facts(row: MappingRow) -> dict[str, object]:
         "PROXY": row.proxy_protocol if row.proxy_protocol != "off" else "",
         "balancers": " ".join(row.trusted_proxies),
         "turned away": " ".join(f"{k}={v}" for k, v in row.rejected.items()),
+        "failed": " ".join(f"{k}={v}" for k, v in row.failed.items()),
         "expires": f"{row.expires_at} UTC" if row.expires_at else "",
     }
     return {name: fact for name, fact in facts.items() if fact}
@@ -300,6 +314,7 @@ def add(
     agent: str | None,
     name: str | None,
     labels: tuple[tuple[str, str], ...],
+    expected: bool | None,
     listen: str | None,
     as_json: bool,
     **rules: Any,  # noqa: ANN401 - options of any kind
@@ -314,6 +329,7 @@ def add(
             use_tunnel=use_tunnel,
             agent=agent,
             name=name,
+            expected=expected,
             listen=listen,
             **_rule_keys(**rules),
         )
@@ -357,6 +373,7 @@ def update(
     agent: str | None,
     name: str | None,
     labels: tuple[tuple[str, str], ...],
+    expected: bool | None,
     any_agent: bool,
     no_labels: bool,
     any_visitor: bool,
@@ -395,6 +412,7 @@ def update(
         use_tunnel=use_tunnel,
         agent=agent,
         name=name,
+        expected=expected,
         **_rule_keys(**rules),
     )
     if any_visitor:
@@ -418,8 +436,7 @@ def _show_state(row: ChangedRow, as_json: bool) -> None:
     if as_json:
         show_json(row.model_dump(mode="json"))
     else:
-        why = f": {row.error}" if row.error else ""
-        click.echo(printable(f"port {row.port} is {row.state}{why}"))
+        click.echo(printable(f"port {row.port} is {state_text(row)}"))
 
 
 @mappings.command()

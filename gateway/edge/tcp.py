@@ -13,18 +13,24 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
 from gateway.edge.proxy import HeaderReader
+from gateway.errors import DeniedError
 from gateway.interfaces import IPaced
-from gateway.metrics.tallies import RATE, Stalls, Tally
+from gateway.metrics.tallies import DENIED, RATE, UNREACHED, Stalls, Tally
 from gateway.policy.backlogs import Flow
 from gateway.policy.budget import Budget
 from gateway.policy.fairness import places_refused
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import Mapping
 from gateway.policy.rates import Bucket
+from gateway.policy.reachability import TARGET_FORBIDDEN, TARGET_UNREACHED, Attempts
 from gateway.policy.visitors import Addresses
 from gateway.relay.deadlines import Deadlines
+from gateway.wire.frames import STATUS_TEXTS
 
 HEADER_SECONDS: Final = 5.0
+FORBIDDEN: Final = STATUS_TEXTS[DeniedError.wire_status]  # by the agent's own rules
+# outcomes that say something of the target, and what they say
+_BLAMED: Final = {UNREACHED: TARGET_UNREACHED, DENIED: TARGET_FORBIDDEN}
 _LONGEST_LOOK_SECONDS: Final = 10.0
 _LOOKS: Final = 4  # in the time that a visitor may be idle
 
@@ -198,6 +204,7 @@ class TcpEdge(Factory):
         total: visitors ever admitted.
         rejected: visitors turned away, by the setting that is the cause.
         tally: what those have carried who are gone.
+        attempts: how the latest of them fared with the target.
     """
 
     noisy = False
@@ -224,6 +231,7 @@ class TcpEdge(Factory):
         self.total = 0
         self.rejected: Counter[str] = Counter()
         self.tally = Tally()
+        self.attempts = Attempts()
         self._crowd = crowd
         self._admit = admit
         self._refused = refused
@@ -321,6 +329,20 @@ class TcpEdge(Factory):
         """A visitor's target is reached, so long after its accept."""
         self.tally.latencies.observe(seconds)
         self._crowd.tally.latencies.observe(seconds)
+        self.attempts.reached()
+
+    def missed(self, outcome: str, why: str) -> None:
+        """A visitor is over that has not reached its target.
+
+        Args:
+            outcome: how it ended, one of `gateway.metrics.tallies.OUTCOMES`.
+            why: the reason, for people.
+        """
+        cause = _BLAMED.get(outcome)
+        if cause is not None and FORBIDDEN in why:
+            cause = TARGET_FORBIDDEN
+        if cause is not None:
+            self.attempts.missed(cause, why, self._crowd.clock.seconds())
 
     def left(self, visit: Visit) -> None:
         """A visitor's socket is gone."""
@@ -353,6 +375,8 @@ class TcpEdge(Factory):
 
         Who may not come any more is sent away; the others go on, at the new rate.
         """
+        if mapping.targets != self.mapping.targets:
+            self.attempts = Attempts()
         before, self.mapping = self.mapping.rules, mapping
         rules = mapping.rules
         if rules == before:

@@ -89,6 +89,9 @@ CATALOGUE: Final[Mapping[str, Meaning]] = {
         "info", "What leads where.", ("port", "mapping_name", "agent", "target", "way")
     ),
     "mappings": Meaning("gauge", "Mappings by state.", ("state",)),
+    "mapping_unreachable": Meaning(
+        "gauge", "1 while a mapping listens and cannot serve.", ("port", "cause")
+    ),
     "mapping_connections_total": Meaning("counter", "Visitors admitted.", ("port",)),
     "mapping_connections_active": Meaning(
         "gauge", "Visitors who are connected, by state.", ("port", "state")

@@ -45,6 +45,7 @@ class Answers:
         complaints: what its checks found wrong, a sentence each.
         agents: name and software of each agent; None = it does not tell us.
         targets: hosts of direct mappings; None = it does not tell us.
+        unreachable: port of each mapping that cannot serve, and since when and why.
     """
 
     fault: str = ""
@@ -52,6 +53,7 @@ class Answers:
     complaints: Sequence[str] = ()
     agents: Sequence[tuple[str, str]] | None = None
     targets: Sequence[str] | None = None
+    unreachable: Sequence[tuple[int, str]] = ()
 
 
 def examine_gateway(
@@ -160,6 +162,14 @@ def _judge_answers(answers: Answers) -> Iterator[Finding]:
             f"the gateway is {answers.status}: {words}",
             "see docs/operations.md, and the log",
             "ok",
+        )
+    for port, words in answers.unreachable:
+        yield Finding(
+            "mappings",
+            Verdict.MIND,
+            f"the mapping on port {port} is {words}",
+            f"see `gotunnel map show {port}`; mend the cause, or remove the mapping",
+            "its connections reach the target",
         )
     yield from _judge_versions(answers.agents)
 

@@ -59,6 +59,7 @@ class Mapping:
         rules: what is asked of visitors.
         expires_at: Unix seconds at which it removes itself; None = never.
         enabled: whether its port is open.
+        expected: whether the gateway is degraded while it cannot serve.
         created_at: Unix seconds, UTC.
         updated_at: Unix seconds, UTC.
     """
@@ -73,6 +74,7 @@ class Mapping:
     rules: VisitorRules = NO_RULES
     expires_at: int | None = None
     enabled: bool = True
+    expected: bool = False
     created_at: int
     updated_at: int
 
@@ -115,6 +117,7 @@ class MappingWish:
         port: public port; 0 = pick a free one.
         expires_in: seconds after which it removes itself; None = never.
         enabled: whether its port is to be open.
+        expected: whether the gateway is degraded while it cannot serve.
     """
 
     port: int
@@ -129,6 +132,7 @@ class MappingWish:
     rules: VisitorRules = NO_RULES
     expires_in: int | None = None
     enabled: bool = True
+    expected: bool = False
 
 
 def wants_tunnel(wish: MappingWish, *, tunnel_enabled: bool) -> bool:
@@ -203,9 +207,10 @@ class MappingChanges:
     rules: Map[str, Any] = field(default_factory=dict)
     expires_in: int | Unset | None = UNSET
     enabled: bool | Unset = UNSET
+    expected: bool | Unset = UNSET
 
 
-_PLAIN_CHANGES: Final = ("name", "labels", "enabled")
+_PLAIN_CHANGES: Final = ("name", "labels", "enabled", "expected")
 _TARGET_CHANGES: Final = {
     "target_host": "host",
     "target_port": "port",

@@ -53,13 +53,32 @@ class AgentTally(Tally):
 
     Attributes:
         links: how many links it has ever had.
+        left_at: Unix seconds of the end of its last link; None = it has not left.
     """
 
-    __slots__ = ("links",)
+    __slots__ = ("left_at", "links")
 
     def __init__(self) -> None:
         super().__init__()
         self.links = 0
+        self.left_at: float | None = None
+
+
+class Standing(NamedTuple):
+    """Whether an agent is there to serve a mapping.
+
+    Attributes:
+        connected: whether it is.
+        since: Unix seconds since which it is, or is not; the latest change of its key
+            if that was later; None = it was never seen, or is forgotten.
+        scope: what its key allows; None = everything, or it is not connected.
+        others: agents that are connected.
+    """
+
+    connected: bool
+    since: float | None
+    scope: AgentScope | None
+    others: int
 
 
 class AgentEvents(Seam):

@@ -505,6 +505,7 @@ class MappingBook:
             labels=dict(wish.labels),
             rules=wish.rules,
             enabled=wish.enabled,
+            expected=wish.expected,
             expires_at=None if wish.expires_in is None else now + wish.expires_in,
             created_at=now,
             updated_at=now,

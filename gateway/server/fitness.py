@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from gateway.errors import GatewayError
 from gateway.interfaces import IMappingStore
 from gateway.ops.health import CheckResult, HealthStatus
 from gateway.ops.slices import VIEW, Slices
 from gateway.policy.budget import Budget
 from gateway.server.links import Links
-from gateway.server.mappings import Mappings, MappingView
+from gateway.server.mappings import UNREACHABLE, Mappings, MappingView
 
+MOST_NAMED: Final = 10
 _HEALTHY = CheckResult(HealthStatus.HEALTHY)
 
 
@@ -32,6 +35,38 @@ async def check_listeners(mappings: Mappings, slices: Slices) -> CheckResult:
     ports = ", ".join(str(one.mapping.port) for one in broken[:10])
     said = f"{len(broken)} mappings not served: {ports}"
     return CheckResult(HealthStatus.DEGRADED, said)
+
+
+async def check_mappings(mappings: Mappings, slices: Slices) -> CheckResult:
+    """Return whether mappings that listen can serve.
+
+    Those that cannot are named by their ports, because nobody needs a credential to
+    read this; only one that is marked as expected makes the gateway degraded.
+    """
+    stuck: list[MappingView] = []
+    count = expected = 0
+    async for piece in slices.pieces(mappings.each(), VIEW):
+        found = [one for one in piece if one.state == UNREACHABLE]
+        count += len(found)
+        expected += sum(one.mapping.expected for one in found)
+        stuck = sorted([*stuck, *found], key=_unexpected)[:MOST_NAMED]
+    if not count:
+        return _HEALTHY
+    named = ", ".join(f"{one.mapping.port} ({_words(one.cause)})" for one in stuck)
+    more = f" and {count - len(stuck)} more" if count > len(stuck) else ""
+    mark = f", {expected} of them expected to serve" if expected else ""
+    said = f"{count} mappings unreachable{mark}: port {named}{more}"
+    return CheckResult(
+        HealthStatus.DEGRADED if expected else HealthStatus.HEALTHY, said
+    )
+
+
+def _words(cause: str | None) -> str:
+    return (cause or "").replace("_", " ")
+
+
+def _unexpected(view: MappingView) -> bool:
+    return not view.mapping.expected
 
 
 def check_links(links: Links, *, tunnel_enabled: bool) -> CheckResult:

@@ -45,6 +45,27 @@ class LinkCounts:
         self.waits = Histogram(LATENCY_BOUNDS)
         self._tallies: dict[str, AgentTally] = {}
         self._gone_sent = self._gone_received = 0
+        self._left_at: float | None = None  # the agent that left last
+
+    def left(self, name: str, at: float) -> None:
+        """Note when the last link of an agent ended, in Unix seconds."""
+        self._left_at = at
+        if name in self._tallies:
+            self._tallies[name].left_at = at
+
+    def left_at(self, name: str | None) -> float | None:
+        """Return when an agent left last, in Unix seconds.
+
+        Args:
+            name: the agent's; None = any agent.
+
+        Returns:
+            None if it was never seen, is forgotten, or has not left.
+        """
+        if name is None:
+            return self._left_at
+        tally = self._tallies.get(name)
+        return None if tally is None else tally.left_at
 
     def admitted(self, name: str, live: Container[str]) -> AgentTally:
         """Count a link of an agent; return what is counted of it, also while away.

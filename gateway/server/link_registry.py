@@ -18,6 +18,7 @@ from gateway.server.agents import (
     AgentLink,
     AgentView,
     ConnectedAgent,
+    Standing,
 )
 from gateway.server.credentials import Credentials
 from gateway.server.key_watch import KeyWatch
@@ -145,6 +146,23 @@ class LinkRegistry:
         links = () if agent is None else agent.links.values()
         return any(one.scope and not one.scope.has_port(port) for one in links)
 
+    def standing(self, name: str | None) -> Standing:
+        """Return whether an agent could serve, and since when.
+
+        Args:
+            name: the agent asked for; None = the default agent.
+        """
+        agent = self._default() if name is None else self._agents.get(name)
+        others = len(self._agents)
+        if agent is None:
+            return Standing(False, self._counts.left_at(name), None, others)
+        link = next(iter(agent.links.values()))
+        if link.scope is None:
+            return Standing(True, agent.connected_at, None, others)
+        key = self._credentials.get(link.agent)
+        changed_at = 0.0 if key is None else float(key.updated_at)
+        return Standing(True, max(agent.connected_at, changed_at), link.scope, others)
+
     @property
     def stream_places(self) -> StreamPlaces:
         """How much of the streams of one link is used."""
@@ -171,10 +189,12 @@ class LinkRegistry:
         agent = self._agents.get(DEFAULT_AGENT)
         if agent is not None and agent.has_spoken():
             return agent
-        others = [one for one in self._agents.values() if one is not agent]
+        others = len(self._agents) - (agent is not None)
         if not others:
             return agent
-        return others[0] if len(others) == 1 else None
+        if others > 1:
+            return None
+        return next(one for one in self._agents.values() if one is not agent)
 
     # -- places --------------------------------------------------------------------
 
@@ -289,6 +309,7 @@ class LinkRegistry:
         if not agent.links:
             del self._agents[name]
             self._keys.discard(name)
+            self._counts.left(name, self._wall_clock())
             self._emit("link", "left", agent=name)
             self._events.agent_left(name)
 

@@ -11,11 +11,13 @@ from twisted.logger import Logger
 
 from gateway.edge.tcp import Crowd, TcpEdge, Visit
 from gateway.interfaces import IMappingStore, INetwork
+from gateway.metrics.tallies import FAULTS
 from gateway.ops.events import Emit, unheard
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.credentials import AgentScope
 from gateway.policy.mapping import Mapping, MappingChanges, MappingWish, Match
 from gateway.policy.ports import PublicPorts
+from gateway.policy.reachability import Attempts, Obstacle
 from gateway.server.book import (
     REMOVED,
     RESTORED,
@@ -24,11 +26,16 @@ from gateway.server.book import (
     MappingBook,
     MappingSettings,
 )
-from gateway.server.reconciler import ERROR, Reconciler
+from gateway.server.reconciler import ERROR, LISTENING, Reconciler
 from gateway.server.routing import Router
 from gateway.texts import Texts
 
 DRAINING = "draining"
+UNREACHABLE = "unreachable"
+
+
+def unobstructed(mapping: Mapping, attempts: Attempts) -> None:
+    """Judge no mapping."""
 
 
 class MappingView(NamedTuple):
@@ -36,12 +43,15 @@ class MappingView(NamedTuple):
 
     Attributes:
         mapping: as it is.
-        state: "listening", "disabled" or "error"; "draining" or "removed" in the answer
-            to a removal.
-        error: why it does not listen, or None.
+        state: "listening", "unreachable", "disabled" or "error"; "draining" or
+            "removed" in the answer to a removal.
+        error: why it does not listen or cannot serve, or None.
         connections: visitors whose socket is open.
         total: visitors ever admitted.
         rejected: visitors turned away, by the setting that is the cause.
+        failed: visitors that were not served to the end, by outcome.
+        cause: of the state "unreachable", see `Obstacle`; None in others.
+        since: Unix seconds since which it cannot serve; None in other states.
         source: see `Entry`.
         before: in the answer to a change: the mapping before it, if there was one.
     """
@@ -53,6 +63,9 @@ class MappingView(NamedTuple):
     source: str
     total: int = 0
     rejected: Map[str, int] = {}
+    failed: Map[str, int] = {}
+    cause: str | None = None
+    since: float | None = None
     before: Mapping | None = None
 
 
@@ -79,10 +92,12 @@ class Mappings:
         wall_clock: Callable[[], float],
         randrange: Callable[[int], int],
         emit: Emit = unheard,
+        obstacle: Callable[[Mapping, Attempts], Obstacle | None] = unobstructed,
     ) -> None:
         self.crowd = crowd
         self._emit = emit
         self._router = router
+        self._obstacle = obstacle
         self._full = RefusalLog(clock, "visitor", "Full", emit)
         self._strangers = RefusalLog(clock, "visitor", emit=emit)
         self._reconciler = Reconciler(
@@ -128,15 +143,24 @@ class Mappings:
     def _view(self, entry: Entry) -> MappingView:
         served = self._reconciler.find(entry.mapping.match)
         assert served is not None  # made by the change that made the entry
-        edge = served.edge
+        edge, state, error = served.edge, served.state, served.error
+        obstacle = None
+        if state == LISTENING:
+            obstacle = self._obstacle(entry.mapping, edge.attempts)
+        if obstacle is not None:
+            state, error = UNREACHABLE, obstacle.detail
+        outcomes = edge.tally.outcomes
         return MappingView(
             entry.mapping,
-            served.state,
-            served.error,
+            state,
+            error,
             len(edge.visits),
             entry.source,
             edge.total,
             dict(edge.rejected),
+            {name: outcomes[name] for name in sorted(FAULTS) if outcomes[name]},
+            None if obstacle is None else obstacle.cause,
+            None if obstacle is None else obstacle.since,
         )
 
     def public_place(self, port: int) -> str | None:

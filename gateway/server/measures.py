@@ -132,10 +132,17 @@ class Measures:
 
     async def _read_mappings(self, into: Readings) -> None:
         states: Counter[str] = Counter()
+        stuck: list[tuple[str, str]] = []
         async for views in self._slices.pieces(self._mappings.each(), VIEW):
             states.update(view.state for view in views)
-        for state in ("listening", "disabled", "error"):
+            stuck += [
+                (str(view.mapping.port), view.cause) for view in views if view.cause
+            ]
+            del stuck[self._most :]
+        for state in ("listening", "unreachable", "disabled", "error"):
             into.put("mappings", states[state], state=state)
+        for port, cause in stuck:
+            into.put("mapping_unreachable", 1, port=port, cause=cause)
         edges = await self._traffic.by_port()
         async for piece in self._slices.pieces(edges[: self._most], _SEVERAL):
             for edge, carried in piece:

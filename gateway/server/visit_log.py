@@ -30,6 +30,10 @@ class LoggedVisit(Seam):
         """The agent that serves it; None = there is none."""
 
     @property
+    def outcome(self) -> str:
+        """How it has ended, one of `gateway.metrics.tallies.OUTCOMES`."""
+
+    @property
     def started_at(self) -> float:
         """When it was accepted."""
 
@@ -85,6 +89,8 @@ class VisitLog:
             sent: bytes from the visitor to the target.
             received: bytes from the target to the visitor.
         """
+        if visit.opened_at is None:
+            edge.missed(visit.outcome, reason)
         phrase, mapping, agent = self._texts("stream_closed"), edge.mapping, visit.agent
         port, seconds = mapping.port, edge.clock.seconds() - visit.started_at
         _LOG.say(

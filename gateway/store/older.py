@@ -103,6 +103,7 @@ def _as_now(row: dict[str, Any]) -> dict[str, Any]:
         "rules": "{}",
         "expires_at": None,
         "enabled": 1,
+        "expected": 0,
     }
 
 

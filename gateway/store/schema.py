@@ -215,6 +215,13 @@ MIGRATIONS: Final = (
             """,
         ),
     ),
+    Migration(
+        number=9,
+        lift=None,
+        statements=(
+            "ALTER TABLE mappings ADD COLUMN expected INTEGER NOT NULL DEFAULT 0",
+        ),
+    ),
 )
 SCHEMA_VERSION: Final = MIGRATIONS[-1].number
 

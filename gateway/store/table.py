@@ -25,6 +25,7 @@ COLUMNS: Final = (
     "rules",
     "expires_at",
     "enabled",
+    "expected",
     "created_at",
     "updated_at",
 )
@@ -60,6 +61,7 @@ def row_of(mapping: Mapping) -> dict[str, Any]:
     row["match"] = str(mapping.match)
     row["targets"] = json.dumps([*map(_document, mapping.targets)], ensure_ascii=False)
     row["enabled"] = int(mapping.enabled)
+    row["expected"] = int(mapping.expected)
     row["labels"] = json.dumps(dict(mapping.labels), ensure_ascii=False)
     row["rules"] = json.dumps(rules_document(mapping.rules), ensure_ascii=False)
     try:
@@ -91,6 +93,7 @@ def mapping_of(row: Map[str, Any]) -> Mapping:
         if row["expires_at"] is None
         else _integer(row, "expires_at", range(_LAST_SECOND + 1)),
         enabled=bool(_integer(row, "enabled", range(2))),
+        expected=bool(_integer(row, "expected", range(2))),
         created_at=_integer(row, "created_at", range(_LAST_SECOND + 1)),
         updated_at=_integer(row, "updated_at", range(_LAST_SECOND + 1)),
     )

@@ -135,6 +135,7 @@ class FakeMappings:
             name=wish.name,
             labels=dict(wish.labels),
             rules=wish.rules,
+            expected=wish.expected,
             expires_at=wish.expires_in and NOON + wish.expires_in,
             created_at=NOON,
             updated_at=NOON,

@@ -37,9 +37,12 @@ ROW = {
     "updated_at_unix": NOON,
     "state": "listening",
     "error": None,
+    "unreachable_cause": None,
+    "unreachable_since_unix": None,
     "connections": 0,
     "connections_total": 0,
     "rejected": {},
+    "failed": {},
     "access_rule": "disabled",
     "access_ips": [],
     "max_connections": 0,
@@ -52,6 +55,7 @@ ROW = {
     "expires_at": None,
     "expires_at_unix": None,
     "enabled": True,
+    "expected": False,
     "source": "stored",
 }
 AGENT = AgentView(

@@ -155,6 +155,16 @@ class ScrapeTests(MetricsCase):
         self.assertEqual(0, self.value("tunnel_connected"))
         self.assertEqual(0, self.value("gotunnel_agent_up", agent="web"))
 
+    def test_a_mapping_that_cannot_serve_is_named(self):
+        self.create(10081, agent="db")
+        unreachable = "gotunnel_mapping_unreachable"
+        cause = {"port": "10081", "cause": "agent_absent"}
+        self.assertEqual(1, self.value(unreachable, **cause))
+        self.assertEqual(1, self.value("gotunnel_mappings", state="unreachable"))
+        self.assertEqual(1, self.value("gotunnel_mappings", state="listening"))
+        self.agent("db")
+        self.assertNotIn(unreachable, self.scrape())
+
     def test_links_are_created_and_reused(self):
         for _ in range(3):
             self.visit()
@@ -277,7 +287,11 @@ class ShippedFilesTests(MetricsCase):
     def check(self, expressions):
         shown = self.names()
         self.peer.transport.peer_resets()
-        shown |= {"gotunnel_agent_round_trip_seconds", "gotunnel_rejected_total"}
+        shown |= {
+            "gotunnel_mapping_unreachable",
+            "gotunnel_agent_round_trip_seconds",
+            "gotunnel_rejected_total",
+        }
         for expression in expressions:
             bare = re.sub(r'"[^"]*"|\{[^}]*\}|\[[^\]]*\]', "", expression)
             for name in re.findall(r"\b(?:gotunnel|process|tunnel|active)_\w+", bare):

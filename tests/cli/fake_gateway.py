@@ -48,9 +48,12 @@ def row(port, **fields: Any) -> MappingRow:
         "updated_at_unix": 1767323045,
         "state": "listening",
         "error": None,
+        "unreachable_cause": None,
+        "unreachable_since_unix": None,
         "connections": 0,
         "connections_total": 0,
         "rejected": {},
+        "failed": {},
         "access_rule": "disabled",
         "access_ips": [],
         "max_connections": 0,
@@ -63,6 +66,7 @@ def row(port, **fields: Any) -> MappingRow:
         "expires_at": None,
         "expires_at_unix": None,
         "enabled": True,
+        "expected": False,
         "source": "stored",
         **fields,
     }
@@ -121,6 +125,7 @@ class FakeMappings:
             agent=wish.agent,
             name=wish.name,
             labels=dict(wish.labels),
+            expected=wish.expected,
             **_rule_fields({name: getattr(wish.rules, name) for name in RULE_NAMES}),
         )
         self.rows[wish.protocol, port] = made

@@ -34,10 +34,17 @@ class ListTests(GatewayCase):
             row(10080, target_host="::1", use_tunnel=False, labels={"a": "b"}),
             row(10090, agent="home", source="agent"),
             row(10091, state="error", error="in use"),
+            row(
+                10092,
+                state="unreachable",
+                error="agent x was never seen here",
+                unreachable_cause="agent_absent",
+                unreachable_since_unix=1767323045,
+            ),
         ):
             self.gateway.mappings.rows["tcp", mapping.port] = mapping
         lines = self.run_command("map", "list").stdout.splitlines()
-        self.assertEqual(len(lines), 5)
+        self.assertEqual(len(lines), 6)
         self.assertNotIn("\x1b", "".join(lines))
         column = lines[0].index("TARGET")
         self.assertTrue(lines[1][column:].startswith("agent:22 "))
@@ -46,6 +53,10 @@ class ListTests(GatewayCase):
         self.assertIn("a=b", lines[2])
         self.assertIn("agent home (its own)", lines[3])
         self.assertIn("error: in use", lines[4])
+        self.assertIn(
+            "unreachable since 2026-01-02 03:04:05 UTC: agent x was never seen here",
+            lines[5],
+        )
 
     def test_no_mappings(self):
         self.assertIn("no mappings", self.run_command("map", "list").stdout)
@@ -65,6 +76,14 @@ class ListTests(GatewayCase):
         self.assertIn("listen       all interfaces\n", output)
         shown = self.run_command("map", "show", 10022, "--json").stdout
         self.assertEqual(json.loads(shown)["source_port"], 10022)
+
+    def test_show_says_what_failed_beside_what_was_turned_away(self):
+        self.gateway.mappings.rows["tcp", 10022] = row(
+            10022, expected=True, rejected={"banned": 2}, failed={"unreached": 3}
+        )
+        shown = self.run_command("map", "show", 10022).stdout
+        for words in ("expected     to serve", "banned=2", "failed       unreached=3"):
+            self.assertIn(words, shown)
 
     def test_text_of_others_cannot_move_the_cursor(self):
         """Names come from whoever may create mappings or run an agent."""
@@ -133,9 +152,11 @@ class AddTests(GatewayCase):
             self.assertEqual((made.target_host, made.target_port), (host, port), words)
 
     def test_everything_else_arrives_too(self):
-        words = "--tunnel --target web:80 --agent home --name Blog --listen ::1"
+        words = (
+            "--tunnel --target web:80 --agent home --name Blog --listen ::1 --expected"
+        )
         made, _ = self.added(10022, *words.split(), "--label", "a=b", "--label", "c=")
-        self.assertTrue(made.use_tunnel)
+        self.assertTrue(made.use_tunnel and made.expected)
         self.assertEqual((made.agent, made.name, made.listen), ("home", "Blog", "::1"))
         self.assertEqual(made.labels, {"a": "b", "c": ""})
 
@@ -201,6 +222,11 @@ class UpdateTests(GatewayCase):
         after = self.updated("--target", "db:1", "--direct", "--agent", "office")
         self.assertEqual((after.target_host, after.target_port), ("db", 1))
         self.assertEqual((after.use_tunnel, after.agent), (False, "office"))
+
+    def test_a_mapping_can_be_expected_to_serve(self):
+        self.assertTrue(self.updated("--expected").expected)
+        self.assertTrue(self.updated("--name", "x").expected)
+        self.assertFalse(self.updated("--not-expected").expected)
 
     def test_labels_replace_the_old_ones(self):
         self.assertEqual(self.updated("--label", "c=d").labels, {"c": "d"})

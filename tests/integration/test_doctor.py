@@ -151,6 +151,14 @@ class FaultTests(DoctorCase):
         self.one(found, "health", "Connection refused", "bad")
         await self.agent_finds("ports", "Connection refused")
 
+    async def test_a_mapping_whose_agent_is_absent(self):
+        await self.start_gateway()
+        port = await self.map(self.serve(Target()), agent="nobody")
+        found = await self.gateway_finds(
+            "mappings", f"port {port} is unreachable", verdict="warn"
+        )
+        self.assertIn("agent nobody was never seen here", found["what"])
+
     async def test_names_and_ports_that_lead_nowhere(self):
         await self.start_gateway(
             protocols=[{"listen": f"{HOST}:{take_ports()}", "target": "no.invalid:80"}]

@@ -38,6 +38,7 @@ from gateway.server.link_settings import AdmissionSettings
 from gateway.server.links import Links
 from gateway.server.mappings import Mappings
 from gateway.server.own import OwnPlaces
+from gateway.server.reachability import Reachability
 from gateway.server.register import Registrations
 from gateway.server.routing import Router
 from gateway.store.memory import MemoryMappingStore
@@ -399,6 +400,7 @@ class GatewayCase(LogCase):
             self.wall_now,
             lambda span: 0,
             self.happened.emit,
+            Reachability(self.links, self.clock, self.wall_now).obstacle,
         )
         self.registrations.mappings = self.mappings
         self.mappings.book.is_kept = self.kept.is_kept

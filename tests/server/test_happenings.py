@@ -32,8 +32,8 @@ class MappingTests(GatewayCase):
                         "use_tunnel": True,
                         "agent": "web",
                         "source": "stored",
-                        "state": "listening",
-                        "error": None,
+                        "state": "unreachable",
+                        "error": "agent web was never seen here",
                     },
                 )
             ],
@@ -41,7 +41,7 @@ class MappingTests(GatewayCase):
         )
 
     def test_changes_are_told_as_what_they_are(self):
-        self.create()
+        self.create_direct()
         self.now(self.mappings.update(10080, MappingChanges(name="new")))
         self.now(self.mappings.disable(10080))
         self.now(self.mappings.update(10080, MappingChanges(enabled=True)))

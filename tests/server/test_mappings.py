@@ -80,7 +80,9 @@ class CreateTests(MappingsCase):
 
     def test_a_tunnel_mapping_is_made_before_its_agent_exists(self):
         view = self.create(10080)
-        self.assertEqual(("listening", None, 0, "stored", 0, {}, None), view[1:])
+        self.assertEqual(
+            ("unreachable", "no agent is connected", 0, "stored"), view[1:5]
+        )
         self.assertEqual(
             (80, True, NOON),
             (
@@ -143,7 +145,7 @@ class CreateTests(MappingsCase):
         gate.callback(None)
         self.assertEqual([10080], self.network.served_ports())
         self.assertIn(10080, self.stored())
-        self.assertEqual({10080: "listening"}, self.states())
+        self.assertEqual({10080: "unreachable"}, self.states())
 
     def test_a_busy_port_is_said_as_such(self):
         for code, kind in (
@@ -605,7 +607,9 @@ class UpdateTests(MappingsCase):
         self.assertEqual("error", self.states()[10090])
         self.network.faults.clear()
         view = self.successResultOf(self.updating(10090, name="x"))
-        self.assertEqual(("listening", None), (view.state, view.error))
+        self.assertEqual(
+            ("unreachable", "no agent is connected"), (view.state, view.error)
+        )
 
     def test_an_update_during_the_stop_opens_nothing(self):
         self.mappings.stop_listening()
@@ -639,7 +643,7 @@ class RestoreTests(MappingsCase):
         self.store_all(a_mapping(10001), a_mapping(10002))
         self.successResultOf(self.restore())
         self.assertEqual([10001, 10002], self.network.served_ports())
-        self.assertEqual({10001: "listening", 10002: "listening"}, self.states())
+        self.assertEqual({10001: "unreachable", 10002: "unreachable"}, self.states())
 
     def test_one_that_cannot_be_served_does_not_stop_the_others(self):
         self.store_all(a_mapping(10001), a_mapping(10002))
@@ -705,7 +709,9 @@ class ExpiryTests(MappingsCase):
         self.create(expires_in=3600)
         visitor = self.visit()
         self.later(3500, 100)
-        self.assertEqual(["listening"], [view.state for view in self.mappings.views()])
+        self.assertEqual(
+            ["unreachable"], [view.state for view in self.mappings.views()]
+        )
         self.later(100, 100)
         self.assertEqual([], self.mappings.views())
         self.assertEqual([], self.stored())

@@ -281,5 +281,5 @@ class MigrationTests(StoreTestCase):
         with self.assertRaisesRegex(sqlite3.IntegrityError, "TEXT value in INTEGER"):
             connection.execute(
                 "INSERT INTO mappings VALUES "
-                "(1, 'tcp:1', 'tcp', 'ssh', '', '[]', '', '{}', '{}', NULL, 1, 0, 0)"
+                "(1, 'tcp:1', 'tcp', 'ssh', '', '[]', '', '{}', '{}', NULL, 1, 0, 0, 0)"
             )

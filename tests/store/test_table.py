@@ -36,6 +36,8 @@ MAPPINGS = st.builds(
     targets=st.lists(TARGETS, min_size=1, max_size=3).map(tuple),
     name=TEXT,
     labels=st.dictionaries(TEXT, TEXT, max_size=3),
+    enabled=st.booleans(),
+    expected=st.booleans(),
     created_at=SECONDS,
     updated_at=SECONDS,
 )

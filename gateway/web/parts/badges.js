@@ -5,6 +5,7 @@ import { has, t } from "../lib/i18n.js";
 
 const KINDS = {
   listening: "good",
+  unreachable: "bad",
   draining: "warn",
   error: "bad",
   disabled: "",

@@ -25,6 +25,7 @@ export const BLANK = {
   agent: null,
   listen: "",
   labels: {},
+  expected: false,
   access_rule: "disabled",
   access_ips: [],
   max_connections: 0,
@@ -189,6 +190,7 @@ function restFields(row, { fresh, add, reads }) {
     .map(([key, value]) => `${key}=${value}`)
     .join("\n");
   const time = h("div.with-unit", {}, amount, unit);
+  const expected = tick(t("field.expected"), row.expected, { name: "expected" });
   const turn = () => {
     time.hidden = ends.value !== "in";
   };
@@ -201,10 +203,12 @@ function restFields(row, { fresh, add, reads }) {
     const many = numberOf(amount);
     return ends.value === "in" && many !== null ? many * Number(unit.value) : null;
   });
+  reads("expected", () => expected.control.checked);
   reads("labels", () => readLabels(labels.value));
   return [
     h("div.form", {}, add("expires_in", ends), time),
     add("labels", labels),
+    h("div.field.whole", {}, expected.node, h("div.hint", {}, hint("expected"))),
   ];
 }
 

@@ -41,6 +41,7 @@ export function mapping({ parts: [, port] }) {
   const numbers = {
     connections: h("a", { href: place.write("connections", { port }) }),
     rejected: h("span"),
+    failed: h("span"),
   };
   const points = [[], [], []];
   let before = null;
@@ -79,7 +80,8 @@ export function mapping({ parts: [, port] }) {
     3,
     async (signal) => {
       const row = await api.get(`/api/mapping/${encodeURIComponent(port)}`, {}, signal);
-      const { connections, connections_total: total, rejected, ...lasting } = row;
+      const { connections, connections_total: total, ...others } = row;
+      const { rejected, failed, ...lasting } = others;
       const said = JSON.stringify(lasting);
       if (said !== shown) {
         shown = said;
@@ -89,6 +91,7 @@ export function mapping({ parts: [, port] }) {
       const both = { now: count(connections), total: count(total) };
       write(numbers.connections, t("mapping.now_of", both));
       write(numbers.rejected, causes(rejected) || "0");
+      write(numbers.failed, outcomes(failed) || "0");
     },
     (fault) => {
       if (fault.status === 404) {
@@ -127,9 +130,23 @@ function causes(rejected) {
     .join(", ");
 }
 
+/** Return the connections of a mapping that failed, by how they ended. */
+function outcomes(failed) {
+  return Object.entries(failed)
+    .map(([outcome, many]) => `${t(`outcome.${outcome}`)}: ${count(many)}`)
+    .join(", ");
+}
+
+/** Return why a mapping does not serve, and since when. */
+function why(row) {
+  const since = row.unreachable_since_unix;
+  const when = since ? ` (${t("mapping.since", { when: moment(since) })})` : "";
+  return `${row.error ?? ""}${when}`;
+}
+
 function settingsCard(row, numbers) {
   const lines = [
-    [t("word.state"), h("span", {}, badge(row.state), row.error && ` ${row.error}`)],
+    [t("word.state"), h("span", {}, badge(row.state), ` ${why(row)}`)],
     [t("field.name"), row.name || "–"],
     [t("word.target"), target(row)],
     [t("mapping.way"), way(row)],
@@ -149,6 +166,8 @@ function settingsCard(row, numbers) {
       row.expires_at_unix ? moment(row.expires_at_unix) : t("expiry.never"),
     ],
     [t("mapping.rejected"), numbers.rejected],
+    [t("mapping.failed"), numbers.failed],
+    [t("field.expected"), t(row.expected ? "word.yes" : "word.no")],
     [
       t("field.labels"),
       Object.entries(row.labels)

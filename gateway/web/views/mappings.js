@@ -12,7 +12,7 @@ import { pager } from "../parts/pager.js";
 import { badgeLines, empty, linkLines, loading, table, twoLines } from "../parts/table.js";
 import { heading, settled, toldOnce } from "../parts/view.js";
 
-const STATES = ["listening", "disabled", "draining", "error"];
+const STATES = ["listening", "unreachable", "disabled", "draining", "error"];
 
 /** Show all mappings. */
 export function mappings({ query }) {
