@@ -135,6 +135,8 @@ class SecurityRoutes:
         memory, usage = crowd.memory, self._usage()
         rows = [
             _limit_row("limits.connections", crowd.slots),
+            _limit_row("limits.connections_per_ip", crowd.per_address),
+            _limit_row("limits.mappings", self._mappings.places),
             _limit_row("limits.tunnels", slots),
             _limit_row("limits.streams_per_tunnel", self._links.stream_places),
             _limit_row("limits.api_connections", self._connections),

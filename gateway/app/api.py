@@ -33,6 +33,7 @@ from gateway.interfaces import (
     IMappingStore,
 )
 from gateway.net.tls import ServerTLS
+from gateway.ops.activity import Activity
 from gateway.ops.events import Events
 from gateway.ops.health import CheckResult, HealthChecks
 from gateway.ops.process_log import ProcessLog
@@ -253,6 +254,7 @@ def metrics_routes(
     draining: Callable[[], bool],
     api_memory: Budget,
     slices: Slices,
+    activity: Callable[[], Activity],
 ) -> MetricsRoutes | None:
     """Return what Prometheus asks; None if it is switched off."""
     if not config.enabled:
@@ -269,6 +271,7 @@ def metrics_routes(
         most=config.most_labels,
         api_memory=api_memory,
         slices=slices,
+        activity=activity,
     )
     left_out = frozenset(
         name

@@ -41,6 +41,7 @@ from gateway.link.factory import LinkFactory
 from gateway.metrics.tallies import Stalls
 from gateway.net.local import is_local
 from gateway.net.network import Network
+from gateway.ops.activity import activity_of
 from gateway.ops.certificates import CertificateWatch
 from gateway.ops.events import Events
 from gateway.ops.levels import Levels
@@ -248,6 +249,7 @@ def build_gateway(
             draining=draining,
             api_memory=api_memory,
             slices=slices,
+            activity=lambda: activity_of(reactor),
         )
 
     service = GatewayService(

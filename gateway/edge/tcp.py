@@ -19,7 +19,7 @@ from gateway.metrics.tallies import DENIED, RATE, UNREACHED, Stalls, Tally
 from gateway.policy.backlogs import Flow
 from gateway.policy.budget import Budget
 from gateway.policy.fairness import places_refused
-from gateway.policy.limits import Slots
+from gateway.policy.limits import Places, Slots
 from gateway.policy.mapping import Mapping
 from gateway.policy.rates import Bucket
 from gateway.policy.reachability import TARGET_FORBIDDEN, TARGET_UNREACHED, Attempts
@@ -193,6 +193,12 @@ class Crowd:
     rejected: Counter[str] = field(default_factory=Counter)
     stalls: Stalls = field(default_factory=Stalls)
     recheck: Recheck = field(default_factory=Recheck)
+
+    @property
+    def per_address(self) -> Places:
+        """How much of `limits.connections_per_ip` is used, by who has the most."""
+        limit, most = self.addresses.limit, self.addresses.most
+        return Places(limit, most, 0, self.rejected["limits.connections_per_ip"])
 
 
 class TcpEdge(Factory):

@@ -148,6 +148,15 @@ CATALOGUE: Final[Mapping[str, Meaning]] = {
     "event_loop_delay_seconds": Meaning(
         "histogram", "How late timers were, two of them a second, since the start."
     ),
+    "tasks_running": Meaning(
+        "gauge", "Visitors and links of agents that are served now."
+    ),
+    "reactor_readers": Meaning("gauge", "Descriptors that are watched."),
+    "delayed_calls": Meaning("gauge", "Timers that are set."),
+    "threads": Meaning("gauge", "Threads of the process."),
+    "protocol_faults_total": Meaning(
+        "counter", "Links dropped because the other end broke the protocol.", ("kind",)
+    ),
     "draining": Meaning("gauge", "1 while the gateway is being stopped."),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Counted(Protocol):
@@ -23,6 +23,15 @@ class Counted(Protocol):
     @property
     def rejected(self) -> int:
         """For how many there was no room."""
+
+
+class Places(NamedTuple):
+    """Numbers of one moment of something that is limited; see `Counted`."""
+
+    limit: int
+    active: int
+    total: int
+    rejected: int
 
 
 class Slots:

@@ -162,6 +162,11 @@ class Addresses:
     def __len__(self) -> int:
         return len(self._counts)
 
+    @property
+    def most(self) -> int:
+        """How many there are of the address that has the most."""
+        return max(self._counts.values(), default=0)
+
     def count(self, address: str) -> int:
         """Return how many there are of that address."""
         return self._counts.get(holder_of(address), 0)

@@ -41,6 +41,7 @@ from gateway.errors import (
 from gateway.interfaces import IMappingStore
 from gateway.policy.credentials import AgentScope
 from gateway.policy.expiry import Expiries
+from gateway.policy.limits import Places
 from gateway.policy.mapping import (
     Mapping,
     MappingChanges,
@@ -221,6 +222,7 @@ class MappingBook:
         self._lock = DeferredLock()
         self._expiries = Expiries()  # by match, as text
         self._expiry: IDelayedCall | None = None
+        self._refused = 0  # for which there was no room
         self._stopping = False
 
     # -- questions ---------------------------------------------------------------
@@ -442,7 +444,14 @@ class MappingBook:
     def _check_room(self) -> None:
         most = self._settings.max_mappings
         if len(self._entries) + len(self._reserved) >= most:
+            self._refused += 1
             raise TooManyMappingsError(limit=most)
+
+    @property
+    def places(self) -> Places:
+        """How many mappings there may be, and are."""
+        limit = self._settings.max_mappings
+        return Places(limit, len(self._entries), 0, self._refused)
 
     def _check_wish(self, wish: MappingWish) -> bool:
         """Judge a wish, whatever mappings there are; return whether it is by tunnel."""

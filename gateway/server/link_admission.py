@@ -332,6 +332,7 @@ class LinkAdmission:
     def link_failed(self, link: IArrivingLink, fault: ProtocolError) -> None:
         """Say what was wrong, for strangers without a flood of lines."""
         words = fault.text(self._texts.language)
+        self._counts.faults[fault.kind] += 1
         if link.undecided and fault.kind in FLOODS:
             self._bans.failed(link.host)
         if not link.negotiated:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable
 from typing import Final, NamedTuple
 
@@ -38,11 +39,13 @@ class LinkCounts:
         given: how often a visitor was given a link.
         given_again: how often it was one that had served others before.
         waits: seconds that visitors waited for their target.
+        faults: links dropped because the other end broke the protocol, by kind.
     """
 
     def __init__(self) -> None:
         self.made = self.found = self.full = self.given = self.given_again = 0
         self.waits = Histogram(LATENCY_BOUNDS)
+        self.faults: Counter[str] = Counter()
         self._tallies: dict[str, AgentTally] = {}
         self._gone_sent = self._gone_received = 0
         self._left_at: float | None = None  # the agent that left last

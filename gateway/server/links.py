@@ -28,6 +28,7 @@ class Links:
         linger: flushes near sockets whose stream is over.
         slots: the places of links.
         refusals: what is told of links and of agents that are rejected.
+        faults: links dropped because the other end broke the protocol, by kind.
     """
 
     def __init__(
@@ -66,7 +67,8 @@ class Links:
         self.gone, self.part = connections.gone, connections.part
         self.each, self.has = registry.each, registry.has
         self.pick, self.reachable = registry.pick, registry.reachable
-        self.forbids = registry.forbids
+        self.forbids, self.standing = registry.forbids, registry.standing
+        self.faults = counts.faults
         self.disconnect = registry.disconnect
         self.note_given, self.tallies = counts.note_given, counts.tallies
 

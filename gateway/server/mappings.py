@@ -15,6 +15,7 @@ from gateway.metrics.tallies import FAULTS
 from gateway.ops.events import Emit, unheard
 from gateway.ops.refusals import RefusalLog
 from gateway.policy.credentials import AgentScope
+from gateway.policy.limits import Places
 from gateway.policy.mapping import Mapping, MappingChanges, MappingWish, Match
 from gateway.policy.ports import PublicPorts
 from gateway.policy.reachability import Attempts, Obstacle
@@ -169,6 +170,11 @@ class Mappings:
         An empty address means all interfaces.
         """
         return self._reconciler.bound_to(Match("tcp", port))
+
+    @property
+    def places(self) -> Places:
+        """How much of `limits.mappings` is used."""
+        return self.book.places
 
     @property
     def visitors(self) -> int:

@@ -10,6 +10,7 @@ from gateway import __version__
 from gateway.edge.tcp import TcpEdge
 from gateway.metrics.catalogue import Readings
 from gateway.metrics.tallies import CAUSES, OUTCOMES
+from gateway.ops.activity import Activity
 from gateway.ops.refusals import RefusalLog
 from gateway.ops.slices import VIEW, Slices
 from gateway.ops.vitals import LoopLag
@@ -47,6 +48,7 @@ class Measures:
         most: int,
         api_memory: Budget,
         slices: Slices,
+        activity: Callable[[], Activity],
     ) -> None:
         self._mappings = mappings
         self._links = links
@@ -59,6 +61,7 @@ class Measures:
         self._most = most
         self._api_memory = api_memory
         self._slices = slices
+        self._activity = activity
 
     async def read(self, into: Readings) -> None:
         """Note everything, in as many turns of the event loop as it takes."""
@@ -77,6 +80,17 @@ class Measures:
         into.put("event_loop_lag_max_seconds", self._lag.worst_seconds)
         into.put_histogram("event_loop_delay_seconds", self._lag.delays)
         into.put("draining", self._draining())
+        self._read_activity(into)
+
+    def _read_activity(self, into: Readings) -> None:
+        now = self._activity()
+        tasks = self._mappings.visitors + self._links.slots.active
+        into.put("tasks_running", tasks)
+        into.put("reactor_readers", now.readers)
+        into.put("delayed_calls", now.delayed_calls)
+        into.put("threads", now.threads)
+        for kind, count in sorted(self._links.faults.items()):
+            into.put("protocol_faults_total", count, kind=kind)
 
     def _read_total(self, into: Readings, total: Carried) -> None:
         crowd = self._mappings.crowd
@@ -172,6 +186,8 @@ class Measures:
         limits: dict[str, Counted] = {
             "limits.connections": crowd.slots,
             "limits.tunnels": self._links.slots,
+            "limits.connections_per_ip": crowd.per_address,
+            "limits.mappings": self._mappings.places,
             **{
                 f"limits.handshakes of {port}": counted
                 for port, counted in self._handshakes.items()

@@ -51,7 +51,7 @@ class Reachability:
         since = max(self._started_at, float(mapping.updated_at))
         usable_since = 0.0
         if mapping.use_tunnel:
-            standing = self._links.registry.standing(mapping.agent)
+            standing = self._links.standing(mapping.agent)
             found = _of_agent(mapping, standing, since)
             if found is not None:
                 return found

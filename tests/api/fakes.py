@@ -32,7 +32,7 @@ from gateway.ops.usage import ProcessUsage
 from gateway.ops.vitals import LoopLag
 from gateway.policy.bans import BanSettings
 from gateway.policy.budget import Budget
-from gateway.policy.limits import Slots
+from gateway.policy.limits import Places, Slots
 from gateway.policy.mapping import (
     Mapping,
     MappingChanges,
@@ -102,7 +102,12 @@ class FakeMappings:
             tally=Tally(),
             rejected=Counter(),
             stalls=Stalls(),
+            per_address=Places(0, 0, 0, 0),
         )
+
+    @property
+    def places(self):
+        return Places(10000, len(self._rows), 0, 0)
 
     def edges(self):
         return list(self.busy)

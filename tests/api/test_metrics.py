@@ -16,13 +16,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from gateway.api.metrics_routes import LEFT_OUT, MOST_SAMPLES, MetricsRoutes
 from gateway.metrics.catalogue import CATALOGUE, Readings
 from gateway.metrics.tallies import Histogram
+from gateway.ops.activity import activity_of
 from gateway.ops.slices import Slices
 from gateway.ops.vitals import LoopLag
 from gateway.policy.budget import Budget
 from gateway.server.measures import Measures
 from gateway.server.traffic import Traffic
+from gateway.wire import frames
 from tests.api.fakes import build_api
 from tests.server.rig import GatewayCase
+from tests.strategies import raw_frame
 
 ETC = Path(__file__).parents[2] / "etc"
 PREFIX = "gotunnel_"
@@ -80,6 +83,7 @@ class MetricsCase(GatewayCase):
             most=self.most,
             api_memory=Budget(33554432),
             slices=slices,
+            activity=lambda: activity_of(self.clock),
         )
         metrics = MetricsRoutes(
             measures, traffic, self.links, namespace, left_out, slices
@@ -164,6 +168,28 @@ class ScrapeTests(MetricsCase):
         self.assertEqual(1, self.value("gotunnel_mappings", state="listening"))
         self.agent("db")
         self.assertNotIn(unreachable, self.scrape())
+
+    def test_what_runs_is_counted(self):
+        self.visit()
+        before = self.value("gotunnel_delayed_calls")
+        self.clock.callLater(3600, lambda: None)
+        self.assertEqual(before + 1, self.value("gotunnel_delayed_calls"))
+        self.assertEqual(2, self.value("gotunnel_tasks_running"))
+        self.assertLessEqual(1, self.value("gotunnel_threads"))
+        self.assertEqual(0, self.value("gotunnel_reactor_readers"))
+
+    def test_faults_of_the_protocol_are_counted_by_kind(self):
+        self.peer.says(raw_frame(frames.CONNECT_REQUEST))
+        faults = self.scrape()["gotunnel_protocol_faults"].samples
+        self.assertEqual(
+            [({"kind": "misplaced"}, 1)], [(one.labels, one.value) for one in faults]
+        )
+
+    def test_every_limit_is_there(self):
+        self.assertEqual(1, self.value("gotunnel_limit_used", limit="limits.mappings"))
+        self.visit()
+        per_ip = self.value("gotunnel_limit_used", limit="limits.connections_per_ip")
+        self.assertEqual(1, per_ip)
 
     def test_links_are_created_and_reused(self):
         for _ in range(3):

@@ -16,6 +16,7 @@ from gateway.api.replies import encode
 from gateway.cli.declared import declared_of, declared_yaml, parse_declared
 from gateway.cli.output import aligned, printable
 from gateway.errors import BadRequestError
+from gateway.ops.activity import activity_of
 from gateway.ops.log_lines import JsonLines, format_line
 from gateway.ops.slices import Slices
 from gateway.ops.vitals import LoopLag
@@ -52,6 +53,7 @@ class TextCase(GatewayCase):
             most=1000,
             api_memory=Budget(),
             slices=slices,
+            activity=lambda: activity_of(self.clock),
         )
         metrics = MetricsRoutes(
             measures, traffic, self.links, "gotunnel", frozenset(), slices
