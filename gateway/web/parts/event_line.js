@@ -25,7 +25,7 @@ const KINDS = {
 };
 const BYTES = new Set(["bytes_sent", "bytes_received"]);
 // what says little to people, or is said by the action
-const LEFT_OUT = new Set(["protocol", "use_tunnel", "source", "state", "id"]);
+const LEFT_OUT = new Set(["protocol", "use_tunnel", "source", "state", "id", "version"]);
 
 /** Return an event's line. */
 export function eventLine({ topic, facts }) {
