@@ -41,6 +41,7 @@ class StreamTransport:
     __slots__ = (
         "_far_finished",
         "_finishing",
+        "_full_noted",
         "_full_since",
         "_held",
         "_link",
@@ -48,6 +49,7 @@ class StreamTransport:
         "_near",
         "_rules",
         "_stall_cause",
+        "_stall_noted",
         "_stall_since",
         "_tail",
         "received",
@@ -71,6 +73,7 @@ class StreamTransport:
         self._stall_cause = WINDOW
         self._stall_since: float | None = None
         self._full_since: float | None = None
+        self._stall_noted = self._full_noted = 0.0  # seconds that are counted already
 
     @property
     def over(self) -> bool:
@@ -135,19 +138,43 @@ class StreamTransport:
         trip = link.round_trip or 0.0
         return TARGET if seconds > 2 * trip + SLOW_SECONDS else WINDOW
 
-    def _stall_over(self) -> None:
-        since, self._stall_since = self._stall_since, None
-        if since is None:
-            return
-        seconds, cause = self._link.seconds() - since, self._stall_cause
+    def note_waits(self) -> None:
+        """Count what it has waited so far, so that a wait shows while it lasts."""
+        now = self._link.seconds()
+        if self._stall_since is not None and now > self._stall_since:
+            self._note_stall(now - self._stall_since)
+        if self._full_since is not None and now > self._full_since:
+            self._note_full(now - self._full_since)
+
+    def _note_stall(self, seconds: float) -> None:
+        cause, noted = self._stall_cause, self._stall_noted
         if cause is not LINK:
             cause = self._credit_cause(seconds)
-        self._link.stalls.note(cause, seconds)
+        self._link.stalls.note(cause, seconds - noted, not noted)
+        self._stall_noted = seconds
+
+    def _note_full(self, seconds: float) -> None:
+        noted = self._full_noted
+        self._link.stalls.note(VISITOR, seconds - noted, not noted)
+        self._full_noted = seconds
+
+    def _stall_over(self) -> None:
+        since = self._stall_since
+        if since is not None:
+            self._note_stall(self._link.seconds() - since)
+            self._stall_since, self._stall_noted = None, 0.0
+            self._wait_over()
 
     def _full_over(self) -> None:
-        since, self._full_since = self._full_since, None
+        since = self._full_since
         if since is not None:
-            self._link.stalls.note(VISITOR, self._link.seconds() - since)
+            self._note_full(self._link.seconds() - since)
+            self._full_since, self._full_noted = None, 0.0
+            self._wait_over()
+
+    def _wait_over(self) -> None:
+        if self._stall_since is None and self._full_since is None:
+            self._link.stalls.waiting.pop(self, None)
 
     def break_off(self, why: str) -> None:
         """End the stream at once for what it holds."""
@@ -224,6 +251,7 @@ class StreamTransport:
         if self._stall_since is None:
             self._stall_since = self._link.seconds()
             self._stall_cause = LINK if self._link.full else WINDOW
+            self._link.stalls.waiting[self] = None
         if self._near is not None:
             self._near.transport.pauseProducing()
         if self._link.full:
@@ -288,8 +316,9 @@ class StreamTransport:
 
     def pauseProducing(self) -> None:
         """The near socket is full; credit stays unpaid, a legacy link pauses."""
-        if self._full_since is None:
+        if self._full_since is None and self._near is not None:
             self._full_since = self._link.seconds()
+            self._link.stalls.waiting[self] = None
         self._link.hold(self)
 
     def resumeProducing(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Final
+from typing import Final, Protocol
 
 # seconds; the buckets that the metrics' names come with
 DURATION_BOUNDS: Final = tuple(0.01 * 2**power for power in range(15))
@@ -62,27 +62,36 @@ class Histogram:
         return found
 
 
+class Waiting(Protocol):
+    """Something whose bytes have to wait now."""
+
+    def note_waits(self) -> None:
+        """Count what it has waited since this was last asked."""
+
+
 class Stalls:
     """How often, and for how long, bytes had to wait, by cause.
 
     Attributes:
         counts: how often, by `CAUSES`.
         seconds: for how long, where that is known.
+        waiting: those whose bytes wait now, each at most as long as it lives.
     """
 
-    __slots__ = ("counts", "seconds")
+    __slots__ = ("counts", "seconds", "waiting")
 
     def __init__(self) -> None:
         self.counts = dict.fromkeys(CAUSES, 0)
         self.seconds = dict.fromkeys(CAUSES, 0.0)
+        self.waiting: dict[Waiting, None] = {}
 
     def note(self, cause: str, seconds: float, count: int = 1) -> None:
-        """Count waits that are over.
+        """Count waits, or what has passed of them.
 
         Args:
             cause: one of `CAUSES`.
             seconds: for how long in all; 0 = not known.
-            count: how many.
+            count: how many are counted for the first time.
         """
         self.counts[cause] += count
         self.seconds[cause] += seconds

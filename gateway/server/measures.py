@@ -12,7 +12,7 @@ from gateway.metrics.catalogue import Readings
 from gateway.metrics.tallies import CAUSES, OUTCOMES
 from gateway.ops.activity import Activity
 from gateway.ops.refusals import RefusalLog
-from gateway.ops.slices import VIEW, Slices
+from gateway.ops.slices import LOOK, VIEW, Slices
 from gateway.ops.vitals import LoopLag
 from gateway.policy.addresses import join_host_port
 from gateway.policy.budget import Budget
@@ -68,6 +68,7 @@ class Measures:
         into.put("build", 1, version=__version__)
         sums = await self._traffic.sums()
         self._read_total(into, sums.total)
+        await self._note_waits()
         self._read_waits(into)
         agents: dict[str, AgentView] = {}
         async for piece in self._slices.pieces(self._links.each(), VIEW):
@@ -108,6 +109,13 @@ class Measures:
             into.put("rejected_total", count, reason=reason)
         into.put_histogram("connection_duration_seconds", crowd.tally.durations)
         into.put_histogram("forward_latency_seconds", crowd.tally.latencies)
+
+    async def _note_waits(self) -> None:
+        """Count the waits that last still."""
+        waiting = list(self._mappings.crowd.stalls.waiting)
+        async for piece in self._slices.pieces(waiting, LOOK):
+            for one in piece:
+                one.note_waits()
 
     def _read_waits(self, into: Readings) -> None:
         stalls = self._mappings.crowd.stalls

@@ -24,6 +24,7 @@ from gateway.server.measures import Measures
 from gateway.server.traffic import Traffic
 from gateway.wire import frames
 from tests.api.fakes import build_api
+from tests.link.rig import data
 from tests.server.rig import GatewayCase
 from tests.strategies import raw_frame
 
@@ -184,6 +185,18 @@ class ScrapeTests(MetricsCase):
         self.assertEqual(
             [({"kind": "misplaced"}, 1)], [(one.labels, one.value) for one in faults]
         )
+
+    def test_a_wait_shows_while_it_lasts(self):
+        self.visit()
+        self.peer.reached()
+        self.mappings.crowd.stalls.waiting = self.peer.link.stalls.waiting
+        self.peer.link.stalls.seconds = self.mappings.crowd.stalls.seconds
+        self.peer.says(data(1, b"x" * 200000))
+        seen = []
+        for _ in range(3):
+            self.later(1)
+            seen.append(self.value("gotunnel_stall_seconds_total", cause="visitor"))
+        self.assertEqual([1, 2, 3], seen)
 
     def test_every_limit_is_there(self):
         self.assertEqual(1, self.value("gotunnel_limit_used", limit="limits.mappings"))

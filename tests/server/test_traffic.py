@@ -165,6 +165,47 @@ class StallTests(GatewayCase):
             (1, 2.0), (self.stalls.counts[VISITOR], self.stalls.seconds[VISITOR])
         )
 
+    def note(self):
+        """Do what each scrape does."""
+        for one in list(self.stalls.waiting):
+            one.note_waits()
+
+    def counted(self, cause):
+        return self.stalls.counts[cause], self.stalls.seconds[cause]
+
+    def test_a_wait_counts_while_it_lasts_and_once(self):
+        self.peer.says(data(1, b"x" * 200000))
+        self.note()
+        self.assertEqual((0, 0), self.counted(VISITOR))
+        for seconds in (1.0, 2.0, 3.0):
+            self.later(1)
+            self.note()
+            self.note()
+            self.assertEqual((1, seconds), self.counted(VISITOR))
+        self.later(1)
+        self.visitor.peer_reads()
+        self.note()
+        self.assertEqual((1, 4.0), self.counted(VISITOR))
+        self.assertEqual({}, self.stalls.waiting)
+
+    def test_a_wait_for_a_slow_target_counts_while_it_lasts(self):
+        self.fill_window()
+        self.later(1)
+        self.note()
+        self.assertEqual((1, 1.0), self.counted(TARGET))
+        self.later(1)
+        self.peer.says(with_id(frames.WINDOW, 1, b"\0\x10\0\0"))
+        self.assertEqual((1, 2.0), self.counted(TARGET))
+        self.assertEqual({}, self.stalls.waiting)
+
+    def test_nobody_waits_who_is_gone(self):
+        self.peer.says(data(1, b"x" * 200000))
+        self.fill_window()
+        self.assertEqual(1, len(self.stalls.waiting))
+        self.peer.transport.peer_resets()
+        self.visitor.peer_resets()
+        self.assertEqual({}, self.stalls.waiting)
+
     def test_credit_that_comes_at_once_was_under_way(self):
         self.fill_window()
         self.assertEqual(WINDOW, self.this.waits_for)
