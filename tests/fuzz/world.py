@@ -47,6 +47,7 @@ PATIENCE_STEPS = 60
 # away, and what is remembered of agents by name
 BOUNDED: Final = {
     "_closed": MAX_TOMBSTONES,
+    "faults": 30,  # kinds of them
     "counts": 10,
     "rejected": 10,
     "_tallies": REMEMBERED_AGENTS,

@@ -27,6 +27,8 @@ MEMORIES = {
     "hops._dials": MOST_DIALS,
     # a silent agent may have been "default"
     "links.counts._tallies": REMEMBERED_AGENTS,
+    "links.faults": 30,  # kinds of them
+    "links.counts.faults": 30,
 }
 
 # tables of a fixed size in each entry of a memory that is counted itself
