@@ -10,7 +10,10 @@ DEMO_ONCE ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
+PRODUCT := $(VENV)/.product
 STAMP := $(VENV)/.installed
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+    $(addprefix --constraint ,$(CONSTRAINTS)) --config-settings editable_mode=compat
 
 .DEFAULT_GOAL := help
 .PHONY: help install test demo lint format types layers sim ratios package all clean
@@ -21,11 +24,14 @@ help:  ## show this list
 
 install: $(STAMP)  ## make .venv with the project and what its tests need
 
-$(STAMP): setup.cfg pyproject.toml $(CONSTRAINTS)
+# what the product itself needs is a quarter of what the tests need
+$(PRODUCT): setup.cfg pyproject.toml $(CONSTRAINTS)
 	@test -x $(BIN)/python || .ci/venv $(VENV) $(PYTHON)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	    $(addprefix --constraint ,$(CONSTRAINTS)) \
-	    --editable '.[dev]' --config-settings editable_mode=compat
+	$(INSTALL) --editable .
+	@touch $@
+
+$(STAMP): $(PRODUCT)
+	$(INSTALL) --editable '.[dev]'
 	@touch $@
 
 test: $(STAMP)  ## run the tests, print coverage; TESTS=tests.mux runs some
@@ -36,7 +42,7 @@ else
 	    $(BIN)/coverage report; exit $$status
 endif
 
-demo: $(STAMP)  ## gateway, agent and a web site behind it; DEMO_ONCE=1 ends by itself
+demo: $(PRODUCT)  ## gateway, agent and a web site behind it; DEMO_ONCE=1 ends by itself
 	@$(BIN)/gotunnel demo $(if $(DEMO_ONCE),--once)
 
 lint: $(STAMP)  ## check form and style
