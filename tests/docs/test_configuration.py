@@ -147,8 +147,8 @@ class ShippedFileTests(SynchronousTestCase):
 
     def test_example_secrets_are_refused(self):
         """No secret that can be copied from a page is accepted."""
-        for path in [*ROOT.glob("etc/**/*.*"), *ROOT.glob("docs/*.md"),
-                     *ROOT.glob("*.md")]:  # fmt: skip
+        shipped = filter(Path.is_file, ROOT.glob("etc/**/*"))
+        for path in [*shipped, *ROOT.glob("docs/*.md"), *ROOT.glob("*.md")]:
             for text in A_SECRET.findall(path.read_text("utf-8")):
                 self.assertIn(text, SHIPPED_SECRETS, path)
 
