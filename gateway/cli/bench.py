@@ -29,6 +29,7 @@ from gateway.cli.bench_run import (
 from gateway.cli.exits import Exit, FailedError
 from gateway.cli.kinds import listening_place
 from gateway.cli.output import printable_lines
+from gateway.cli.streams import end_with_output
 from gateway.config.language import language_of
 from gateway.config.places import HostPort, local_place
 from gateway.errors import BenchError
@@ -216,6 +217,7 @@ def _prepare(stop: Stop) -> None:
     """Make this process, and those that it starts, ready for the load."""
     raise_descriptor_limit()
     stop.watch()
+    end_with_output()
 
 
 def _measure(

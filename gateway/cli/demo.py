@@ -21,6 +21,7 @@ from gateway.cli.children import Children
 from gateway.cli.client import ApiClient
 from gateway.cli.demo_site import site_files, write_site
 from gateway.cli.exits import FailedError, UnreachableError
+from gateway.cli.streams import end_with_output
 
 _HOST: Final = "127.0.0.1"
 _READY_SECONDS: Final = 60.0  # a slow machine that starts three processes at once
@@ -58,6 +59,7 @@ def demo(once: bool, port_base: int | None) -> None:
     Nothing is left behind.
     """
     stop = threading.Event()
+    end_with_output()
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a script's "&"
             signal.signal(number, lambda *_: stop.set())

@@ -16,6 +16,7 @@ from gateway.cli.client import ApiClient
 from gateway.cli.connection import asks_api
 from gateway.cli.exits import UnreachableError
 from gateway.cli.output import json_option, printable
+from gateway.cli.streams import end_with_output
 
 AGAIN_SECONDS: Final = 2.0
 USUAL_RECENT: Final = 20
@@ -83,6 +84,8 @@ def events(
     """Show what happened last, and with -f what happens, one line for each event."""
     path = f"/api/events?topics={quote(topics)}" + (f"&recent={recent}" * bool(recent))
     reader = _Reader(api, path, follow=follow, as_json=as_json)
+    if follow:
+        end_with_output()
     try:
         while (why := reader.read()) is not None:
             if not follow:

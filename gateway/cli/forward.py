@@ -14,6 +14,7 @@ from twisted.logger import globalLogBeginner
 from gateway.cli.exits import FailedError, failing_plainly
 from gateway.cli.forwarder import Forwarder
 from gateway.cli.kinds import Seconds, dialled_place, listening_place
+from gateway.cli.streams import end_with_output
 from gateway.config.parse import load_gateway
 from gateway.config.places import HostPort
 from gateway.net.local import is_local
@@ -208,6 +209,7 @@ def _serve(
     ProcessEnd(reactor, abort).watch()
     # whoever reads the lines may send a signal at once
     reactor.callWhenRunning(click.echo, "\n".join(lines))
+    reactor.callWhenRunning(end_with_output)
     reactor.run()
 
 

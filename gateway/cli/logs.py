@@ -17,6 +17,7 @@ from gateway.cli.exits import UnreachableError
 from gateway.cli.kinds import duration
 from gateway.cli.log_file import Filter, LogFollower
 from gateway.cli.output import json_option, printable, show_json, show_table
+from gateway.cli.streams import end_with_output
 from gateway.ops.levels import LEVELS
 
 WAIT_SECONDS: Final = 10  # that one question waits for lines
@@ -71,6 +72,8 @@ def logs(
     """Show the gateway's last lines (role admin), or those of a log file."""
     if ctx.invoked_subcommand is not None:
         return
+    if follow:
+        end_with_output()
     wish = _Wish(follow, count, Filter(level, component, trace), file, as_json)
     try:
         if file is None:

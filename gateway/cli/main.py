@@ -23,6 +23,7 @@ from gateway.cli.logs import logs
 from gateway.cli.map import mappings
 from gateway.cli.process import agent, server
 from gateway.cli.status import status
+from gateway.cli.streams import prepare_streams
 from gateway.cli.token import token
 from gateway.cli.top import top
 
@@ -83,4 +84,5 @@ _add_version(gotunnel, "--version")
 
 def main() -> None:
     """Run the command of this process's command line."""
+    prepare_streams()
     gotunnel(prog_name="gotunnel", obj=reactor)

@@ -14,6 +14,7 @@ from twisted.scripts import twistd
 
 from gateway.cli.exits import FailedError
 from gateway.cli.kinds import PORT
+from gateway.cli.streams import keep_serving_without_reader
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -117,6 +118,7 @@ def _run(
         plugin,
         *option_words(options),
     ]
+    keep_serving_without_reader()
     twistd.run()
 
 

@@ -12,6 +12,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.logfile import LogFile
 from typing_extensions import override
 
+from gateway.wire.plain import encodable
+
 # how long a line may wait for others, so that many visitors cost one write; what a
 # killed process can lose
 GATHER_SECONDS: Final = 0.05
@@ -136,7 +138,7 @@ class LineWriter:
         try:
             if getattr(self._file, "closed", False):
                 self._open_again()
-            self._file.write(text)
+            self._write(text)
             self._file.flush()
         except OSError:
             self._lost += count
@@ -144,6 +146,12 @@ class LineWriter:
         self._lost = 0
         if lost and self._tell_lost is not None:
             self._tell_lost(lost)
+
+    def _write(self, text: str) -> None:
+        try:
+            self._file.write(text)
+        except UnicodeEncodeError as fault:  # nothing of the text is written yet
+            self._file.write(encodable(text, fault.encoding))
 
     def reopen(self) -> None:
         """Write what waits and open the file of that name, which may be a new one.

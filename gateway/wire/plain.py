@@ -9,6 +9,8 @@ that logs, metrics, tables and pages need not.
 
 from __future__ import annotations
 
+import codecs
+import json
 import re
 from typing import Final
 
@@ -18,6 +20,7 @@ UNSAFE: Final = (
 )
 _UNSAFE: Final = re.compile(rf"[{UNSAFE}\ud800-\udfff]")
 _CUT: Final = "..."
+ESCAPING: Final = "gotunnel.escaping"  # an error handler of encodings
 
 
 def is_plain(text: str) -> bool:
@@ -66,3 +69,20 @@ def json_escaped(text: str) -> str:
     if is_plain(text):
         return text
     return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def encodable(text: str, encoding: str) -> str:
+    """Return a text in which characters that an encoding lacks are written as escapes.
+
+    The escapes are those of JSON, so that a line of JSON stays one.
+    """
+    return text.encode(encoding, ESCAPING).decode(encoding)
+
+
+def _escape(fault: UnicodeError) -> tuple[str, int]:
+    if not isinstance(fault, UnicodeEncodeError):
+        raise fault
+    return json.dumps(fault.object[fault.start : fault.end])[1:-1], fault.end
+
+
+codecs.register_error(ESCAPING, _escape)

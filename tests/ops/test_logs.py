@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import re
 from typing import Any, cast
@@ -14,7 +15,12 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from gateway.ops.levels import LEVELS
-from gateway.ops.log_files import GATHER_CHARACTERS, GATHER_SECONDS, open_log
+from gateway.ops.log_files import (
+    GATHER_CHARACTERS,
+    GATHER_SECONDS,
+    LineWriter,
+    open_log,
+)
 from gateway.ops.log_lines import format_line
 from gateway.ops.logs import InfoLogger, LineObserver
 
@@ -184,6 +190,38 @@ class GatherTests(SynchronousTestCase):
         self.observer(an_event())
         self.observer.flush()
         self.assertEqual(1, self.file.getvalue().count("lost"))
+
+
+class EncodingTests(SynchronousTestCase):
+    """Names that the encoding of a file or of standard output lacks."""
+
+    def written(self, line, encoding):
+        raw = io.BytesIO()
+        writer = LineWriter(io.TextIOWrapper(raw, encoding))
+        writer.add(line)
+        writer.add("next\n")
+        return raw.getvalue().decode(encoding)
+
+    def test_no_line_is_lost(self):
+        self.assertEqual(
+            self.written("café 网站\n", "latin-1"), "café \\u7f51\\u7ad9\nnext\n"
+        )
+        self.assertEqual(self.written("half \udcff\n", "utf-8"), "half \\udcff\nnext\n")
+
+    def test_a_line_of_json_stays_one(self):
+        name = "café 网 \U0001f600"
+        for encoding in ("ascii", "latin-1", "utf-8"):
+            line = json.dumps({"name": name}, ensure_ascii=False) + "\n"
+            first = self.written(line, encoding).splitlines()[0]
+            self.assertEqual(json.loads(first), {"name": name}, encoding)
+
+    def test_neither_is_one_of_a_file(self):
+        path = self.mktemp()
+        file = open_log(path, 1000, 1)
+        self.addCleanup(file.close)
+        LineWriter(file).add("half \udcff\n")
+        with open(path, encoding="utf-8") as found:
+            self.assertEqual(found.read(), "half \\udcff\n")
 
 
 class InfoLoggerTests(SynchronousTestCase):
