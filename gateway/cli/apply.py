@@ -14,6 +14,7 @@ from gateway.cli.client import ApiClient
 from gateway.cli.connection import asks_api
 from gateway.cli.declared import (
     DeclaredMapping,
+    body_of,
     declared_json,
     declared_of,
     declared_yaml,
@@ -198,7 +199,7 @@ def _do(api: ApiClient, step: Step) -> None:
         api.remove(step.port)
     if step.action in (Action.ADD, Action.REPLACE) and step.wanted is not None:
         try:
-            api.create(step.wanted.model_dump(mode="json", exclude_none=True))
+            api.create(body_of(step.wanted))
         except FailedError as fault:
             if step.row is not None:
                 raise _put_back(api, step.row, fault) from None
@@ -208,7 +209,7 @@ def _do(api: ApiClient, step: Step) -> None:
 def _put_back(api: ApiClient, row: MappingRow, why: FailedError) -> FailedError:
     """Create a mapping again whose replacement was refused."""
     try:
-        api.create(declared_of(row).model_dump(mode="json", exclude_none=True))
+        api.create(body_of(declared_of(row)))
     except FailedError as fault:
         return FailedError(
             f"{why.message}; the old mapping is removed and cannot be put back: "

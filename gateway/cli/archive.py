@@ -24,6 +24,7 @@ def _database_options(command: AnyCommand) -> AnyCommand:
     )(command)
     return click.option(
         "--config",
+        "-c",
         type=click.Path(dir_okay=False),
         help="The gateway's configuration file, which names the database.",
     )(command)

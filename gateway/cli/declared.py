@@ -40,9 +40,18 @@ def declared_of(row: MappingRow) -> DeclaredMapping:
     It is taken as it is: an older release may have stored what is refused today.
     """
     names = DeclaredMapping.model_fields.keys() - {"expires_in"}
-    return DeclaredMapping.model_construct(
-        **{name: getattr(row, name) for name in names}
-    )
+    # rows hold lists where bodies hold tuples
+    facts: dict[str, Any] = {
+        name: tuple(fact) if isinstance(fact := getattr(row, name), list) else fact
+        for name in names
+    }
+    return DeclaredMapping.model_construct(**facts)
+
+
+def body_of(mapping: DeclaredMapping) -> dict[str, Any]:
+    """Return the body of a request that makes a mapping."""
+    # one that was not validated may hold anything; the gateway judges it
+    return mapping.model_dump(mode="json", exclude_none=True, warnings=False)
 
 
 def parse_declared(text: str, name: str) -> list[DeclaredMapping]:

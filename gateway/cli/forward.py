@@ -117,6 +117,7 @@ def _known_protocol(
 @click.option(
     "--config",
     "-config",
+    "-c",
     type=click.Path(dir_okay=False),
     help="File whose `protocols` are forwarded, instead of --listen and --target.",
 )

@@ -19,6 +19,7 @@ from gateway.cli.demo import demo
 from gateway.cli.doctor import doctor
 from gateway.cli.events import events
 from gateway.cli.forward import forward, proxy
+from gateway.cli.hyphens import check_hyphens
 from gateway.cli.logs import logs
 from gateway.cli.map import mappings
 from gateway.cli.process import agent, server
@@ -36,7 +37,15 @@ Exit codes:
   4  there is a difference (map apply --dry-run)"""
 
 
-@click.group(epilog=_EXIT_CODES)
+class _Commands(click.Group):
+    """All commands."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        check_hyphens(self, args)
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Commands, epilog=_EXIT_CODES)
 def gotunnel() -> None:
     """Public ports for services behind NAT."""
 

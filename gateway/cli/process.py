@@ -25,7 +25,7 @@ _pidfile_option = click.option(
     "of its own in the user's runtime folder.",
 )
 _config_option = click.option(
-    "--config", type=click.Path(dir_okay=False), help="Configuration file."
+    "--config", "-c", type=click.Path(dir_okay=False), help="Configuration file."
 )
 _check_option = click.option(
     "--check-config", is_flag=True, help="Check the configuration and stop."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, Final, cast
 
@@ -15,6 +16,7 @@ from typing_extensions import override
 
 from gateway.ops.slices import LINE, REQUEST, Slices
 
+_ABSOLUTE: Final = re.compile(rb"https?://([^/?#@]+)(?=[/?]|$)", re.IGNORECASE)
 MOST_PIPELINED: Final = 16384  # bytes of requests that wait for the one being answered
 READ_BYTES: Final = 4096  # of one read: what waits for a turn is no more
 PIECE: Final = 1024  # bytes that are parsed at once
@@ -168,6 +170,15 @@ class SlicedRequest(Request):
     """
 
     @override
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Take a request, also one whose target names the server."""
+        authority, target = split_target(path)
+        if authority:
+            # what is named there stands above the header (RFC 9112, section 3.2.2)
+            self.requestHeaders.setRawHeaders(b"host", [authority])
+        super().requestReceived(command, target, version)
+
+    @override
     def process(self) -> None:
         """Answer the request; called when it is complete."""
         slices: Slices = cast(Any, self.channel).site.slices
@@ -178,3 +189,16 @@ class SlicedRequest(Request):
         self.notifyFinish().addErrback(lambda _: waiting.cancel())
         # a cancelled one is not answered: its connection is gone
         waiting.addCallbacks(lambda _: Request.process(self), lambda _: None)
+
+
+def split_target(target: bytes) -> tuple[bytes, bytes]:
+    """Split a request's target into the server's name and the path with its query.
+
+    Returns:
+        an empty name, and the target as it is, if no server is named.
+    """
+    found = _ABSOLUTE.match(target)
+    if found is None:
+        return b"", target
+    rest = target[found.end() :]
+    return found[1], rest if rest.startswith(b"/") else b"/" + rest

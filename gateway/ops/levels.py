@@ -61,12 +61,15 @@ class Levels:
         self._usual = usual
         self._configured = dict(components or {})
         self._switched: dict[str, Switched] = {}
+        self._raised: Switched | None = None  # of everything
         self._clock = clock
         self._known: dict[str, int] = {}
 
     @property
     def usual(self) -> str:
         """The level of components without one of their own."""
+        if self._raised is not None:
+            return self._raised.level
         switched = self._switched.get("")
         return self._usual if switched is None else switched.level
 
@@ -81,6 +84,8 @@ class Levels:
             return found
 
     def _find(self, component: str) -> int:
+        if self._raised is not None:
+            return RANKS[LEVELS[self._raised.level].name]
         usual = RANKS[LEVELS[self.usual].name]
         name = component
         while name:
@@ -92,6 +97,30 @@ class Levels:
         if usual and component.startswith(_OTHERS):
             return max(usual, WARN)
         return usual
+
+    @property
+    def is_raised(self) -> bool:
+        """Whether everything is written."""
+        return self._raised is not None
+
+    def raise_all(self, for_seconds: float) -> None:
+        """Write everything that any component says, whatever level it has.
+
+        Args:
+            for_seconds: then each has its own level again.
+        """
+        self.lower_all()
+        timer = None
+        if self._clock is not None:
+            timer = self._clock.callLater(for_seconds, self.lower_all)
+        self._raised = Switched("debug", timer)
+        self._known.clear()
+
+    def lower_all(self) -> None:
+        """Give each component its own level again; may be called twice."""
+        raised, self._raised = self._raised, None
+        _cancel(raised)
+        self._known.clear()
 
     def configure(self, usual: str, components: Mapping[str, str]) -> bool:
         """Take a changed configuration; tell whether it is another one."""
@@ -113,9 +142,7 @@ class Levels:
         Raises:
             ValueError: too many are switched already.
         """
-        before = self._switched.pop(component, None)
-        if before is not None and before.timer is not None and before.timer.active():
-            before.timer.cancel()
+        _cancel(self._switched.pop(component, None))
         self._known.clear()
         if level is None:
             return
@@ -139,17 +166,31 @@ class Levels:
         return dict(self._configured)
 
     def switched(self) -> dict[str, tuple[str, float | None]]:
-        """Return levels set by switch, by component, and the seconds they have left."""
+        """Return levels that hold at present, by component, and their seconds left.
+
+        While everything is written, that is every component that has a level.
+        """
         now = 0.0 if self._clock is None else self._clock.seconds()
+        found = dict(self._switched)
+        if self._raised is not None:
+            names = {"", *self._configured, *self._switched}
+            found |= dict.fromkeys(names, self._raised)
         return {
             component: (
                 one.level,
                 None if one.timer is None else max(0.0, one.timer.getTime() - now),
             )
-            for component, one in sorted(self._switched.items())
+            for component, one in sorted(found.items())
         }
 
     def stop(self) -> None:
         """Release timers; may be called twice."""
+        self.lower_all()
         for component in list(self._switched):
             self.switch(component, None)
+
+
+def _cancel(switched: Switched | None) -> None:
+    if switched is None or switched.timer is None or not switched.timer.active():
+        return
+    switched.timer.cancel()

@@ -111,11 +111,11 @@ class ProcessLog:
 
     def toggle_debug(self) -> None:
         """Write everything for a while, or stop doing so."""
-        if "" in self.levels.switched():
-            self.levels.switch("", None)
+        if self.levels.is_raised:
+            self.levels.lower_all()
             _LOG.info("the log level is as configured again")
         else:
-            self.levels.switch("", "debug", DEBUG_SECONDS)
+            self.levels.raise_all(DEBUG_SECONDS)
             _LOG.info(
                 "everything is logged for {minutes:.0f} minutes",
                 minutes=DEBUG_SECONDS / 60,

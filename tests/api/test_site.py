@@ -271,6 +271,30 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual(status(self.wire.value()), 403)
         self.assertNotIn(b"Server:", self.wire.value())
 
+    def ask(self, target, host=b"localhost"):
+        self.connect()
+        head = b"GET %s HTTP/1.1\r\nHost: %s\r\n\r\n" % (target, host)
+        self.channel.dataReceived(head)
+        return self.wire.value()
+
+    def test_a_target_may_name_the_server(self):
+        for target in (
+            b"http://localhost:8080/livez",
+            b"HTTP://127.0.0.1/livez?x=1",
+            b"https://[::1]:8080/livez",
+        ):
+            self.assertEqual(status(self.ask(target)), 200, target)
+        self.assertEqual(status(self.ask(b"http://localhost?x=/nowhere")), 200)
+
+    def test_the_server_that_a_target_names_stands_above_the_header(self):
+        target = b"http://%s/api/mapping/list"
+        self.assertEqual(status(self.ask(target % b"localhost", b"evil.example")), 200)
+        self.assertEqual(status(self.ask(target % b"evil.example", b"localhost")), 403)
+
+    def test_a_target_without_a_server_is_no_path(self):
+        for target in (b"http:///livez", b"ftp://localhost/livez", b"http://u@/livez"):
+            self.assertEqual(status(self.ask(target)), 404, target)
+
     def test_old_clients_and_closing_ones_are_closed(self):
         for request in (
             b"GET /livez HTTP/1.0\r\n\r\n",

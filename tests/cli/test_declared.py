@@ -1,8 +1,15 @@
 """Files of declared mappings."""
 
+import warnings
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from gateway.cli.declared import declared_of, declared_yaml, parse_declared
+from gateway.cli.declared import (
+    body_of,
+    declared_of,
+    declared_yaml,
+    parse_declared,
+)
 from gateway.errors import ConfigError
 from tests.cli.fake_gateway import row
 
@@ -96,6 +103,18 @@ class ExportTests(SynchronousTestCase):
             parse_declared(text, "maps.yaml")
         [problem] = caught.exception.problems
         self.assertIn("line 3: target_host: 'a b' is neither a host name", problem)
+
+    def test_nothing_is_said_on_standard_error(self):
+        networks = ["10.0.0.0/8"]
+        found = declared_of(row(80, access_ips=networks, trusted_proxies=networks))
+        odd = declared_of(row(81, protocol="of-old"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            self.assertIn("10.0.0.0/8", declared_yaml([found, odd]))
+            self.assertEqual(body_of(found)["trusted_proxies"], networks)
+            self.assertEqual(body_of(odd)["protocol"], "of-old")
+            # also where nobody thought of it
+            found.model_dump(mode="json")
 
     def test_nothing_to_write(self):
         self.assertEqual(parse_declared(declared_yaml([]), "maps.yaml"), [])

@@ -55,6 +55,32 @@ class EveryCommandTests(SynchronousTestCase):
         for code in Exit:
             self.assertIn(f"  {int(code)}  ", shown)
 
+    def test_every_config_has_a_short_form(self):
+        for names, command in commands():
+            for parameter in command.params:
+                if "--config" in parameter.opts:
+                    self.assertIn("-c", parameter.opts, names)
+
+    def test_a_long_option_with_one_hyphen_is_named_whole(self):
+        for words in (
+            "events -follow",
+            "map list -json",
+            "server -config gw.yaml",
+            "logs -level=warn",
+            "logs level -json",
+            "agent -token-file x",
+        ):
+            result = run(*words.split())
+            self.assertEqual(result.exit_code, Exit.USAGE, words)
+            option = next(word for word in words.split() if word[0] == "-")
+            option = option.partition("=")[0]
+            self.assertIn(f"No such option: {option}.", result.stderr)
+            self.assertIn(f"two hyphens: -{option}\n", result.stderr)
+
+    def test_short_options_in_a_row_and_words_behind_two_hyphens_stay(self):
+        for words in ("logs -fn5 --timeout x", "backup -- -force"):
+            self.assertNotIn("hyphens", run(*words.split()).output)
+
     def test_options_of_one_hyphen(self):
         """The agent and the proxy are also called as their forerunners were."""
         self.assertEqual(run("proxy", "-version").stdout, f"gotunnel {__version__}\n")

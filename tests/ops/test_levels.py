@@ -52,6 +52,24 @@ class LevelsTests(SynchronousTestCase):
         self.assertEqual(RANK["debug"], self.levels.least("twisted.web"))
         self.assertEqual(RANK["warn"], self.levels.least("gateway.net"))
 
+    def test_everything_is_raised_whatever_has_a_level_of_its_own(self):
+        self.levels.switch("gateway.api", "error")
+        self.levels.raise_all(60)
+        for name in ("gateway.net.tls", "gateway.api", "twisted.web", ""):
+            self.assertEqual(RANK["debug"], self.levels.least(name), name)
+        names = ("", "gateway.api", "gateway.net")
+        self.assertEqual(dict.fromkeys(names, ("debug", 60)), self.levels.switched())
+        self.clock.advance(60)
+        self.assertEqual(RANK["warn"], self.levels.least("gateway.net.tls"))
+        self.assertEqual({"gateway.api": ("error", None)}, self.levels.switched())
+
+    def test_what_was_raised_is_lowered_once(self):
+        self.levels.raise_all(60)
+        self.levels.raise_all(60)
+        self.levels.stop()
+        self.assertFalse(self.levels.is_raised)
+        self.assertEqual([], self.clock.getDelayedCalls())
+
     def test_twisted_speaks_at_its_own_level_if_it_has_one(self):
         self.assertEqual(RANK["warn"], self.levels.least("twisted.web"))
         self.levels.switch("twisted", "info")

@@ -110,6 +110,15 @@ class ProcessLogTests(SynchronousTestCase):
         self.assertFalse(self.log.configure(lambda: ("warn", {"gateway.net": "debug"})))
         self.assertEqual(2, len(events))
 
+    def test_everything_means_components_with_a_level_of_their_own_too(self):
+        self.levels.configure("info", {"gateway.net": "error"})
+        self.log.toggle_debug()
+        self.say.debug("one")
+        self.log.toggle_debug()
+        self.say.warn("two")
+        self.assertIn("one", self.messages(self.log))
+        self.assertNotIn("two", self.messages(self.log))
+
     def test_everything_is_written_for_a_while(self):
         self.log.toggle_debug()
         self.say.debug("one")
