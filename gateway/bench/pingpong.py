@@ -20,63 +20,56 @@ _SEQUENCE: Final = 8  # bytes
 _clock = time.perf_counter
 
 
-class Check:
-    """Messages of one connection, each unlike any other, and whether they return."""
-
-    __slots__ = ("_arrived", "_number", "message")
-
-    def __init__(self) -> None:
-        self._number = 0
-        self.message = b""
-        self._arrived = bytearray()
-
-    def next(self, size: int) -> bytes:
-        """Return a new message: its number and random bytes."""
-        number = self._number.to_bytes(_SEQUENCE, "big")
-        self._number += 1
-        self.message = number + os.urandom(size - _SEQUENCE)
-        self._arrived.clear()
-        return self.message
-
-    def take(self, piece: memoryview) -> None:
-        """Note a part of the echo."""
-        self._arrived += piece
-
-    def fault(self) -> str:
-        """Return where the echo is not the message, empty if it is."""
-        if self._arrived == self.message:
-            return ""
-        place = next(
-            place
-            for place in range(len(self.message))
-            if self._arrived[place] != self.message[place]
-        )
-        return (
-            f"message {self._number - 1}: byte {place} of {len(self.message)} is "
-            f"{self._arrived[place]:#04x} instead of {self.message[place]:#04x}"
-        )
-
-
 class Lane:
     """One connection.
 
     Attributes:
         at: when the message under way was sent; 0 while none is.
+        fault: where its echo differs from it; empty = nowhere so far.
         got: bytes of its echo that have come.
+        message: the message under way.
+        number: how many messages were sent before it.
         unsent: what the socket did not take of it.
-        check: compares the echo; None = its length alone counts.
     """
 
-    __slots__ = ("at", "check", "got", "recv_into", "send", "sock", "unsent")
+    __slots__ = ("at", "fault", "got", "message", "number", "recv_into", "send",
+                 "sock", "unsent")  # fmt: skip
 
-    def __init__(self, sock: socket.socket, check: Check | None) -> None:
+    def __init__(self, sock: socket.socket, message: bytearray) -> None:
         self.sock = sock
         self.send = sock.send
         self.recv_into = sock.recv_into
-        self.check = check
+        self.message = message
+        self.number = -1
         self.at = 0.0
+        self.fault = ""
         self.got = 0
         self.unsent = memoryview(b"")
+
+    def begin(self, message: bytearray) -> None:
+        """Take a new message."""
+        self.message = message
+        self.number += 1
+        self.got = 0
+        self.fault = ""
+
+    def compare(self, piece: memoryview) -> None:
+        """Take a part of the echo."""
+        # a bytearray on the left compares as fast as memory goes
+        wanted = self.message[self.got : self.got + len(piece)]
+        if wanted != piece and not self.fault:
+            self.fault = self._difference(wanted, piece)
+        self.got += len(piece)
+
+    def _difference(self, wanted: bytearray, piece: memoryview) -> str:
+        pairs = enumerate(zip(wanted, piece, strict=False), self.got)
+        for place, (sent, came) in pairs:
+            if sent != came:
+                return (
+                    f"message {self.number}: byte {place} of {len(self.message)} is "
+                    f"{came:#04x} instead of {sent:#04x}"
+                )
+        return ""  # it is longer
 
 
 class PingPong:
@@ -92,14 +85,13 @@ class PingPong:
         watch: Watch,
     ) -> None:
         self._size = size
-        self._message = memoryview(os.urandom(size))
+        self._numbered = checked
+        self._message = bytearray(os.urandom(size))
         self._tally = tally
         self._watch = watch
         self._room = new_room()
         self._poll = new_poll()
-        self._lanes = {
-            sock.fileno(): Lane(sock, Check() if checked else None) for sock in sockets
-        }
+        self._lanes = {sock.fileno(): Lane(sock, self._message) for sock in sockets}
         self._turns = count()  # keeps lanes with the same time apart
         self._resting: list[tuple[float, int, Lane]] = []
 
@@ -138,9 +130,7 @@ class PingPong:
         if not count:
             self._lose(lane, "the connection was closed")
             return
-        if lane.check is not None:
-            lane.check.take(self._room[:count])
-        lane.got += count
+        lane.compare(self._room[:count])
         if lane.got >= self._size:
             self._arrived(lane)
         elif not lane.at:
@@ -153,20 +143,18 @@ class PingPong:
             tally.failed += 1
             self._lose(lane, "more bytes came back than were sent")
             return
-        fault = lane.check.fault() if lane.check is not None else ""
-        if fault:
+        if lane.fault:
             tally.failed += 1
-            tally.note(fault)
+            tally.note(lane.fault)
         else:
             tally.latencies.recent.append(now - lane.at)
             tally.messages += 1
             tally.size_bytes += self._size
         tally.seconds = now - self._watch.started
         lane.at = 0.0
-        lane.got = 0
         if now >= self._watch.until:
             self._drop(lane)
-        elif lane.check is not None:
+        elif self._numbered:
             turn = next(self._turns)
             heapq.heappush(self._resting, (now + PAUSE_SECONDS, turn, lane))
         else:
@@ -185,20 +173,23 @@ class PingPong:
                 self._guarded_send(lane, _clock())
 
     def _guarded_send(self, lane: Lane, now: float) -> None:
-        message = self._message
-        if lane.check is not None:
-            message = memoryview(lane.check.next(self._size))
+        lane.begin(self._next(lane.number + 1) if self._numbered else self._message)
         lane.at = now
         try:
-            sent = lane.send(message)
+            sent = lane.send(lane.message)
         except BlockingIOError:
             sent = 0
         except OSError as error:
             self._lose(lane, error.strerror or str(error))
             return
         if sent < self._size:
-            lane.unsent = message[sent:]
+            lane.unsent = memoryview(lane.message)[sent:]
             self._poll.modify(lane.sock.fileno(), READABLE | WRITABLE)
+
+    def _next(self, number: int) -> bytearray:
+        """Return a message unlike any other: its number and random bytes."""
+        start = number.to_bytes(_SEQUENCE, "big")
+        return bytearray(start + os.urandom(self._size - _SEQUENCE))
 
     def _push(self, lane: Lane) -> None:
         try:

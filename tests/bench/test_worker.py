@@ -133,11 +133,24 @@ class OddServerTests(WorkerCase):
                 sock.sendall(changed)
 
         port = self.odd(corrupt)
-        tally = self.perform(port, Kind.CHECKED, connections=1, stop_at=2048)
-        self.assertEqual((tally.failed, tally.lost), (1, 0))
-        self.assertIn("message 1: byte 500 of 1024 is 0x", tally.fault)
-        tally = self.perform(port, Kind.ECHO, connections=1)
-        self.assertTrue(tally.sound)
+        for kind in (Kind.CHECKED, Kind.ECHO):
+            tally = self.perform(port, kind, connections=1, stop_at=2048)
+            self.assertEqual((tally.failed, tally.lost), (1, 0), kind)
+            self.assertIn("message 1: byte 500 of 1024 is 0x", tally.fault)
+
+    def test_a_wrong_byte_far_behind_is_found(self):
+        size, place = 1 << 20, (1 << 20) - 1
+
+        def corrupt(sock):
+            greeted(sock)
+            for message in messages(sock, size):
+                sock.sendall(message[:place] + bytes([message[place] ^ 1]))
+
+        port = self.odd(corrupt)
+        for kind in (Kind.CHECKED, Kind.ECHO):
+            tally = self.perform(port, kind, connections=1, size=size)
+            self.assertEqual((tally.messages, tally.lost), (0, 0), kind)
+            self.assertIn(f"message 0: byte {place} of {size} is 0x", tally.fault)
 
     def test_a_late_echo_is_not_the_right_one(self):
         def late(sock):
