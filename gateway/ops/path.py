@@ -243,7 +243,7 @@ def _rate(direction: str, measured: tuple[int, float] | None) -> Finding:
         )
     size, seconds = measured
     rate = size / max(seconds, 1e-6)
-    words = f"{rate / 1e6:.1f} MB/s {direction} ({size >> 10} KiB in {seconds:.2f} s)"
+    words = f"{rate / 1e6:.1f} MB/s {direction} ({size >> 10} KiB in {_span(seconds)})"
     if rate >= SLOW_RATE:
         return good("path", words)
     return Finding(
@@ -253,3 +253,7 @@ def _rate(direction: str, measured: tuple[int, float] | None) -> Finding:
         "look for what is slow, or full, on the way",
         f"{SLOW_RATE / 1e6:g} MB/s or more",
     )
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
