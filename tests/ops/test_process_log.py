@@ -18,6 +18,7 @@ from gateway.ops.process_log import DEBUG_SECONDS, ProcessLog, open_process_log
 from gateway.ops.recent import Wanted
 from tests.ops.test_access_log import VISIT
 
+absolute = os.path.abspath
 SETTINGS = gateway_log_settings(GatewayConfig())
 
 
@@ -46,7 +47,7 @@ class PlaceTests(SynchronousTestCase):
     def test_the_configured_file_comes_before_twistds(self):
         self.choose("gw.log", logfile="twistd.log")
         self.choose(None, logfile="other.log")
-        self.assertEqual(["gw.log", "other.log"], self.opened)
+        self.assertEqual([absolute("gw.log"), absolute("other.log")], self.opened)
 
     def test_the_foreground_logs_to_standard_output(self):
         self.choose(None, nodaemon=1)
@@ -56,7 +57,7 @@ class PlaceTests(SynchronousTestCase):
     def test_a_daemon_logs_to_a_file(self):
         self.choose(None)
         self.choose(None, logfile="-")
-        self.assertEqual(["twistd.log", "twistd.log"], self.opened)
+        self.assertEqual([absolute("twistd.log")] * 2, self.opened)
 
     def test_a_file_that_cannot_be_written_is_for_the_operator(self):
         def open_log(path, max_bytes, keep):
@@ -64,7 +65,9 @@ class PlaceTests(SynchronousTestCase):
 
         self.patch(process_log, "open_log", open_log)
         fault = self.assertRaises(OperatorError, self.choose, "gw.log")
-        self.assertEqual("log file gw.log: Permission denied", str(fault))
+        self.assertEqual(
+            f"log file {absolute('gw.log')}: Permission denied", str(fault)
+        )
 
 
 class ProcessLogTests(SynchronousTestCase):
