@@ -21,6 +21,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
+from gateway.metrics.tallies import Tally
 from gateway.mux.stream import Ending, StreamRequest
 from gateway.policy.backlogs import Flow
 from gateway.policy.bans import Ban
@@ -471,39 +472,145 @@ class INetwork(Interface):
         """
 
 
-class IStream(Interface):
+class IJoinedFlow(Interface):
+    """The flow to a target, joined to the socket of the visitor it was opened for.
+
+    It writes what comes from the target straight to that socket, and pauses it while
+    the target's side is full.
+    """
+
+    received: int = Attribute("bytes from the target for the visitor")
+    over: bool = Attribute("whether only the last bytes are being flushed")
+    waits_for: str | None = Attribute("one of `gateway.metrics.tallies.CAUSES`")
+
+    def write(data: bytes | memoryview) -> None:
+        """Send the visitor's bytes; what is kept is copied."""
+
+    def near_finished() -> None:
+        """Half-close behind what was written: the visitor sends nothing more."""
+
+    def near_lost(*, in_order: bool) -> bool:
+        """End the flow, because the visitor's socket is gone.
+
+        Args:
+            in_order: both directions of that socket had ended.
+
+        Returns:
+            Whether nothing remains; else `flow_ended` follows when nothing does.
+        """
+
+    def abort(reason: int, why: str) -> None:
+        """End it at once, at both ends.
+
+        Args:
+            reason: a reason of `gateway.wire.frames`, for the far end of a link.
+            why: the same for people.
+        """
+
+    def flows() -> tuple[Flow, ...]:
+        """Return what waits for the visitor and for the target."""
+
+
+class IUpstreamRequest(Interface):
+    """The connection that a flow is asked for."""
+
+    mapping: Mapping = Attribute("leads to the target")
+    id: str = Attribute("what the logs of both ends call it")
+    visitor: str = Attribute("address and port of the visitor")
+    balancer: str | None = Attribute("the same of who forwards it; None = nobody")
+    hops: int = Attribute("how often what it carries has passed this gateway")
+    started_at: float = Attribute("monotonic seconds of its accept")
+
+
+class ICarrier(Interface):
+    """Whoever carries a flow to its target; today an agent's link."""
+
+    agent: str = Attribute("name of the agent")
+    tally: Tally = Attribute("counts what it has carried")
+    buckets: tuple[Bucket, Bucket] | None = Attribute("all its bytes pass, in and out")
+
+
+class IUpstreamTaker(Interface):
+    """Whoever a flow is opened for: the visitor's side.
+
+    `flow_begun`, then `flow_opened`, then `flow_ended`; each at most once.  Or
+    `flow_failed`, and nothing else.
+    """
+
+    transport: IByteTransport = Attribute("the visitor's socket; paused until then")
+    sent: int = Attribute("bytes that the visitor has sent")
+    address: str = Attribute("whose it is: an IPv4 address or an IPv6 /64")
+    far: Any = Attribute("the flow while it is joined, set by it; else None")
+
+    def close_after_flush(linger: Any) -> None:
+        """Close the visitor's socket, as `gateway.relay.linger` does."""
+
+    def count_sent(count: int) -> None:
+        """Count bytes of the visitor that did not pass through its protocol."""
+
+    def flow_carried(carrier: ICarrier) -> None:
+        """Learn who carries the flow, before any byte of it."""
+
+    def flow_begun(flow: IJoinedFlow) -> None:
+        """Write into the flow from now on; its target is not confirmed yet.
+
+        Args:
+            flow: writes what comes from the target to `transport`.
+        """
+
+    def flow_opened() -> None:
+        """The target is reached."""
+
+    def flow_failed(stage: str, why: str) -> None:
+        """There will be no flow.
+
+        Args:
+            stage: what it failed at, one of `gateway.metrics.tallies.FAULTS`.
+            why: for people.
+        """
+
+    def flow_ended(why: str, *, whole: bool) -> None:
+        """The flow is over; the visitor's socket is closed or being flushed.
+
+        Args:
+            why: for people.
+            whole: both sides had finished, and neither broke.
+        """
+
+
+class IUpstream(Interface):
+    """Whatever reaches a target: an agent's links, or a dial from here."""
+
+    def open(request: IUpstreamRequest, taker: IUpstreamTaker) -> IAttempt:
+        """Open a flow to the target of a connection, and join it to its visitor.
+
+        Args:
+            request: what is asked for.
+            taker: told how it goes, perhaps before this returns.
+
+        Returns:
+            What gives it up, as long as neither a flow has begun nor `flow_failed`
+            been called.
+        """
+
+
+class IStream(IJoinedFlow):
     """A stream of a link, for whoever opened it or dials for it."""
 
     sent: int = Attribute("bytes from the near socket handed to the link")
-    received: int = Attribute("bytes from the link handed to the near socket")
-    over: bool = Attribute("whether it has ended")
-    waits_for: str | None = Attribute("what its bytes wait for here; None = nothing")
 
     def attach(near: Any) -> None:
         """Confirm the target, which is reached, and let bytes flow.
 
         Args:
-            near: the protocol of its socket, a `relay.near.NearProtocol`.
+            near: the protocol of its socket, a `relay.near.Near`.
         """
 
     def refuse(status: int) -> None:
         """Answer that the target cannot be reached."""
 
-    def write(data: bytes | memoryview) -> None:
-        """Send bytes, or keep them and pause the near socket.
-
-        Args:
-            data: a view need be good during this call only.
-        """
-
-    def kill(reason: int, why: str) -> None:
-        """End it at once, at both ends."""
-
     def break_off(why: str) -> None:
         """End it at once for what it holds."""
-
-    def flows() -> tuple[Flow, ...]:
-        """Return what waits for the near socket's peer and for the link."""
 
 
 class IStreamListener(Interface):
@@ -538,7 +645,7 @@ class ILink(Interface):
         """Ask the far end for a target on behalf of a visitor.
 
         Args:
-            near: the protocol of the visitor's socket, a `relay.near.NearProtocol`.
+            near: the protocol of the visitor's socket, a `relay.near.Near`.
             listener: told of the life of the stream.
             request: what it is for.
 

@@ -291,7 +291,7 @@ class TargetDial:
 
     def _broken(self, failure: Failure) -> None:
         self._targets.log.failure("a target could not be joined", failure=failure)
-        self._stream.kill(frames.ABORTED, "internal error")
+        self._stream.abort(frames.ABORTED, "internal error")
 
     def stream_opened(self, stream: IStream) -> None:
         """Agents answer; nobody answers them."""

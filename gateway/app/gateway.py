@@ -41,6 +41,7 @@ from gateway.link.factory import LinkFactory
 from gateway.metrics.tallies import Stalls
 from gateway.net.local import is_local
 from gateway.net.network import Network
+from gateway.net.sockets import is_bound
 from gateway.ops.activity import activity_of
 from gateway.ops.certificates import CertificateWatch
 from gateway.ops.events import Events
@@ -54,12 +55,15 @@ from gateway.ops.slices import JUDGE, Slices
 from gateway.ops.vitals import LoopLag
 from gateway.policy.access import OwnPorts, TargetRules
 from gateway.policy.budget import Budget
+from gateway.policy.hops import Hops
 from gateway.policy.limits import Slots
 from gateway.policy.visitors import Addresses
 from gateway.relay.deadlines import Deadlines
 from gateway.relay.dial import Dialer
 from gateway.relay.memory import MemoryWatch
+from gateway.relay.upstream import DirectUpstream
 from gateway.server.bans import BanTable
+from gateway.server.connection import ConnectionContext
 from gateway.server.credentials import Credentials
 from gateway.server.kept_ports import KeptPorts
 from gateway.server.links import Links
@@ -72,6 +76,8 @@ from gateway.server.routing import Router
 from gateway.server.sampling import Sampler
 from gateway.server.service import GatewayParts, GatewayService
 from gateway.server.traffic import Traffic
+from gateway.server.upstreams import AgentUpstream
+from gateway.server.visit_log import VisitLog
 from gateway.store.sqlite import SQLiteMappingStore
 from gateway.texts import Language, Texts
 
@@ -182,16 +188,15 @@ def build_gateway(
         own_ports=own.refusal,
         timeout_seconds=config.direct.dial_timeout,
     )
+    hops = Hops(is_bound)
+    agents = AgentUpstream(
+        reactor, network, links, own, texts, config.tunnel.open_timeout
+    )
     router = Router(
-        reactor,
-        links,
-        dialer,
-        own,
-        texts,
-        config.tunnel.open_timeout,
+        ConnectionContext(VisitLog(texts, log.access), hops, links.linger, events.emit),
+        agents,
+        DirectUpstream(dialer, hops, links.linger),
         world.random_bytes(4).hex(),
-        log.access,
-        events.emit,
     )
     mappings = Mappings(
         reactor,
@@ -327,7 +332,7 @@ def build_gateway(
                 log=log,
                 links=links,
                 link_factory=link_factory,
-                router=router,
+                agents=agents,
                 credentials=credentials,
                 bans=bans,
                 dialer=dialer,

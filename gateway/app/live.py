@@ -34,7 +34,7 @@ from gateway.server.credentials import Credentials
 from gateway.server.links import Links
 from gateway.server.mappings import Mappings
 from gateway.server.recorder import Recorder
-from gateway.server.routing import Router
+from gateway.server.upstreams import AgentUpstream
 
 _LOG = Logger()
 Commit = Callable[[], object]
@@ -68,7 +68,7 @@ class Running:
     log: ProcessLog
     links: Links
     link_factory: LinkFactory
-    router: Router
+    agents: AgentUpstream
     credentials: Credentials
     bans: BanTable
     dialer: Dialer
@@ -130,7 +130,7 @@ class _Live:
         def commit() -> None:
             running.links.configure(settings)
             running.link_factory.configure(link)
-            running.router.openings.configure(settings.open_timeout)
+            running.agents.openings.configure(settings.open_timeout)
 
         return commit
 

@@ -2,32 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Final
+from typing import Final, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
-    IProtocolFactory,
     IReactorTime,
 )
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
-from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from gateway.config.places import HostPort
-from gateway.interfaces import IAttempt, IListening, INetwork
+from gateway.interfaces import IListening, INetwork, IUpstreamRequest
+from gateway.net.sockets import is_bound
+from gateway.policy.hops import Hops
+from gateway.policy.mapping import Mapping, Target
 from gateway.relay.dial import Dialer
 from gateway.relay.linger import Linger
-from gateway.relay.pair import DirectVisitor
+from gateway.relay.pair import DirectTarget
+from gateway.relay.upstream import DirectUpstream
+from gateway.relay.visitor import Visitor
 
 STOP_SECONDS: Final = 5.0
 
 
+@implementer(IUpstreamRequest)
+class Forwarded(Visitor):
+    """One connection of a forwarder."""
+
+    log = Logger()
+    id = ""
+    balancer = None
+    hops = 0
+    started_at = 0.0
+    __slots__ = ("_forwarder", "_why", "mapping", "visitor")
+
+    def __init__(self, forwarder: Forwarder, linger: Linger, who: str) -> None:
+        super().__init__(linger)
+        self._forwarder = forwarder
+        self._why = ""
+        self.mapping = forwarder.mapping
+        self.visitor = who
+
+    def connectionMade(self) -> None:
+        """Ask for the target; the visitor waits, paused."""
+        self.transport.pauseProducing()
+        self.ask(self._forwarder.upstream, self)
+
+    def reached(self) -> None:
+        """Log that the target is reached."""
+        self.log.info(
+            "connection opened: {who} to {target}",
+            who=self.visitor,
+            target=HostPort(self.mapping.target_host, self.mapping.target_port),
+        )
+
+    def missed(self, stage: str, why: str) -> None:
+        """Remember why there is no flow."""
+        self._why = why
+
+    def parted(self, why: str, *, whole: bool) -> None:
+        """Remember how the flow has ended."""
+        self._why = why
+
+    def left(self) -> None:
+        """Log how the connection has ended."""
+        self.log.info(
+            "connection closed: {who}: {why}, {sent} bytes sent, {received} received",
+            who=self.visitor,
+            why=self._why,
+            sent=self.sent,
+            received=self.received,
+        )
+        self._forwarder.left(self)
+
+    def close(self, why: str) -> None:
+        """End it: what was taken already is still delivered, the rest is not.
+
+        A visitor whose target is not reached yet is reset.
+        """
+        if self.flow is None or self.gone:
+            self.abort(why)
+        else:
+            cast(DirectTarget, self.flow).close(why)
+
+
 class Forwarder(Factory):
-    """Serve one listening place."""
+    """Serve one listening place.
+
+    Attributes:
+        upstream: reaches the target.
+        mapping: what leads to it.
+    """
 
     noisy = False
     log = Logger()
@@ -44,12 +112,17 @@ class Forwarder(Factory):
             target: what visitors are taken to.
         """
         self._clock = clock
-        self._dialer = dialer
         self._place = place
-        self._target = target
         self._linger = Linger(clock)
+        self.upstream = DirectUpstream(dialer, Hops(is_bound), self._linger)
+        self.mapping = Mapping(
+            port=place.port,
+            targets=(Target(host=target.host, port=target.port, use_tunnel=False),),
+            created_at=0,
+            updated_at=0,
+        )
         self._listening: IListening | None = None
-        self._visitors: set[DirectVisitor] = set()
+        self._visitors: set[Forwarded] = set()
         self._patience: IDelayedCall | None = None
         self._emptied: Deferred[None] | None = None
 
@@ -65,34 +138,15 @@ class Forwarder(Factory):
         port: int = getattr(listening.getHost(), "port", self._place.port)
         return HostPort(self._place.host, port)
 
-    def buildProtocol(self, addr: IAddress | None) -> DirectVisitor:
+    def buildProtocol(self, addr: IAddress | None) -> Forwarded:
         """Return the protocol of a new visitor."""
         who = f"{getattr(addr, 'host', '?')}:{getattr(addr, 'port', '?')}"
-        visitor = DirectVisitor(
-            self._dial, self._linger, partial(self._joined, who), lambda why: left(why)
-        )
-        left = partial(self._left, visitor, who)
+        visitor = Forwarded(self, self._linger, who)
         self._visitors.add(visitor)
         return visitor
 
-    def _dial(
-        self, factory: IProtocolFactory, failed: Callable[[Failure], None]
-    ) -> IAttempt:
-        return self._dialer.reach(*self._target, factory, failed)
-
-    def _joined(self, who: str) -> None:
-        self.log.info(
-            "connection opened: {who} to {target}", who=who, target=self._target
-        )
-
-    def _left(self, visitor: DirectVisitor, who: str, why: str) -> None:
-        self.log.info(
-            "connection closed: {who}: {why}, {sent} bytes sent, {received} received",
-            who=who,
-            why=why,
-            sent=visitor.sent,
-            received=visitor.received,
-        )
+    def left(self, visitor: Forwarded) -> None:
+        """Forget a connection that is over."""
         self._visitors.discard(visitor)
         if not self._visitors and self._emptied is not None:
             self._finish()

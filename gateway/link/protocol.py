@@ -35,7 +35,7 @@ from gateway.mux.stream import Stream, StreamEnd, StreamRequest
 from gateway.policy.addresses import join_host_port
 from gateway.policy.budget import Budget
 from gateway.relay.linger import Linger
-from gateway.relay.near import NearProtocol
+from gateway.relay.near import Near
 from gateway.wire import frames
 from gateway.wire.hello import Hello, HelloAck, Register, RegisterAck
 from gateway.wire.messages import Goaway
@@ -534,13 +534,13 @@ class LinkProtocol(Protocol):
         for stream in list(self._heavy):
             if stream is fullest or stream.unsent > high:
                 self._heavy.discard(stream)
-                stream.kill(frames.OVER_LIMIT, "too slow for a link without credit")
+                stream.abort(frames.OVER_LIMIT, "too slow for a link without credit")
 
     # -- what the owner does -----------------------------------------------------------
 
     def open(
         self,
-        near: NearProtocol,
+        near: Near,
         listener: IStreamListener,
         request: StreamRequest,
     ) -> StreamTransport:

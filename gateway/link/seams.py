@@ -20,7 +20,7 @@ class LinkedStream(Protocol):
     def go_on(self) -> None:
         """Send what waits, now that the link has room."""
 
-    def kill(self, reason: int, why: str) -> None:
+    def abort(self, reason: int, why: str) -> None:
         """End the stream at once, at both ends."""
 
 

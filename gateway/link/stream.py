@@ -14,7 +14,7 @@ from gateway.metrics.tallies import LINK, MEMORY, TARGET, VISITOR, WINDOW
 from gateway.mux.stream import Ending, State, Stream
 from gateway.policy.backlogs import Flow
 from gateway.relay.flows import flows_of_stream
-from gateway.relay.near import NearProtocol
+from gateway.relay.near import Near
 from gateway.wire import frames
 from gateway.wire.messages import OpenRequest
 
@@ -63,7 +63,7 @@ class StreamTransport:
         self._link = link
         self._rules = link.rules
         self._listener = listener
-        self._near: NearProtocol | None = None
+        self._near: Near | None = None
         self._tail: deque[bytes | memoryview] = deque()
         self._held: list[bytes] = []
         self._finishing = False
@@ -178,11 +178,11 @@ class StreamTransport:
 
     def break_off(self, why: str) -> None:
         """End the stream at once for what it holds."""
-        self.kill(frames.OVER_LIMIT, why)
+        self.abort(frames.OVER_LIMIT, why)
 
     # -- near socket ---------------------------------------------------------
 
-    def join(self, near: NearProtocol) -> None:
+    def join(self, near: Near) -> None:
         """Take a visitor, whose early bytes may follow the request."""
         self._near = near
         near.far = self
@@ -190,7 +190,7 @@ class StreamTransport:
         if self._link.negotiated:
             near.transport.resumeProducing()
 
-    def attach(self, near: NearProtocol) -> None:
+    def attach(self, near: Near) -> None:
         """Confirm the target, which is reached, and let bytes flow."""
         link = self._link
         self._near = near
@@ -214,7 +214,7 @@ class StreamTransport:
             self._rules.answer(self.stream, status)
             self._link.flush()
 
-    def _register(self, near: NearProtocol) -> None:
+    def _register(self, near: Near) -> None:
         pause_mark, resume_mark = self._link.water_marks
         near.transport.pause_mark = pause_mark
         near.transport.resume_mark = resume_mark
@@ -295,18 +295,18 @@ class StreamTransport:
         self._rules.finish(self.stream)
         self._link.flush()
 
-    def near_lost(self, *, in_order: bool) -> None:
+    def near_lost(self, *, in_order: bool) -> bool:
         """The near socket is gone: so is the stream, unless bytes still wait.
 
         A socket whose two directions have ended is gone in order; what it said
         before its FIN goes out all the same.
         """
         self._near = None
-        if in_order and self._finishing:
-            return
-        self.kill(frames.ABORTED, "the near connection was lost")
+        if not (in_order and self._finishing):
+            self.abort(frames.ABORTED, "the near connection was lost")
+        return True
 
-    def kill(self, reason: int, why: str) -> None:
+    def abort(self, reason: int, why: str) -> None:
         """End the stream at once, at both ends."""
         if not self.over:
             self._rules.reset(self.stream, reason, why)
@@ -386,7 +386,7 @@ class StreamTransport:
             near.far = None
             near.transport.unregisterProducer()
             if ending.flush:
-                near.close(self._link.linger)
+                near.close_after_flush(self._link.linger)
             else:
                 near.transport.abortConnection()
         self._listener.stream_ended(self, ending)

@@ -24,8 +24,27 @@ class Far(Seam):
     def near_finished(self) -> None:
         """The near side sends nothing more; it still reads."""
 
-    def near_lost(self, *, in_order: bool) -> None:
-        """The near socket is gone; `in_order` = both its directions had ended."""
+    def near_lost(self, *, in_order: bool) -> bool:
+        """The near socket is gone; `in_order` = both its directions had ended.
+
+        Returns:
+            Whether nothing remains that its owner still counts.
+        """
+
+
+class Near(Seam):
+    """The near socket of a stream.
+
+    Attributes:
+        transport: where the far side's bytes are written.
+        far: where bytes go; set by the far side while it is joined.
+    """
+
+    transport: IByteTransport
+    far: Far | None
+
+    def close_after_flush(self, linger: Linger) -> None:
+        """Close the socket; the far side is over."""
 
 
 @implementer(IHalfCloseableProtocol, IViewReceiver)
@@ -76,8 +95,8 @@ class NearProtocol(Protocol):
     def writeConnectionLost(self) -> None:
         """Nothing to do: it was our own half-close."""
 
-    def close(self, linger: Linger) -> None:
-        """Close after the flush; the stream is over."""
+    def close_after_flush(self, linger: Linger) -> None:
+        """Close the socket; the stream is over."""
         self._linger = linger
         linger.close(self.transport)
 

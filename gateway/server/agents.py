@@ -7,14 +7,15 @@ from typing import Final, NamedTuple
 from typing import Protocol as Seam
 
 from twisted.internet.defer import Deferred
+from zope.interface import implementer
 
-from gateway.interfaces import ILink, IStream, IStreamListener
+from gateway.interfaces import ICarrier, ILink, IStream, IStreamListener
 from gateway.metrics.tallies import Tally
 from gateway.mux.stream import StreamRequest
 from gateway.policy.credentials import AgentScope
 from gateway.policy.links import Recent
 from gateway.policy.rates import Bucket
-from gateway.relay.near import NearProtocol
+from gateway.relay.near import Near
 from gateway.wire.hello import Hello, Register, RegisterAck
 
 REMEMBERED_INSTANCES: Final = 16
@@ -103,6 +104,7 @@ class AgentEvents(Seam):
         """
 
 
+@implementer(ICarrier)
 class AgentLink:
     """A link of an agent, and what the gateway knows of it.
 
@@ -170,7 +172,7 @@ class AgentLink:
         return link.streams + self.recent.weight(moved, now)
 
     def open(
-        self, near: NearProtocol, listener: IStreamListener, request: StreamRequest
+        self, near: Near, listener: IStreamListener, request: StreamRequest
     ) -> IStream:
         """Open a stream for a visitor; see `ILink.open`."""
         return self.link.open(near, listener, request)

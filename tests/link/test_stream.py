@@ -227,18 +227,18 @@ class VisitorTests(SynchronousTestCase):
 
     def test_what_comes_late_from_a_near_socket_is_passed_over(self):
         visitor = self.opened()
-        visitor.stream.kill(frames.KILLED, "enough")
+        visitor.stream.abort(frames.KILLED, "enough")
         self.rig.far.heard()
         visitor.stream.write(b"late")
         visitor.stream.near_finished()
         visitor.stream.go_on()
-        visitor.stream.kill(frames.KILLED, "again")
+        visitor.stream.abort(frames.KILLED, "again")
         visitor.stream.stopProducing()
         self.assertEqual([], self.rig.far.heard())
 
     def test_a_killed_stream_is_aborted_at_both_ends(self):
         visitor = self.opened()
-        visitor.stream.kill(frames.KILLED, "enough")
+        visitor.stream.abort(frames.KILLED, "enough")
         visitor.socket.pump()
         self.assertTrue(visitor.socket.aborted)
         self.assertEqual([frames.RESET], self.rig.far.kinds())

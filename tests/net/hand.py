@@ -11,7 +11,7 @@ from gateway.net.sockets import reset
 from gateway.net.splice import PipePool
 from gateway.net.transports import TCPTransport
 from gateway.relay.linger import Linger
-from gateway.relay.pair import DirectVisitor
+from tests.relay.paired import PairedVisitor
 
 READ_SIZE = 4096
 BUFFER = 16384
@@ -131,7 +131,7 @@ class Joined:
         self.clock = Clock()
         self.linger = Linger(self.clock)
         self.reasons: list[str] = []
-        self.pair = DirectVisitor(
+        self.pair = PairedVisitor(
             self._dial, self.linger, lambda: None, self.reasons.append
         )
         self.transports: list[TCPTransport] = []

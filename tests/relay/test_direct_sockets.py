@@ -16,8 +16,9 @@ from gateway.net.splice import MOST_BYTES
 from gateway.policy.access import TargetRules
 from gateway.relay.dial import Dialer
 from gateway.relay.linger import Linger
-from gateway.relay.pair import FINISHED, DirectVisitor
+from gateway.relay.pair import FINISHED
 from tests.net.real import reactor, until
+from tests.relay.paired import PairedVisitor
 
 WAIT_SECONDS = 10.0
 MEBIBYTE = 1 << 20
@@ -51,7 +52,7 @@ class VisitorFactory(Factory):
         self.waiting = []
 
     def buildProtocol(self, addr):
-        visitor = DirectVisitor(self.dial, self.linger, lambda: None, self.ended)
+        visitor = PairedVisitor(self.dial, self.linger, lambda: None, self.ended)
         self.visitors.append(visitor)
         return visitor
 

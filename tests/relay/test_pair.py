@@ -18,8 +18,10 @@ from zope.interface.verify import verifyObject
 from gateway.errors import RefusedError
 from gateway.interfaces import ISplicing
 from gateway.relay.linger import PROGRESS_SECONDS, Linger
-from gateway.relay.pair import FINISHED, LEFT_EARLY, DirectVisitor
+from gateway.relay.pair import FINISHED
+from gateway.relay.visitor import LEFT_EARLY
 from tests.relay.fakes import FakeNetwork, SocketTransport
+from tests.relay.paired import PairedVisitor
 
 
 class Pair:
@@ -31,7 +33,7 @@ class Pair:
         self.network = FakeNetwork()
         self.joined = 0
         self.reasons: list[str] = []
-        self.visitor = DirectVisitor(
+        self.visitor = PairedVisitor(
             self.dial, self.linger, self.count_joined, self.reasons.append
         )
         self.near = near or SocketTransport()
@@ -140,7 +142,7 @@ class WaitingTests(PairCase):
         def refuse(_factory, failed) -> Any:
             failed(Failure(RefusedError("denied")))
 
-        visitor = DirectVisitor(
+        visitor = PairedVisitor(
             refuse, self.pair.linger, self.pair.count_joined, self.pair.reasons.append
         )
         near = SocketTransport()
@@ -175,7 +177,7 @@ class WaitingTests(PairCase):
             self.far = network.attempts[0].succeed()
             return attempt
 
-        visitor = DirectVisitor(
+        visitor = PairedVisitor(
             reach, self.pair.linger, self.pair.count_joined, self.pair.reasons.append
         )
         near = SocketTransport()

@@ -20,18 +20,22 @@ from gateway.link.factory import LinkFactory
 from gateway.link.protocol import LinkSettings
 from gateway.mux.core import SessionSettings
 from gateway.mux.roles import GATEWAY
+from gateway.net.sockets import is_bound
 from gateway.ops.events import TOPICS, Events
 from gateway.policy.access import OwnPorts, TargetRules
 from gateway.policy.bans import BanSettings
 from gateway.policy.budget import Budget
+from gateway.policy.hops import Hops
 from gateway.policy.limits import Slots
 from gateway.policy.mapping import MappingWish
 from gateway.policy.ports import PublicPorts
 from gateway.policy.visitors import Addresses
 from gateway.relay.deadlines import Deadlines
 from gateway.relay.dial import Dialer
+from gateway.relay.upstream import DirectUpstream
 from gateway.server.bans import BanTable
 from gateway.server.book import MappingSettings
+from gateway.server.connection import ConnectionContext
 from gateway.server.credentials import Credentials
 from gateway.server.kept_ports import KeptPorts
 from gateway.server.link_settings import AdmissionSettings
@@ -41,6 +45,8 @@ from gateway.server.own import OwnPlaces
 from gateway.server.reachability import Reachability
 from gateway.server.register import Registrations
 from gateway.server.routing import Router
+from gateway.server.upstreams import AgentUpstream
+from gateway.server.visit_log import VisitLog
 from gateway.store.memory import MemoryMappingStore
 from gateway.texts import Language, Texts
 from gateway.wire import frames
@@ -366,15 +372,14 @@ class GatewayCase(LogCase):
         )
         self.slots = Slots(connections)
         self.memory = Budget()
+        self.hops = Hops(is_bound)
+        self.visit_log = VisitLog(texts)
+        linger = self.links.linger
         self.router = Router(
-            self.clock,
-            self.links,
-            dialer,
-            self.own,
-            texts,
-            10.0,
+            ConnectionContext(self.visit_log, self.hops, linger, self.happened.emit),
+            AgentUpstream(self.clock, self.network, self.links, self.own, texts, 10.0),
+            DirectUpstream(dialer, self.hops, linger),
             "t",
-            emit=self.happened.emit,
         )
         self.mappings = Mappings(
             self.clock,

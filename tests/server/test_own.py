@@ -6,7 +6,7 @@ from gateway.policy.hops import MOST_HOPS
 from gateway.policy.mapping import MappingWish
 from gateway.policy.visitors import VisitorRules
 from gateway.server.own import OwnPlaces
-from gateway.server.routing import LOOK_UP_SECONDS
+from gateway.server.upstreams import LOOK_UP_SECONDS
 from gateway.wire import frames
 from gateway.wire.messages import decode_open
 from tests.server.rig import API_PORT, LINK_PORT, GatewayCase
@@ -212,7 +212,7 @@ class CircleTests(GatewayCase):
         last.peer_sends(header)
         self.assertTrue(last.aborted)
         host, port = local
-        self.router.hops.note(host, port, "198.51.100.7", -1, 0)
+        self.hops.note(host, port, "198.51.100.7", -1, 0)
         self.visit(10081, local).peer_sends(header)
         ((_, payload),) = agent.heard()
         meta = decode_open(payload).meta
@@ -220,6 +220,19 @@ class CircleTests(GatewayCase):
             ("203.0.113.9:5000", "{}:{}".format(*local), 1),
             (meta["visitor"], meta["peer"], meta["hops"]),
         )
+
+    def test_what_came_with_a_header_waits_for_the_look_up(self):
+        agent = self.agent("far")
+        agent.heard()
+        rules = VisitorRules(trusted_proxies=("192.0.2.1",))
+        self.create(
+            use_tunnel=True, target_host="lan.test", target_port=10080, rules=rules
+        )
+        self.network.at(10080).factory.doStart()
+        visitor = self.visit(source=("192.0.2.1", 4000))
+        visitor.peer_sends(b"PROXY TCP4 203.0.113.9 192.0.2.1 5000 80\r\nearly")
+        self.network.answer("198.51.100.7")
+        self.assertEqual([frames.OPEN, frames.DATA], agent.kinds())
 
     def test_an_agent_is_told_how_often_the_gateway_was_passed(self):
         agent = self.agent()
@@ -236,7 +249,7 @@ class CircleTests(GatewayCase):
         agent = self.agent()
         self.create(10080, use_tunnel=True)
         agent.heard()
-        self.router.hops.note("192.0.2.1", 50000, "198.51.100.7", -1, MOST_HOPS)
+        self.hops.note("192.0.2.1", 50000, "198.51.100.7", -1, MOST_HOPS)
         self.assertTrue(self.visit(10080, ("192.0.2.1", 50000)).aborted)
         self.assertEqual([], agent.heard())
         self.assertEqual(1, len(self.lines("leads back to the mapping")))

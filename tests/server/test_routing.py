@@ -11,7 +11,7 @@ from tests.server.rig import GatewayCase
 from tests.strategies import with_id
 
 
-class TunnelVisitTests(GatewayCase):
+class AgentUpstreamTests(GatewayCase):
     """Visitors that reach their target through an agent."""
 
     def setUp(self):
@@ -177,7 +177,7 @@ class TunnelVisitTests(GatewayCase):
 
     def test_a_visit_that_is_over_is_told_with_its_times(self):
         visits: list[Any] = []
-        self.router.log.access = cast(Any, Namespace(note=visits.append))
+        self.visit_log.access = cast(Any, Namespace(note=visits.append))
         visitor = self.visit()
         self.later(0.5)
         self.peer.says(answer(1))
@@ -202,7 +202,7 @@ class TunnelVisitTests(GatewayCase):
 
     def test_a_visitor_who_is_turned_away_is_told_as_well(self):
         visits: list[Any] = []
-        self.router.log.access = cast(Any, Namespace(note=visits.append))
+        self.visit_log.access = cast(Any, Namespace(note=visits.append))
         self.create(10081, agent="nobody")
         self.visit(10081)
         (visit,) = visits
@@ -230,7 +230,7 @@ class ChinesePhraseTests(GatewayCase):
         self.assertEqual(1, len(self.lines("端口转发已停止")))
 
 
-class DirectVisitTests(GatewayCase):
+class DirectUpstreamTests(GatewayCase):
     """Visitors whose target the gateway dials."""
 
     def setUp(self):

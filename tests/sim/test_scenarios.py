@@ -17,8 +17,8 @@ from gateway.mux.negotiated import Negotiated
 from gateway.mux.session import Session
 from gateway.mux.stream import State
 from gateway.relay.near import NearProtocol
-from gateway.relay.pair import DirectTarget, DirectVisitor
-from gateway.server.routing import DirectVisit, TunnelVisit
+from gateway.relay.pair import DirectTarget
+from gateway.server.connection import Connection
 from gateway.wire.codec import FrameDecoder
 from tests.sim import oracles
 from tests.sim.kernel import FOREVER, Manner
@@ -339,7 +339,7 @@ class LeftoverTests(WorldCase):
     """What a visit leaves behind: nothing that only a collector would find."""
 
     KINDS = (
-        *(TunnelVisit, DirectVisit, DirectVisitor, DirectTarget, NearProtocol),
+        *(Connection, DirectTarget, NearProtocol),
         *(TargetDial, StreamTransport),
     )
 
