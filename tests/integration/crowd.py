@@ -147,7 +147,7 @@ def flood(port, rate):
     """Come, say nothing, and come again."""
     kept: deque[socket.socket] = deque()
     made, begun = 0, time.monotonic()
-    said = begun
+    said, never = begun, threading.Event()
     while True:
         now = time.monotonic()
         # what could not be opened in time is not made up for
@@ -160,7 +160,7 @@ def flood(port, rate):
         if now - said >= 1.0:
             say("ready" if said == begun else f"opened {made}")
             said = now
-        time.sleep(FLOOD_TICK_SECONDS)
+        never.wait(FLOOD_TICK_SECONDS)
 
 
 if __name__ == "__main__":

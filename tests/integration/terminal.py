@@ -7,13 +7,13 @@ Prints `started PID`, `closed` and `ended STATUS`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import select
 import signal
 import sys
-import time
-from contextlib import suppress
+import threading
 
 LOOK_SECONDS = 0.02
 
@@ -31,7 +31,7 @@ def main(command: list[str]) -> None:
     told: list[int] = []
     signal.signal(signal.SIGUSR1, lambda number, _frame: told.append(number))
     _say(f"started {pid}")
-    is_open = True
+    is_open, never = True, threading.Event()
     ended, status = 0, 0
     while not ended:
         if told and is_open:
@@ -40,14 +40,14 @@ def main(command: list[str]) -> None:
             _say("closed")
         if is_open:
             _drain(terminal)
-        time.sleep(LOOK_SECONDS)
+        never.wait(LOOK_SECONDS)
         ended, status = os.waitpid(pid, os.WNOHANG)
     _say(f"ended {os.waitstatus_to_exitcode(status)}")
 
 
 def _drain(terminal: int) -> None:
     """Read what the command has written, as a terminal does."""
-    with suppress(OSError):  # nobody has it open
+    with contextlib.suppress(OSError):  # nobody has it open
         while select.select([terminal], [], [], 0)[0]:
             os.read(terminal, 65536)
 

@@ -1,11 +1,11 @@
 """Run a range of seeds on all cores and sum up what failed, law by law."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from multiprocessing import get_context
 from typing import Final, NamedTuple
 
@@ -149,7 +149,7 @@ def _outcomes(
     planned = {}
 
     def plan() -> None:
-        with suppress(StopIteration):
+        with contextlib.suppress(StopIteration):
             batch = next(batches)
             planned[pool.submit(_judge_all, batch, run)] = len(batch)
 
