@@ -13,21 +13,24 @@ from gateway.net.poller import READABLE, WRITABLE
 from gateway.net.sealed import RECORD_BYTES, RUN_BYTES, SecureSocket
 
 _FILLS: Final = 8  # of one read: also bounds what is not data, such as updates of keys
+_ANSWER_BYTES: Final = RECORD_BYTES
 _SEALED_BYTES: Final = RUN_BYTES + 4096  # a run with what TLS adds to it
 
 
 class BufferedSocket(SecureSocket):
     """OpenSSL reads and writes memory; this carries it from and to the socket.
 
-    It is slower by some copies.  At most one run waits for the kernel, and reading
-    stops while an answer of TLS itself waits for it.
+    It is slower by some copies.  At most one run waits for the kernel.  Reading goes on
+    meanwhile, or two ends that write to each other would wait for ever; it stops while
+    answers of TLS itself are all that waits, or are many.
     """
 
-    __slots__ = ("_said_goodbye", "_sealed")
+    __slots__ = ("_answers", "_said_goodbye", "_sealed")
 
     def __init__(self, sock: socket.SocketType, connection: SSL.Connection) -> None:
         super().__init__(sock, connection)
         self._sealed = memoryview(b"")  # what the kernel has not taken
+        self._answers = bytearray()  # of TLS itself, behind a run
         self._said_goodbye = False
 
     def _flush(self) -> None:
@@ -39,13 +42,25 @@ class BufferedSocket(SecureSocket):
         """
         while True:
             if not self._sealed:
-                try:
-                    found = self.connection.bio_read(_SEALED_BYTES)
-                except SSL.WantReadError:
+                found = bytes(self._answers) or self._encrypted()
+                if not found:
                     return
+                self._answers.clear()
                 self._sealed = memoryview(found)
             sent = self._socket.send(self._sealed)
             self._sealed = self._sealed[sent:]
+
+    def _encrypted(self) -> bytes:
+        """Take over what OpenSSL has encrypted and nobody has asked for yet."""
+        try:
+            return self.connection.bio_read(_SEALED_BYTES)
+        except SSL.WantReadError:
+            return b""
+
+    def _answers_too_much(self) -> bool:
+        """Return whether TLS itself has much to say behind the run that waits."""
+        self._answers += self._encrypted()
+        return len(self._answers) > _ANSWER_BYTES
 
     def _fill(self) -> bool:
         """Take over what has arrived, one record at most; False = nothing has."""
@@ -132,10 +147,13 @@ class BufferedSocket(SecureSocket):
             OSError: the connection is broken, and nothing was before.
         """
         try:
-            self._flush()
+            try:
+                self._flush()
+            except WOULD_BLOCK:
+                if not self.owed or self._answers_too_much():
+                    self.awaits = WRITABLE
+                    return False
             return self._fill()
-        except WOULD_BLOCK:
-            self.awaits = WRITABLE
         except OSError:
             if not before:
                 raise
