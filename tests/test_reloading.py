@@ -46,6 +46,7 @@ RESTARTS = frozenset(
             "limits.api_memory",
             "limits.handshakes",
             "limits.memory",
+            "limits.reservation",
             "metrics.",
             "stats.enabled",
             "buffers.",

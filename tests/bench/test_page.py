@@ -3,7 +3,9 @@
 import json
 import re
 import shlex
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -52,6 +54,19 @@ class PageTests(SynchronousTestCase):
                 self.assertIn(f"`{key}`", PAGE)
 
 
+class _Page(BaseHTTPRequestHandler):
+    """Answers in the place of a gateway that is scraped."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, format_, *values):
+        """Keep standard error clean."""
+
+
 class ExampleTests(BenchCase):
     """Every command line, shortened, with a forwarder in the mapping's place."""
 
@@ -64,6 +79,11 @@ class ExampleTests(BenchCase):
         self.launch([*COMMAND, "forward", listen, target], "forwarding")
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
+        page = ThreadingHTTPServer(("127.0.0.1", 0), _Page)
+        self.page_port = page.server_port
+        Thread(target=page.serve_forever, daemon=True).start()
+        self.addCleanup(page.server_close)
+        self.addCleanup(page.shutdown)
 
     def test_the_examples_run(self):
         far = None
@@ -81,13 +101,17 @@ class ExampleTests(BenchCase):
             if far is not None and "--listen" not in words:
                 self.end(far)
             run.append(words)
-        self.assertEqual(len(run), 4)
+        self.assertEqual(len(run), 5)
         names = sorted(path.name for path in self.folder.iterdir())
         self.assertEqual(names, ["curves.svg", "figures.json"])
 
     def replaced(self, line):
         """Return an example with ports and files of this test."""
-        for place, port in (("9900", self.far_port), ("10900", self.public_port)):
+        for place, port in (
+            ("9900", self.far_port),
+            ("10900", self.public_port),
+            ("8080", self.page_port),
+        ):
             line = re.sub(rf"(?<!\d){place}(?!\d)", str(port), line)
         line = line.replace("gateway.example.com", "127.0.0.1")
         return re.sub(r"(figures\.json|curves\.svg)", rf"{self.folder}/\1", line)
