@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import select
@@ -16,6 +17,7 @@ from typing_extensions import Buffer, override
 from gateway.cli.exits import Exit
 from gateway.wire.plain import ESCAPING
 
+_NOBODY: Final = frozenset({errno.EPIPE, errno.EIO})  # a closed terminal says EIO
 _ENDED: Final = Lock()  # never released: this process is told once to end
 
 
@@ -26,7 +28,9 @@ class _Output(io.FileIO):
     def write(self, data: Buffer, /) -> int:
         try:
             return super().write(data)
-        except BrokenPipeError:
+        except OSError as fault:
+            if fault.errno not in _NOBODY:
+                raise
             # what is still buffered must find a place when the interpreter ends
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self.fileno())

@@ -217,8 +217,6 @@ class Mappings:
         self._emit(
             "mapping",
             action,
-            id=mapping.id,
-            version=version,
             port=mapping.port,
             protocol=mapping.protocol,
             mapping_name=mapping.name,
@@ -227,6 +225,8 @@ class Mappings:
             source=view.source,
             state=view.state,
             error=view.error,
+            id=mapping.id,
+            version=version,
         )
 
     def _answer(self, change: Change) -> MappingView:

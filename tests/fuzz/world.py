@@ -18,6 +18,7 @@ from gateway.link.proof import AgentProof
 from gateway.mux.ids import MAX_TOMBSTONES
 from gateway.policy.credentials import AgentScope, read_key
 from gateway.policy.mapping import MappingWish
+from gateway.policy.reservations import MOST_RESERVATIONS
 from gateway.policy.visitors import VisitorRules
 from gateway.server.link_counts import REMEMBERED_AGENTS
 from gateway.wire import frames
@@ -52,6 +53,7 @@ BOUNDED: Final = {
     "rejected": 10,
     "_tallies": REMEMBERED_AGENTS,
     "_tallies[]": REMEMBERED_AGENTS * 64,
+    "_table": MOST_RESERVATIONS,  # ports that agents were given
 }
 
 

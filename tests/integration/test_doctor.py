@@ -105,7 +105,7 @@ class HealthyTests(DoctorCase):
         visitor = await self.connect(RawVisitor(), port)
         found = await self.examine("agent-default.yaml")
         for area, words in (
-            ("dns", HOST),
+            ("dns", f"{HOST} is {HOST}"),
             ("ports", "answers in"),
             ("tls", "TLSv1.3"),
             ("tls", "CN=gateway is good until"),

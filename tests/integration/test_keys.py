@@ -210,13 +210,16 @@ class ScopeTests(KeyCase):
         await self.start_open_gateway()
         file = await self.key_for("office", "--max-streams", "2", "--max-links", "1")
         agent = await self.start_agent("office", token_file=file, connections=2)
-        await agent.says("max tunnels reached: 1 of this agent")
+        await agent.says("agent link up: link 0")
         port = await self.map(self.serve(Target()), agent="office")
         visitors = [await self.connect(RawVisitor(), port) for _ in range(3)]
         await until(
             lambda: [one.connected for one in visitors].count(False) == 1,
             "one of three is turned away",
         )
+        # the gateway has told the agent how many links it may have
+        [row] = (await self.api("GET", "/api/agents")).body["data"]["agents"]
+        self.assertEqual((row["name"], row["links"]), ("office", 1))
 
     async def test_what_it_may_do_changes_while_it_is_here(self):
         gateway = await self.start_open_gateway()

@@ -37,7 +37,9 @@ class DocumentTests(RigCase):
         """Start a gateway that wants a key and counts no requests."""
         api = {"api_key": KEY, "rate_limit": {"requests": 0}}
         gateway = await self.start_gateway(
-            security={"api": api}, direct={"allow_targets": ["127.0.0.1"]}
+            security={"api": api},
+            direct={"allow_targets": ["127.0.0.1"]},
+            metrics={"require_auth": True},  # as on any address but loopback
         )
         self.use_key(KEY)
         return gateway

@@ -174,7 +174,9 @@ class FolderTests(RigCase):
         log.rename(self.folder / "before.log")
         gateway.signal(signal.SIGHUP)
         await until(
-            lambda: log.exists() and "levels of the log read anew" in log.read_text(),
+            lambda: (
+                log.exists() and "reloaded: log_level is applied" in log.read_text()
+            ),
             "it reads the same file anew",
         )
         self.assertEqual([], os.listdir(elsewhere))
