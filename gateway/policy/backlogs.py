@@ -39,8 +39,9 @@ WHEN_OVER: Final = (
     Rule(0.5, above_share=True),
     Rule(10.0),
     Rule(None, above_share=True),
-    Rule(0.5),
-    Rule(0.5, small=True),
+    # a reader that pauses shows that it goes on when its kernel's buffer is half empty
+    Rule(3.0),
+    Rule(3.0, small=True),
 )
 
 

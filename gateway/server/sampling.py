@@ -16,7 +16,7 @@ KEPT: Final = 300
 _MANY_VISITORS: Final = (
     2000  # from here on a look takes long enough to do it less often
 )
-_RARELY: Final = 5
+_RARELY: Final = 15
 
 
 class Sample(NamedTuple):

@@ -32,8 +32,8 @@ IDLE_BYTES = 12 << 10  # memory that an idle stream may cost each process
 IDLE_SECONDS = 6.0
 # resident memory of a process that has just started and serves nobody
 IDLE_AGENT_BYTES = 66 << 20
-IDLE_GATEWAY_BYTES = 78 << 20
-IDLE_SHARE = 0.01  # of a core that each process may use while nothing happens
+IDLE_GATEWAY_BYTES = 82 << 20
+IDLE_SHARE = 0.02  # of a core that each process may use while nothing happens
 # what stalled visitors may cost each process: their windows grow while kernels still
 # take what they do not read; all of it would be 640 MiB
 STALLED_BYTES = 32 << 20
@@ -100,7 +100,6 @@ class LoadTests(RigCase):
         """They cost little memory and no time, stay alive, and leave nothing."""
         if raise_descriptor_limit() < IDLE_STREAMS + 500:
             raise SkipTest(f"fewer than {IDLE_STREAMS + 500} open files are allowed")
-        # one address alone cannot have all places
         limits = {"connections": 2 * IDLE_STREAMS}
         programs = await self.start_both(limits=limits)
         port = await self.serve_crowd("echo")

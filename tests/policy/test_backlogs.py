@@ -103,7 +103,7 @@ class OrderTests(BacklogCase):
         for name in "abc":
             self.come(name, "a", kernel=LARGE * 2)
             self.look()
-        self.look(2)
+        self.look(4)
         self.assertEqual(["a", "b", "c"], self.going())
 
     def test_an_older_stall_of_an_address_within_its_share_goes_later(self):
@@ -172,7 +172,7 @@ class OrderTests(BacklogCase):
         self.come("little", "a", kernel=SMALL_BYTES)
         self.look(50)
         self.come("much", "a")
-        self.look(2)
+        self.look(4)
         self.assertEqual(["much", "little"], self.going())
 
     @given(
