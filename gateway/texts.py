@@ -187,7 +187,7 @@ CATALOGUE: Final[dict[str, tuple[str, str]]] = {
         "不支持的协议版本: {version}",
     ),
     "unknown_kind": ("unknown message type: {kind}", "未知消息类型: {kind}"),
-    # registrations (S3-64); the English words are part of the wire format
+    # registrations; the English words are part of the wire format
     "authentication_failed": ("authentication failed", "authentication failed"),
     "max_tunnels": ("max tunnels reached", "max tunnels reached"),
     "no_available_port": ("no available port", "no available port"),

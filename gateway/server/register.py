@@ -147,7 +147,7 @@ class Registrations:
         return answers
 
     def _words(self, fault: CallerError | ValueError) -> str:
-        """Return the documented words where there are some (S3-64)."""
+        """Return the documented words where there are some."""
         if isinstance(fault, _NOTHING_FREE):
             return f"{self._texts('no_available_port')}: {fault}"
         if isinstance(fault, TooManyMappingsError):
